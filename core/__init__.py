@@ -1,0 +1,87 @@
+"""What Snug knows: models, machines, plans and jobs. No Qt, and no torch at module level.
+
+This page is the face: the names that `app` may use. Each is imported on first use, so that a window which only
+wants to look at the machine does not pay for the rest.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_FACE = {
+    "errors": ("Cancelled", "JobFailed", "SnugError"),
+    "events": ("Done", "Event", "Failed", "Note", "Progress", "from_json", "to_json"),
+    "checkpoint": ("open_model",),
+    "fit": ("Fit", "Verdict", "estimate_fit", "recommend"),
+    "hardware": ("Hardware", "detect"),
+    "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "state_of", "with_target"),
+    "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
+    "options": ("Option", "options_for"),
+    "paths": ("cache_folder", "data_folder", "jobs_folder", "sample_folder", "settings_file"),
+    "plan": ("Plan", "PlannedTensor", "make_plan"),
+    "quantize": ("check_job", "run"),
+    "recipes": ("RECIPES", "Recipe", "find_recipe"),
+    "settings": ("Settings", "load_settings", "save_settings"),
+    "verify": ("TensorError", "VerifyReport", "verify_file"),
+}
+_HOME = {name: module for module, names in _FACE.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'core' has no attribute {name!r}")
+    return getattr(import_module(f"core.{_HOME[name]}"), name)
+
+
+if TYPE_CHECKING:
+    from core.checkpoint import open_model as open_model
+    from core.errors import Cancelled as Cancelled
+    from core.errors import JobFailed as JobFailed
+    from core.errors import SnugError as SnugError
+    from core.events import Done as Done
+    from core.events import Event as Event
+    from core.events import Failed as Failed
+    from core.events import Note as Note
+    from core.events import Progress as Progress
+    from core.events import from_json as from_json
+    from core.events import to_json as to_json
+    from core.fit import Fit as Fit
+    from core.fit import Verdict as Verdict
+    from core.fit import estimate_fit as estimate_fit
+    from core.fit import recommend as recommend
+    from core.hardware import Hardware as Hardware
+    from core.hardware import detect as detect
+    from core.jobs import ENDED as ENDED
+    from core.jobs import JobFolder as JobFolder
+    from core.jobs import JobState as JobState
+    from core.jobs import QuantizeJob as QuantizeJob
+    from core.jobs import all_jobs as all_jobs
+    from core.jobs import create as create
+    from core.jobs import state_of as state_of
+    from core.jobs import with_target as with_target
+    from core.model import Metadata as Metadata
+    from core.model import ModelInfo as ModelInfo
+    from core.model import OutputTensor as OutputTensor
+    from core.model import TensorInfo as TensorInfo
+    from core.options import Option as Option
+    from core.options import options_for as options_for
+    from core.paths import cache_folder as cache_folder
+    from core.paths import data_folder as data_folder
+    from core.paths import jobs_folder as jobs_folder
+    from core.paths import sample_folder as sample_folder
+    from core.paths import settings_file as settings_file
+    from core.plan import Plan as Plan
+    from core.plan import PlannedTensor as PlannedTensor
+    from core.plan import make_plan as make_plan
+    from core.quantize import check_job as check_job
+    from core.quantize import run as run
+    from core.recipes import RECIPES as RECIPES
+    from core.recipes import Recipe as Recipe
+    from core.recipes import find_recipe as find_recipe
+    from core.settings import Settings as Settings
+    from core.settings import load_settings as load_settings
+    from core.settings import save_settings as save_settings
+    from core.verify import TensorError as TensorError
+    from core.verify import VerifyReport as VerifyReport
+    from core.verify import verify_file as verify_file

@@ -1,0 +1,63 @@
+"""What a running job says. Each event is one JSON line between the worker and whoever listens."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is. Bytes count source bytes read; `rate` is source bytes a second; `eta` seconds left, None if unknown."""
+
+    stage: str
+    tensor: str
+    tensors_done: int
+    tensors_total: int
+    bytes_done: int
+    bytes_total: int
+    rate: float
+    eta: float | None
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth saying that is no error."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The job is complete; `result` is what it made, as plain JSON values."""
+
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job ended without a result. `cancelled` tells the user's wish from a failure."""
+
+    message: str
+    hint: str = ""
+    cancelled: bool = False
+    details: str = ""
+
+
+Event = Progress | Note | Done | Failed
+_KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in (Progress, Note, Done, Failed)}
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """A plain dictionary with the key `event`: progress, note, done or failed."""
+    return {"event": type(event).__name__.lower(), **asdict(event)}
+
+
+def from_json(data: dict[str, Any]) -> Event:
+    """The event of such a dictionary; ValueError when it is none."""
+    values = dict(data)
+    kind = _KINDS.get(str(values.pop("event", "")))
+    if kind is None:
+        raise ValueError(f"not an event: {data!r}")
+    return kind(**values)

@@ -1,0 +1,113 @@
+"""A job is a folder: job.json, events.jsonl, log.txt. History, retry and bug reports all read that folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from core.events import Done, Event, Failed, Progress, from_json, to_json
+
+
+class JobState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeJob:
+    """Everything that decides a quantization: the same job always makes the same bytes."""
+
+    source: str
+    recipe: str
+    target: str
+    pure: bool = False
+    backend: str = "auto"
+    threads: int = 0
+    overwrite: bool = False
+    allow_requantize: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """One job on disk."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    def read_job(self) -> QuantizeJob:
+        return QuantizeJob(**json.loads((self.path / "job.json").read_text(encoding="utf-8")))
+
+    def append(self, event: Event) -> None:
+        """Adds one event; the last one of a finished job is Done or Failed."""
+        line = json.dumps({"time": time.time(), **to_json(event)}, ensure_ascii=False)
+        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def events(self) -> list[tuple[float, Event]]:
+        """(seconds since the epoch, event) in order; a torn last line, as a crash leaves it, is passed over."""
+        path = self.path / "events.jsonl"
+        if not path.exists():
+            return []
+        return [event for line in path.read_text(encoding="utf-8").splitlines() if (event := _parse(line)) is not None]
+
+
+def _parse(line: str) -> tuple[float, Event] | None:
+    try:
+        data: dict[str, Any] = json.loads(line)
+        moment = float(data.pop("time"))
+        return moment, from_json(data)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def create(root: Path, job: QuantizeJob) -> JobFolder:
+    """A new folder under `root` with the job in it."""
+    path = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    path.mkdir(parents=True)
+    part = path / "job.json.part"
+    part.write_text(json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, path / "job.json")
+    return JobFolder(path)
+
+
+def all_jobs(root: Path) -> list[JobFolder]:
+    """Every job under `root`, oldest first."""
+    if not root.exists():
+        return []
+    return [JobFolder(path) for path in sorted(root.iterdir()) if (path / "job.json").is_file()]
+
+
+def with_target(job: QuantizeJob, target: str) -> QuantizeJob:
+    return replace(job, target=target)
+
+
+def state_of(events: list[tuple[float, Event]]) -> JobState:
+    """What a job's events say of it; a job that was running when nobody listened any more counts as failed."""
+    for _, event in reversed(events):
+        if isinstance(event, Done):
+            return JobState.DONE
+        if isinstance(event, Failed):
+            return JobState.CANCELLED if event.cancelled else JobState.FAILED
+        if isinstance(event, Progress):
+            return JobState.FAILED
+    return JobState.PENDING

@@ -1,0 +1,98 @@
+"""A model seen from its headers: names, shapes and keys, no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from core.tensor_ops import TensorOp
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """One GGUF key-value. `type` is a GGUF type name (u32, f32, bool, str, ...) or an array of one ([str], [f32], [i32])."""
+
+    key: str
+    type: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A tensor as the source stores it. `shape` has the row length last (torch order); `offset` counts from the file's start."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTensor:
+    """A tensor of the GGUF to be: the source tensors whose rows it is made of, in order, and what is done to them."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    sources: tuple[TensorInfo, ...] = ()
+    ops: tuple[TensorOp, ...] = ()
+    values: tuple[float, ...] = ()
+
+    @property
+    def columns(self) -> int:
+        """Row length: GGUF's ne[0]."""
+        return self.shape[-1] if self.shape else 1
+
+    @property
+    def rows(self) -> int:
+        """Number of rows when every dimension but the last is flattened."""
+        return prod(self.shape[:-1])
+
+    @property
+    def weights(self) -> int:
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A whole model, known from headers alone; the same for a Hugging Face folder and for a GGUF file.
+
+    `metadata` are the GGUF keys of the result except those that the recipe decides (general.file_type and
+    general.quantization_version). `dtype` is the float type that most weights are stored in.
+    """
+
+    name: str
+    path: Path
+    family: str
+    architecture: str
+    dtype: str
+    metadata: tuple[Metadata, ...]
+    tensors: tuple[OutputTensor, ...]
+    files: tuple[Path, ...]
+    is_gguf: bool = False
+    notes: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def keys(self) -> Mapping[str, Any]:
+        """Value by GGUF key."""
+        return {item.key: item.value for item in self.metadata}
+
+    def key(self, name: str, default: Any = None) -> Any:
+        """The value of an architecture key, without its prefix: key("block_count") reads llama.block_count."""
+        return self.keys.get(f"{self.architecture}.{name}", default)
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of weights in all tensors."""
+        return sum(tensor.weights for tensor in self.tensors)
+
+    @cached_property
+    def source_bytes(self) -> int:
+        """Bytes of all source tensors."""
+        return sum(source.nbytes for tensor in self.tensors for source in tensor.sources)

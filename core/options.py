@@ -1,0 +1,36 @@
+"""The table of the page Make: every recipe with its exact size, the memory it needs and a verdict, one recommended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.fit import Fit, estimate_fit, recommend
+from core.hardware import Hardware
+from core.model import ModelInfo
+from core.plan import Plan, make_plan
+from core.recipes import RECIPES, Recipe
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row. `reason` is a sentence for people; `recommended` is true for one row at most."""
+
+    plan: Plan
+    fit: Fit
+    reason: str
+    recommended: bool
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.plan.recipe
+
+
+def options_for(model: ModelInfo, hardware: Hardware, *, context: int = 4096) -> list[Option]:
+    """Every recipe for `model` on `hardware`, best quality first."""
+    plans = [make_plan(model, recipe) for recipe in RECIPES]
+    fits = [estimate_fit(plan, hardware, context=context) for plan in plans]
+    chosen = recommend(plans, fits)
+    return [
+        Option(plan, fit, reason=fit.reason, recommended=index == chosen)
+        for index, (plan, fit) in enumerate(zip(plans, fits, strict=True))
+    ]

@@ -1,0 +1,85 @@
+"""ModelInfo + Recipe -> Plan: every output tensor with its format and its exact bytes, before any weight is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from core.gguf import ALIGNMENT, encode_header, pad
+from core.model import Metadata, ModelInfo, OutputTensor
+from core.recipes import Recipe, choose_formats
+from kernels import FORMATS
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTensor:
+    """One tensor of the file: `format` is a key of kernels.FORMATS, `offset` counts from the start of the data section."""
+
+    tensor: OutputTensor
+    format: str
+    offset: int
+    nbytes: int
+
+    @property
+    def name(self) -> str:
+        return self.tensor.name
+
+    @property
+    def bits_per_weight(self) -> float:
+        return FORMATS[self.format].bits_per_weight
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole file, known to the byte. `header` is what comes before the data section, padding included."""
+
+    model: ModelInfo
+    recipe: Recipe
+    tensors: tuple[PlannedTensor, ...]
+    header: bytes
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def tensor_bytes(self) -> int:
+        """Sum of the tensors, without padding."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    @cached_property
+    def file_bytes(self) -> int:
+        """Length of the finished file."""
+        if not self.tensors:
+            return len(self.header)
+        last = self.tensors[-1]
+        return len(self.header) + pad(last.offset + last.nbytes)
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Average over all weights."""
+        return self.tensor_bytes * 8 / max(1, self.model.parameters)
+
+
+def make_plan(model: ModelInfo, recipe: Recipe, *, pure: bool = False) -> Plan:
+    """The plan of `recipe` for `model`; `pure` gives every tensor that may be quantized the base format.
+
+    Raises SnugError when a tensor cannot be written in any format of the recipe.
+    """
+    formats = choose_formats(model, recipe, pure=pure)
+    tensors, offset = [], 0
+    for tensor in model.tensors:
+        name = formats[tensor.name]
+        nbytes = FORMATS[name].row_bytes(tensor.columns) * tensor.rows
+        tensors.append(PlannedTensor(tensor, name, offset, nbytes))
+        offset += pad(nbytes)
+    header = encode_header(_metadata(model, recipe), [(t.name, t.tensor.shape, t.format, t.offset) for t in tensors])
+    return Plan(model, recipe, tuple(tensors), header)
+
+
+def _metadata(model: ModelInfo, recipe: Recipe) -> list[Metadata]:
+    return [
+        *model.metadata,
+        Metadata("general.file_type", "u32", recipe.file_type),
+        Metadata("general.quantization_version", "u32", 2),
+    ]
+
+
+__all__ = ["ALIGNMENT", "Plan", "PlannedTensor", "make_plan"]

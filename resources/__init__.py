@@ -1,0 +1,1 @@
+"""Icons, styles, fonts, the sample model and small JSON tables."""
