@@ -1,0 +1,53 @@
+"""Reading config.json: spellings that differ between versions, and clear words when something is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from core.architectures.entry import Config
+from core.errors import SnugError
+
+
+def required(config: Config, *names: str) -> int:
+    """The first of `names` in the config as a whole number above zero."""
+    value = next((config[name] for name in names if config.get(name) is not None), None)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise SnugError(f"config.json gives no usable {names[0]} (found {value!r}).",
+                        "Download config.json of this model again.")
+    return value
+
+
+def head_dim(config: Config) -> int:
+    """Width of one attention head."""
+    if config.get("head_dim") is not None:
+        return required(config, "head_dim")
+    return required(config, "hidden_size") // required(config, "num_attention_heads")
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Rotary embedding settings: `type` (default, linear, llama3, ...), base frequency, and the rest as it stands."""
+
+    type: str
+    theta: float
+    values: Mapping[str, Any]
+
+    def number(self, name: str) -> float:
+        value = self.values.get(name)
+        if not isinstance(value, int | float) or value <= 0:
+            raise SnugError(f"config.json's rope scaling gives no usable {name} (found {value!r}).",
+                            "Download config.json of this model again.")
+        return float(value)
+
+
+def rope(config: Config) -> Rope:
+    """From rope_theta + rope_scaling (transformers 4) or rope_parameters (5)."""
+    values = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(values, Mapping):
+        raise SnugError("config.json's rope settings are not a table.", "Download config.json of this model again.")
+    theta = values.get("rope_theta", config.get("rope_theta", 10000.0))
+    if not isinstance(theta, int | float):
+        raise SnugError(f"config.json gives no usable rope_theta (found {theta!r}).", "Download config.json again.")
+    return Rope(str(values.get("rope_type") or values.get("type") or "default"), float(theta), values)

@@ -1,0 +1,172 @@
+"""Opening a model: a Hugging Face folder or a GGUF file, headers only."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.architectures import family_of, find_architecture, map_keys, map_tensors
+from core.errors import SnugError
+from core.gguf import read_header
+from core.model import Metadata, ModelInfo, OutputTensor, TensorInfo
+from core.shards import INDEX, read_folder
+from core.tokenizer import read_tokenizer
+
+_DECIDED_BY_RECIPE = ("general.file_type", "general.quantization_version", "general.alignment")
+_FLOATS = ("F64", "F32", "F16", "BF16")
+GIVE_UP_HINT = "Choose a folder with config.json, tokenizer files and .safetensors weights, or a .gguf file."
+
+
+def open_model(path: Path | str) -> ModelInfo:
+    """The model at `path`, from its headers. Raises SnugError with what is wrong and what to do."""
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise SnugError(f"{path} does not exist.", GIVE_UP_HINT)
+    path = path.resolve()
+    if path.is_dir():
+        return _open_folder(path)
+    if path.suffix == ".gguf":
+        return _open_gguf(path)
+    if path.name in ("config.json", INDEX) or path.suffix == ".safetensors":
+        return _open_folder(path.parent)
+    raise SnugError(f"{path.name} is neither a model folder nor a .gguf file.", GIVE_UP_HINT)
+
+
+def _open_folder(folder: Path) -> ModelInfo:
+    config = _read_config(folder)
+    entry = find_architecture(config)
+    _refuse_quantized(config)
+    sources, files = read_folder(folder)
+    keys = map_keys(entry, config)
+    tensors = map_tensors(entry, config, sources)
+    more_keys, more_tensors = entry.extra(config) if entry.extra else ([], [])
+    tensors = [*more_tensors, *tensors]
+    _check_complete(folder, config, tensors)
+    embedding = next(tensor for tensor in tensors if tensor.name == "token_embd.weight")
+    tokenizer = read_tokenizer(folder, config, rows=embedding.shape[0])
+    general = _general(folder, entry.arch, sum(tensor.weights for tensor in tensors))
+    return ModelInfo(
+        name=str(next((item.value for item in general if item.key == "general.name"), folder.name)),
+        path=folder,
+        family=family_of(config),
+        architecture=entry.arch,
+        dtype=_main_dtype(tensors),
+        metadata=tuple([*general, *keys, *more_keys, *tokenizer]),
+        tensors=tuple(tensors),
+        files=tuple(files),
+    )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        ggufs = sorted(folder.glob("*.gguf"))
+        if ggufs:
+            raise SnugError(f"{folder} holds GGUF files and no config.json.", f"Open the file itself: {ggufs[0].name}.")
+        if any(folder.glob("*.safetensors")):
+            raise SnugError(f"{folder} has weights but no config.json, so its family is unknown.",
+                            "Download config.json of the same model into the folder.")
+        raise SnugError(f"{folder} is not a model folder: it has no config.json.", GIVE_UP_HINT)
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SnugError(f"{file} is not readable JSON: {error}.", "Download config.json again.") from error
+    if not isinstance(config, dict):
+        raise SnugError(f"{file} is not a table of settings.", "Download config.json again.")
+    return config
+
+
+def _refuse_quantized(config: dict[str, Any]) -> None:
+    quantization = config.get("quantization_config")
+    if quantization:
+        method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
+        raise SnugError(f"This checkpoint is already quantized (method {method}), which Snug cannot read yet.",
+                        "Use the full-precision model that it was made from; its model card names it.")
+
+
+def _check_complete(folder: Path, config: dict[str, Any], tensors: Sequence[OutputTensor]) -> None:
+    names = {tensor.name for tensor in tensors}
+    wanted = ["token_embd.weight", "output_norm.weight"]
+    wanted += [f"blk.{layer}.attn_norm.weight" for layer in range(config["num_hidden_layers"])]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise SnugError(f"The weights in {folder} are incomplete: nothing becomes {missing[0]}"
+                        + (f" and {len(missing) - 1} more." if len(missing) > 1 else "."),
+                        "Download the missing files into the folder, or check num_hidden_layers in config.json.")  # fmt: skip
+    twice = [name for name, count in Counter(tensor.name for tensor in tensors).items() if count > 1]
+    if twice:
+        raise SnugError(f"Two source tensors would both become {twice[0]}.", "The model is a variant Snug does not know.")
+
+
+def _main_dtype(tensors: Sequence[OutputTensor]) -> str:
+    """The dtype that holds most of the matrices' weights."""
+    counts: Counter[str] = Counter()
+    for tensor in tensors:
+        counts[tensor.dtype] += tensor.weights if len(tensor.shape) > 1 else 0
+    return counts.most_common(1)[0][0] if counts else "F32"
+
+
+def _general(folder: Path, arch: str, parameters: int) -> list[Metadata]:
+    """The general.* keys: names and authorship from the folder's name, README.md and generation_config.json.
+
+    PyPI gguf knows the conventions; its writer is only asked what it would write.
+    """
+    import gguf
+
+    logging.getLogger("gguf").setLevel(logging.ERROR)
+    writer = gguf.GGUFWriter(None, arch)
+    writer.add_type("model")
+    try:
+        found = gguf.Metadata.load(None, folder, None, parameters)
+    except Exception:  # whatever a stranger's README.md holds, the model can be made without it
+        found = gguf.Metadata(name=folder.name)
+    found.name = found.name or folder.name
+    if not found.size_label:
+        found.size_label = gguf.size_label(parameters, 0, 0, 0)
+    found.set_gguf_meta_model(writer)
+    items = [_from_writer(key, value) for key, value in writer.kv_data[0].items()]
+    return [item for item in items if item is not None and item.key not in _DECIDED_BY_RECIPE]
+
+
+def _from_writer(key: str, value: Any) -> Metadata | None:
+    names = {"STRING": "str", "UINT32": "u32", "INT32": "i32", "FLOAT32": "f32", "BOOL": "bool"}
+    if value.type.name == "ARRAY":
+        return Metadata(key, "[str]", list(value.value)) if all(isinstance(v, str) for v in value.value) else None
+    kind = names.get(value.type.name)
+    return Metadata(key, kind, value.value) if kind else None
+
+
+def _open_gguf(path: Path) -> ModelInfo:
+    header = read_header(path)
+    keys = {item.key: item.value for item in header.metadata}
+    arch = keys.get("general.architecture")
+    if not isinstance(arch, str) or not header.tensors:
+        raise SnugError(f"{path} holds no model (general.architecture is {arch!r}, {len(header.tensors)} tensors).",
+                        "Choose a GGUF file with a language model in it.")  # fmt: skip
+    if keys.get("split.count", 1) > 1:
+        raise SnugError(f"{path} is one of {keys['split.count']} parts of a split GGUF, which Snug cannot join yet.",
+                        "Merge the parts first, or open the original model folder.")  # fmt: skip
+    tensors = tuple(OutputTensor(t.name, t.shape, t.dtype, (t,)) for t in header.tensors)
+    return ModelInfo(
+        name=str(keys.get("general.name") or path.stem),
+        path=path,
+        family=arch,
+        architecture=arch,
+        dtype=_main_dtype(tensors),
+        metadata=tuple(item for item in header.metadata if item.key not in _DECIDED_BY_RECIPE),
+        tensors=tensors,
+        files=(path,),
+        is_gguf=True,
+        notes=_gguf_notes(header.tensors),
+    )
+
+
+def _gguf_notes(tensors: Sequence[TensorInfo]) -> tuple[str, ...]:
+    if all(tensor.dtype in _FLOATS for tensor in tensors):
+        return ()
+    return ("This file is quantized already: quantizing it again adds its loss to the new one. "
+            "The original model gives a better result.",)  # fmt: skip
