@@ -78,8 +78,8 @@ class Place:
     block: int
 
 
-# Rows that are no multiple of a super-block of 256 weights take the format beside it, with blocks of 32; rows that are no
-# multiple of 32 either stay in 16 bits.
+# Rows that are no multiple of a super-block of 256 weights take the format beside it, with blocks of 32; rows that are
+# no multiple of 32 either stay in 16 bits.
 _FALLBACK = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 _FLOATS = ("F32", "BF16", "F16")
 
@@ -106,23 +106,51 @@ def _values(*rules: tuple[str, tuple[When, ...]]) -> tuple[Rule, ...]:
 _MORE_BITS_VALUES = _values(("Q6_K", (_MORE,)))
 
 RECIPES: tuple[Recipe, ...] = (
-    Recipe("F32", 0, "F32", "Every weight in 32 bits: nothing is lost, and nothing is gained over BF16 for most models."),
-    Recipe("BF16", 32, "BF16", "The 16 bits most models are trained in: the original, for machines with room to spare."),
-    Recipe("F16", 1, "F16", "Half precision: like the original, for hardware that has no BF16."),
     Recipe(
-        "Q8_0", 7, "Q8_0", "Half the size of the original, and no difference that you would notice.",
+        "F32", 0, "F32",
+        "Every weight in 32 bits: nothing is lost, and nothing is gained over BF16 for most models.",
+    ),
+    Recipe(
+        "BF16", 32, "BF16",
+        "The 16 bits most models are trained in: the original, for machines with room to spare.",
+    ),
+    Recipe(
+        "F16", 1, "F16",
+        "Half precision: like the original, for hardware that has no BF16.",
+    ),
+    Recipe(
+        "Q8_0", 7, "Q8_0",
+        "Half the size of the original, and no difference that you would notice.",
         _values(("Q8_0", (_EIGHT,))),
     ),
-    Recipe("Q6_K", 18, "Q6_K", "Very close to the original at two fifths of its size: for when memory allows it.", _COMMON),
     Recipe(
-        "Q5_K_M", 17, "Q5_K", "A little larger than Q4_K_M and a little better: a small loss that is hard to notice.",
+        "Q6_K", 18, "Q6_K",
+        "Very close to the original at two fifths of its size: for when memory allows it.",
+        _COMMON,
+    ),
+    Recipe(
+        "Q5_K_M", 17, "Q5_K",
+        "A little larger than Q4_K_M and a little better: a small loss that is hard to notice.",
         (*_COMMON, *_MORE_BITS_VALUES, Rule(Role.FFN_DOWN, "Q6_K", (_MORE,))),
     ),
-    Recipe("Q5_1", 9, "Q5_1", "An older 5-bit format: larger than Q5_K_M and no better, for software that wants it.", _COMMON),
-    Recipe("Q5_K_S", 16, "Q5_K", "5 bits throughout: slightly smaller and slightly worse than Q5_K_M.", _COMMON),
-    Recipe("Q5_0", 8, "Q5_0", "An older 5-bit format: about Q5_K_S in size, a little worse, works with any row length.", _COMMON),
     Recipe(
-        "Q4_K_M", 15, "Q4_K", "The usual choice: under a third of the original's size for a loss that is small in most uses.",
+        "Q5_1", 9, "Q5_1",
+        "An older 5-bit format: larger than Q5_K_M and no better, for software that wants it.",
+        _COMMON,
+    ),
+    Recipe(
+        "Q5_K_S", 16, "Q5_K",
+        "5 bits throughout: slightly smaller and slightly worse than Q5_K_M.",
+        _COMMON,
+    ),
+    Recipe(
+        "Q5_0", 8, "Q5_0",
+        "An older 5-bit format: about Q5_K_S in size, a little worse, works with any row length.",
+        _COMMON,
+    ),
+    Recipe(
+        "Q4_K_M", 15, "Q4_K",
+        "The usual choice: under a third of the original's size for a loss that is small in most uses.",
         (
             *_COMMON,
             *_MORE_BITS_VALUES,
@@ -133,9 +161,14 @@ RECIPES: tuple[Recipe, ...] = (
             _EIGHT_EXPERTS_OUTPUT,
         ),
     ),
-    Recipe("Q4_1", 3, "Q4_1", "An older 4-bit format: larger than Q4_K_M and worse, for software that wants it.", _COMMON),
     Recipe(
-        "Q4_K_S", 14, "Q4_K", "4 bits nearly throughout: slightly smaller than Q4_K_M for a little more loss.",
+        "Q4_1", 3, "Q4_1",
+        "An older 4-bit format: larger than Q4_K_M and worse, for software that wants it.",
+        _COMMON,
+    ),
+    Recipe(
+        "Q4_K_S", 14, "Q4_K",
+        "4 bits nearly throughout: slightly smaller than Q4_K_M for a little more loss.",
         (
             *_COMMON,
             *_values(("Q5_K", (When.FIRST_FOUR,)), ("Q5_K", (_70B,))),
@@ -143,9 +176,14 @@ RECIPES: tuple[Recipe, ...] = (
             _EIGHT_EXPERTS_OUTPUT,
         ),
     ),
-    Recipe("Q4_0", 2, "Q4_0", "The simplest 4-bit format: quick to make and fast on phones and ARM, with more loss than Q4_K_S.", _COMMON),
     Recipe(
-        "Q3_K_L", 13, "Q3_K", "3 bits with the sensitive parts in 5: a visible loss, for when 4 bits do not fit.",
+        "Q4_0", 2, "Q4_0",
+        "The simplest 4-bit format: quick to make and fast on phones and ARM, with more loss than Q4_K_S.",
+        _COMMON,
+    ),
+    Recipe(
+        "Q3_K_L", 13, "Q3_K",
+        "3 bits with the sensitive parts in 5: a visible loss, for when 4 bits do not fit.",
         (
             *_COMMON,
             *_values(("Q5_K", ())),
@@ -157,7 +195,8 @@ RECIPES: tuple[Recipe, ...] = (
         ),
     ),
     Recipe(
-        "Q3_K_M", 12, "Q3_K", "3 bits with the sensitive parts in 4: a clear loss, for a large model in little memory.",
+        "Q3_K_M", 12, "Q3_K",
+        "3 bits with the sensitive parts in 4: a clear loss, for a large model in little memory.",
         (
             *_COMMON,
             *_values(("Q5_K", (When.FIRST_TWO,)), ("Q5_K", (_70B,)), ("Q4_K", ())),
@@ -169,11 +208,13 @@ RECIPES: tuple[Recipe, ...] = (
         ),
     ),
     Recipe(
-        "Q3_K_S", 11, "Q3_K", "3 bits throughout: small, and clearly worse than the original.",
+        "Q3_K_S", 11, "Q3_K",
+        "3 bits throughout: small, and clearly worse than the original.",
         (*_COMMON, *_values(("Q5_K", (_70B,))), _EIGHT_EXPERTS_OUTPUT),
     ),
     Recipe(
-        "Q2_K", 10, "Q2_K", "Between 2 and 3 bits: a heavy loss, worth it only for large models that fit no other way.",
+        "Q2_K", 10, "Q2_K",
+        "2 bits with the sensitive parts in 3 and 4: a heavy loss, worth it only for large models that fit no other way.",
         (
             *_COMMON,
             *_values(("Q5_K", (_70B,)), ("Q4_K", (_GROUPED,)), ("Q3_K", ())),
@@ -183,7 +224,8 @@ RECIPES: tuple[Recipe, ...] = (
         ),
     ),
     Recipe(
-        "Q2_K_S", 21, "Q2_K", "The smallest: answers suffer badly, so try a smaller model at 4 bits first.",
+        "Q2_K_S", 21, "Q2_K",
+        "The smallest: answers suffer badly, so try a smaller model at 4 bits first.",
         (
             *_COMMON,
             *_values(("Q5_K", (_70B, _GROUPED)), ("Q4_K", (_GROUPED,))),
@@ -208,6 +250,8 @@ def choose_formats(model: ModelInfo, recipe: Recipe, *, pure: bool = False) -> d
     `pure` gives every tensor that may be quantized the base format. Source: llama_tensor_get_type and
     tensor_allows_quantization in llama.cpp's src/llama-quant.cpp, and its converter for what stays in floats.
     """
+    if recipe.format in _FLOATS and not model.is_gguf:
+        return {tensor.name: _kept(tensor, model, recipe) for tensor in model.tensors}
     rules = () if pure else recipe.rules
     chosen = {
         tensor.name: _fit(_pick(rules, role, place) or recipe.format, tensor.columns)
@@ -239,7 +283,7 @@ _SEVENTY_B = ("llama", "qwen2", "deci")
 
 def _places(model: ModelInfo, base: str) -> Iterator[tuple[OutputTensor, Role, Place]]:
     """Tensors that may be quantized, by layer and then by name: the order in which llama-quantize counts them."""
-    seen = {role: 0 for role in Role}
+    seen = dict.fromkeys(Role, 0)
     roles = {tensor.name: _role(tensor.name, model) for tensor in model.tensors}
     values = sum(role in (Role.ATTN_V, Role.ATTN_QKV) for role in roles.values())
     layers, shape = int(model.key("block_count", 0)), _model_shape(model)
@@ -281,7 +325,7 @@ def _role(name: str, model: ModelInfo) -> Role:
         return Role.OUTPUT
     if name in ("token_embd.weight", "per_layer_token_embd.weight"):
         tied = all(tensor.name != "output.weight" for tensor in model.tensors)
-        return Role.OUTPUT if tied and name == "token_embd.weight" else Role.TOKEN_EMBD
+        return Role.OUTPUT if tied else Role.TOKEN_EMBD
     if "attn_kv_b.weight" in name:
         return Role.ATTN_V
     return next(role for role in list(Role)[2:] if role.value in name)
@@ -339,10 +383,10 @@ def _fit(name: str, columns: int) -> str:
 
 
 def _kept(tensor: OutputTensor, model: ModelInfo, recipe: Recipe) -> str:
-    """The format of a tensor that may not be quantized."""
+    """The format of a tensor that stays in floats: a GGUF source's own, else what the converter would give it."""
     if model.is_gguf:
         return tensor.dtype
-    if _dimensions(tensor) < 2 or not tensor.name.endswith(".weight") or _ALWAYS_F32.search(tensor.name):
+    if len(tensor.shape) < 2 or not tensor.name.endswith(".weight") or _ALWAYS_F32.search(tensor.name):
         return "F32"
     if recipe.format in _FLOATS:
         return recipe.format
