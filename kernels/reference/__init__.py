@@ -1,0 +1,26 @@
+"""The definition of every format Snug can encode or decode: plain numpy, complete, readable, and GGML's bytes.
+
+One file a family. A format is two functions on blocks:
+
+    encode(blocks: float32 [n, block_size]) -> uint8 [n, block_bytes]
+    decode(blocks: uint8 [n, block_bytes]) -> float32 [n, block_size]
+
+Numeric contract, which every other backend repeats bit for bit: IEEE float32; no fused multiply-add, no fast-math;
+correctly rounded division and square root; sums inside a block strictly left to right, which is why arrays run over
+blocks and loops over the elements of a block; halves rounded to nearest even; among candidates the first best wins,
+strictly; a block depends on nothing but itself, so any split of the rows gives the same bytes.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.reference import float as floats
+from kernels.reference import k_quants, legacy
+
+Encoder = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
+Decoder = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+ENCODERS: Mapping[str, Encoder] = {**floats.ENCODERS, **legacy.ENCODERS, **k_quants.ENCODERS}
+DECODERS: Mapping[str, Decoder] = {**floats.DECODERS, **legacy.DECODERS, **k_quants.DECODERS}
