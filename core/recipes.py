@@ -10,6 +10,7 @@ from enum import Enum
 
 from core.errors import SnugError
 from core.model import ModelInfo, OutputTensor
+from kernels import FORMATS
 
 
 class Role(Enum):
@@ -214,7 +215,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "Q2_K", 10, "Q2_K",
-        "2 bits with the sensitive parts in 3 and 4: a heavy loss, worth it only for large models that fit no other way.",
+        "2 bits with the sensitive parts in 3 and 4: a heavy loss, only for large models that fit no other way.",
         (
             *_COMMON,
             *_values(("Q5_K", (_70B,)), ("Q4_K", (_GROUPED,)), ("Q3_K", ())),
@@ -241,7 +242,7 @@ def find_recipe(name: str) -> Recipe:
     if name.upper() in by_name:
         return by_name[name.upper()]
     nearest = get_close_matches(name.upper(), by_name, n=1, cutoff=0.0)[0]
-    raise SnugError(f"there is no recipe {name!r}; the nearest is {nearest}", f"Recipes: {', '.join(by_name)}.")
+    raise SnugError(f"There is no recipe {name!r}; the nearest is {nearest}.", f"Recipes: {', '.join(by_name)}.")
 
 
 def choose_formats(model: ModelInfo, recipe: Recipe, *, pure: bool = False) -> dict[str, str]:
@@ -295,7 +296,7 @@ def _places(model: ModelInfo, base: str) -> Iterator[tuple[OutputTensor, Role, P
             index=_layer(tensor.name) if by_name else seen[counter],
             count=values if counter is Role.ATTN_V else layers,
             columns=tensor.columns,
-            block=_block(base),
+            block=FORMATS[base].block_size,
             architecture=model.architecture,
             query_heads_per_kv=shape["query_heads_per_kv"],
             experts=shape["experts"],
@@ -368,18 +369,12 @@ def _holds(when: When, place: Place) -> bool:
             return place.columns % place.block != 0
 
 
-def _block(name: str) -> int:
-    if name in _FLOATS:
-        return 1
-    return 256 if name in _FALLBACK else 32
-
-
 def _fit(name: str, columns: int) -> str:
     """`name`, or what takes its place when a row of `columns` weights cannot be cut into its blocks."""
-    if columns % _block(name) == 0:
+    if columns % FORMATS[name].block_size == 0:
         return name
     name = _FALLBACK.get(name, name)
-    return name if columns % _block(name) == 0 else "F16"
+    return name if columns % FORMATS[name].block_size == 0 else "F16"
 
 
 def _kept(tensor: OutputTensor, model: ModelInfo, recipe: Recipe) -> str:

@@ -1,0 +1,191 @@
+"""Recipes choose what llama-quantize chooses, tensor by tensor."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import SnugError
+from core.model import Metadata, ModelInfo, OutputTensor
+from core.recipes import RECIPES, Role, Rule, When, choose_formats, find_recipe
+from kernels import FORMATS
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "recipes.json").read_text())
+MODELS = GOLDEN["models"]
+PRESETS = GOLDEN["llama-3.1-70b presets"]
+
+
+def numbers(text: str) -> Iterator[int]:
+    """ "0-3,7" -> 0 1 2 3 7"""
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def expand(entries: list[Any]) -> Iterator[tuple[str, Any]]:
+    for template, value, *ranges in entries:
+        for index in itertools.product(*map(list, map(numbers, ranges))):
+            yield template.format(*index), value
+
+
+def golden_model(name: str) -> ModelInfo:
+    entry = MODELS[name]
+    keys = {key: ("[i32]" if isinstance(value, list) else "u32", value) for key, value in entry["keys"].items()}
+    tensors = [OutputTensor(n, tuple(reversed(ne)), dtype) for n, (dtype, ne) in expand(entry["tensors"])]
+    return small_model(*tensors, architecture=entry["architecture"], keys=keys, is_gguf=True)
+
+
+def small_model(
+    *tensors: OutputTensor,
+    architecture: str = "llama",
+    keys: dict[str, tuple[str, Any]] | None = None,
+    dtype: str = "BF16",
+    is_gguf: bool = False,
+) -> ModelInfo:
+    metadata = tuple(Metadata(key, *value) for key, value in (keys or {}).items())
+    return ModelInfo("m", Path("m"), "m", architecture, dtype, metadata, tensors, (), is_gguf=is_gguf)
+
+
+def sha256(formats: dict[str, str]) -> str:
+    return hashlib.sha256("".join(sorted(f"{name} {kind}\n" for name, kind in formats.items())).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_tensor_of_a_real_model_gets_what_llama_quantize_gives_it(model: str) -> None:
+    info = golden_model(model)
+    expected = MODELS[model]["types_sha256"]
+    actual = {name: sha256(choose_formats(info, find_recipe(name))) for name in expected}
+    assert expected == actual
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_llama_70b_gets_the_mix_of_llama_cpps_own_snapshot(preset: str) -> None:
+    entry = PRESETS[preset]
+    others: dict[str, str] = {}
+    for template, kinds in entry["others"].items():
+        pairs = [(template, kinds)] if isinstance(kinds, str) else expand([[template, k, r] for k, r in kinds.items()])
+        others.update(pairs)
+    info = golden_model("llama-3.1-70b")
+    actual = choose_formats(info, find_recipe(preset))
+    kept = {tensor.name: "F32" for tensor in info.tensors if len(tensor.shape) == 1}
+    expected = {name: kept.get(name) or others.get(name, entry["default"]) for name in actual}
+    assert expected == actual
+
+
+def test_a_golden_exists_for_every_recipe() -> None:
+    assert {recipe.name for recipe in RECIPES} == set(PRESETS)
+
+
+def test_formats_of_all_rules_are_known_to_kernels() -> None:
+    names = {recipe.format for recipe in RECIPES} | {rule.format for recipe in RECIPES for rule in recipe.rules}
+    assert names <= set(FORMATS)
+
+
+def test_file_types_are_the_numbers_of_llama_cpp() -> None:
+    expected = {
+        "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11,
+        "Q3_K_M": 12, "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18, "Q2_K_S": 21,
+        "BF16": 32,
+    }  # fmt: skip
+    assert expected == {recipe.name: recipe.file_type for recipe in RECIPES}
+
+
+def test_recipes_are_listed_best_first_with_a_sentence_each() -> None:
+    assert [recipe.name for recipe in RECIPES][0::17] == ["F32", "Q2_K_S"]
+    assert all(recipe.summary.endswith(".") for recipe in RECIPES)
+    assert len({recipe.summary for recipe in RECIPES}) == len(RECIPES)
+
+
+def test_rules_are_plain_data_that_can_be_compared() -> None:
+    assert Rule(Role.FFN_DOWN, "Q6_K", (When.MORE_BITS,)) in find_recipe("Q5_K_M").rules
+
+
+def test_a_recipe_is_found_in_any_case() -> None:
+    assert find_recipe("q4_k_m") is find_recipe("Q4_K_M")
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest_and_all_names() -> None:
+    with pytest.raises(SnugError) as caught:
+        find_recipe("Q4_KM")
+    assert "Q4_KM" in caught.value.message
+    assert "nearest is Q4_K_M" in caught.value.message
+    assert all(recipe.name in caught.value.hint for recipe in RECIPES)
+
+
+HF_TENSORS = (
+    OutputTensor("token_embd.weight", (512, 256), "BF16"),
+    OutputTensor("output.weight", (512, 256), "BF16"),
+    OutputTensor("blk.0.attn_q.weight", (256, 256), "BF16"),
+    OutputTensor("blk.0.attn_q.bias", (256,), "BF16"),
+    OutputTensor("blk.0.attn_norm.weight", (256,), "BF16"),
+    OutputTensor("blk.0.ffn_gate_inp.weight", (8, 256), "BF16"),
+    OutputTensor("blk.0.ffn_gate_exps.bias", (8, 256), "BF16"),
+    OutputTensor("per_layer_model_proj.weight", (256, 256), "BF16"),
+)
+ALWAYS_F32 = {
+    "blk.0.attn_q.bias",
+    "blk.0.attn_norm.weight",
+    "blk.0.ffn_gate_inp.weight",
+    "blk.0.ffn_gate_exps.bias",
+}
+
+
+@pytest.mark.parametrize("name", ["F32", "F16", "BF16"])
+def test_float_recipes_keep_norms_biases_and_routers_in_f32(name: str) -> None:
+    actual = choose_formats(small_model(*HF_TENSORS), find_recipe(name))
+    assert {tensor.name: "F32" if tensor.name in ALWAYS_F32 else name for tensor in HF_TENSORS} == actual
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("BF16", "BF16"), ("F16", "F16"), ("F32", "F16")])
+def test_what_may_not_be_quantized_of_a_folder_stays_in_its_16_bit_type(dtype: str, expected: str) -> None:
+    actual = choose_formats(small_model(*HF_TENSORS, dtype=dtype), find_recipe("Q4_K_M"))
+    assert actual["per_layer_model_proj.weight"] == expected
+    assert {name for name, kind in actual.items() if kind == "F32"} == ALWAYS_F32
+
+
+def test_what_may_not_be_quantized_of_a_gguf_keeps_its_type() -> None:
+    actual = choose_formats(small_model(*HF_TENSORS, is_gguf=True), find_recipe("Q4_K_M"))
+    assert {name for name, kind in actual.items() if kind == "BF16"} == {*ALWAYS_F32, "per_layer_model_proj.weight"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "recipe", "expected"),
+    [
+        (288, "Q4_K_M", "Q5_0"),
+        (288, "Q5_K_M", "Q5_1"),
+        (288, "Q6_K", "Q8_0"),
+        (288, "Q3_K_S", "Q4_0"),
+        (288, "Q2_K", "Q4_0"),
+        (288, "Q8_0", "Q8_0"),
+        (48, "Q4_K_M", "F16"),
+        (48, "Q8_0", "F16"),
+        (48, "BF16", "BF16"),
+    ],
+)
+def test_rows_that_fit_no_block_take_the_format_beside_it(columns: int, recipe: str, expected: str) -> None:
+    tensor = OutputTensor("blk.0.attn_q.weight", (64, columns), "BF16")
+    assert choose_formats(small_model(tensor), find_recipe(recipe)) == {tensor.name: expected}
+
+
+def test_pure_gives_all_weights_the_base_format() -> None:
+    actual = choose_formats(small_model(*HF_TENSORS), find_recipe("Q4_K_M"), pure=True)
+    assert {actual[name] for name in ("token_embd.weight", "output.weight", "blk.0.attn_q.weight")} == {"Q4_K"}
+    assert actual["blk.0.attn_norm.weight"] == "F32"
+
+
+def test_the_embedding_counts_as_output_only_when_there_is_no_output() -> None:
+    embedding, output, *_ = HF_TENSORS
+    assert choose_formats(small_model(embedding), find_recipe("Q4_0"))[embedding.name] == "Q6_K"
+    assert choose_formats(small_model(embedding, output), find_recipe("Q4_0"))[embedding.name] == "Q4_0"
+
+
+def test_a_model_without_any_keys_gets_formats_all_the_same() -> None:
+    tensors = [OutputTensor(f"strange.{n}.weight", (64, 256), "F16") for n in ("attn_v", "ffn_down", "attn_output")]
+    for recipe in RECIPES:
+        assert len(choose_formats(small_model(*tensors, architecture="strange"), recipe)) == 3
