@@ -68,8 +68,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
         if ggufs:
             raise SnugError(f"{folder} holds GGUF files and no config.json.", f"Open the file itself: {ggufs[0].name}.")
         if any(folder.glob("*.safetensors")):
-            raise SnugError(f"{folder} has weights but no config.json, so its family is unknown.",
-                            "Download config.json of the same model into the folder.")
+            raise SnugError(
+                f"{folder} has weights but no config.json, so its family is unknown.",
+                "Download config.json of the same model into the folder.",
+            )
         raise SnugError(f"{folder} is not a model folder: it has no config.json.", GIVE_UP_HINT)
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
@@ -84,8 +86,10 @@ def _refuse_quantized(config: dict[str, Any]) -> None:
     quantization = config.get("quantization_config")
     if quantization:
         method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
-        raise SnugError(f"This checkpoint is already quantized (method {method}), which Snug cannot read yet.",
-                        "Use the full-precision model that it was made from; its model card names it.")
+        raise SnugError(
+            f"This checkpoint is already quantized (method {method}), which Snug cannot read yet.",
+            "Use the full-precision model that it was made from; its model card names it.",
+        )
 
 
 def _check_complete(folder: Path, config: dict[str, Any], tensors: Sequence[OutputTensor]) -> None:
@@ -94,12 +98,16 @@ def _check_complete(folder: Path, config: dict[str, Any], tensors: Sequence[Outp
     wanted += [f"blk.{layer}.attn_norm.weight" for layer in range(config["num_hidden_layers"])]
     missing = [name for name in wanted if name not in names]
     if missing:
-        raise SnugError(f"The weights in {folder} are incomplete: nothing becomes {missing[0]}"
-                        + (f" and {len(missing) - 1} more." if len(missing) > 1 else "."),
-                        "Download the missing files into the folder, or check num_hidden_layers in config.json.")  # fmt: skip
+        raise SnugError(
+            f"The weights in {folder} are incomplete: nothing becomes {missing[0]}"
+            + (f" and {len(missing) - 1} more." if len(missing) > 1 else "."),
+            "Download the missing files into the folder, or check num_hidden_layers in config.json.",
+        )
     twice = [name for name, count in Counter(tensor.name for tensor in tensors).items() if count > 1]
     if twice:
-        raise SnugError(f"Two source tensors would both become {twice[0]}.", "The model is a variant Snug does not know.")
+        raise SnugError(
+            f"Two source tensors would both become {twice[0]}.", "The model is a variant Snug does not know."
+        )
 
 
 def _main_dtype(tensors: Sequence[OutputTensor]) -> str:
@@ -145,11 +153,15 @@ def _open_gguf(path: Path) -> ModelInfo:
     keys = {item.key: item.value for item in header.metadata}
     arch = keys.get("general.architecture")
     if not isinstance(arch, str) or not header.tensors:
-        raise SnugError(f"{path} holds no model (general.architecture is {arch!r}, {len(header.tensors)} tensors).",
-                        "Choose a GGUF file with a language model in it.")  # fmt: skip
+        raise SnugError(
+            f"{path} holds no model (general.architecture is {arch!r}, {len(header.tensors)} tensors).",
+            "Choose a GGUF file with a language model in it.",
+        )
     if keys.get("split.count", 1) > 1:
-        raise SnugError(f"{path} is one of {keys['split.count']} parts of a split GGUF, which Snug cannot join yet.",
-                        "Merge the parts first, or open the original model folder.")  # fmt: skip
+        raise SnugError(
+            f"{path} is one of {keys['split.count']} parts of a split GGUF, which Snug cannot join yet.",
+            "Merge the parts first, or open the original model folder.",
+        )
     tensors = tuple(OutputTensor(t.name, t.shape, t.dtype, (t,)) for t in header.tensors)
     return ModelInfo(
         name=str(keys.get("general.name") or path.stem),
@@ -168,5 +180,7 @@ def _open_gguf(path: Path) -> ModelInfo:
 def _gguf_notes(tensors: Sequence[TensorInfo]) -> tuple[str, ...]:
     if all(tensor.dtype in _FLOATS for tensor in tensors):
         return ()
-    return ("This file is quantized already: quantizing it again adds its loss to the new one. "
-            "The original model gives a better result.",)  # fmt: skip
+    return (
+        "This file is quantized already: quantizing it again adds its loss to the new one. "
+        "The original model gives a better result.",
+    )

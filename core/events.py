@@ -37,11 +37,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The job ended without a result. `cancelled` tells the user's wish from a failure."""
+    """The job ended without a result. `cancelled` tells the user's wish from a failure; `exit_code` is the command line's."""
 
     message: str
     hint: str = ""
     cancelled: bool = False
+    exit_code: int = 1
     details: str = ""
 
 

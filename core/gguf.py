@@ -94,11 +94,15 @@ def read_header(path: Path) -> GgufHeader:
         with path.open("rb") as file:
             length = file.seek(0, 2)
             if length < 24:
-                raise SnugError(f"{path} is too short to be a GGUF file ({length} bytes).", "Download or make it again.")
+                raise SnugError(
+                    f"{path} is too short to be a GGUF file ({length} bytes).", "Download or make it again."
+                )
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
                 return _Cursor(path, view).header()
     except OSError as error:
-        raise SnugError(f"{path} cannot be read: {error.strerror or error}.", "Check the path and permissions.") from error
+        raise SnugError(
+            f"{path} cannot be read: {error.strerror or error}.", "Check the path and permissions."
+        ) from error
 
 
 class _Cursor:
@@ -202,14 +206,18 @@ class _Cursor:
     ) -> TensorInfo:
         format_name = format_names().get(number)
         if format_name is None:
-            raise SnugError(f"{self.path}: the tensor {name} has the format number {number}, which Snug does not know.",
-                            "Update Snug, or make the file again in another format.")
+            raise SnugError(
+                f"{self.path}: the tensor {name} has the format number {number}, which Snug does not know.",
+                "Update Snug, or make the file again in another format.",
+            )
         if offset % alignment:
             raise self.damaged(f"the tensor {name} starts at {offset}, which is not a multiple of {alignment}")
         block = FORMATS[format_name].block_size
         columns = shape[-1] if shape else 1
         if columns % block:
-            raise self.damaged(f"the tensor {name} has rows of {columns}, not a multiple of {block} as {format_name} needs")
+            raise self.damaged(
+                f"the tensor {name} has rows of {columns}, not a multiple of {block} as {format_name} needs"
+            )
         nbytes = FORMATS[format_name].row_bytes(columns) * prod(shape[:-1])
         if start + offset + nbytes > len(self.view):
             missing = start + offset + nbytes - len(self.view)

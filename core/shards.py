@@ -19,9 +19,23 @@ from core.model import TensorInfo
 INDEX = "model.safetensors.index.json"
 MAX_HEADER = 100_000_000
 SIZES = {
-    "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
-    "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "I8": 1, "U8": 1, "BOOL": 1,
-}  # fmt: skip
+    "F64": 8,
+    "I64": 8,
+    "U64": 8,
+    "F32": 4,
+    "I32": 4,
+    "U32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "U16": 2,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "F8_E8M0": 1,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+}
 _AGAIN = "Download the file again; it is cut short or damaged."
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
@@ -34,8 +48,10 @@ def read_folder(folder: Path) -> tuple[list[TensorInfo], list[Path]]:
     seen: dict[str, Path] = {}
     for tensor in tensors:
         if tensor.name in seen:
-            raise SnugError(f"The tensor {tensor.name} is in both {seen[tensor.name].name} and {tensor.file.name}.",
-                            "Keep one set of safetensors files in the folder.")
+            raise SnugError(
+                f"The tensor {tensor.name} is in both {seen[tensor.name].name} and {tensor.file.name}.",
+                "Keep one set of safetensors files in the folder.",
+            )
         seen[tensor.name] = tensor.file
     if index.exists():
         _check_index(index, seen)
@@ -58,8 +74,10 @@ def _indexed_files(index: Path) -> list[Path]:
         raise SnugError(f"{index} points outside its folder.", "Do not use this model: its index is not honest.")
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
-        raise SnugError(f"{len(missing)} of {len(names)} files are missing in {index.parent}: {', '.join(missing[:4])}.",
-                        "Download the missing files into the folder.")
+        raise SnugError(
+            f"{len(missing)} of {len(names)} files are missing in {index.parent}: {', '.join(missing[:4])}.",
+            "Download the missing files into the folder.",
+        )
     return [index.parent / name for name in names]
 
 
@@ -69,12 +87,16 @@ def _check_index(index: Path, seen: dict[str, Path]) -> None:
         if name not in seen:
             raise SnugError(f"The tensor {name} is missing: {INDEX} says it is in {file}.", _AGAIN)
         if seen[name].name != file:
-            raise SnugError(f"{INDEX} says that {name} is in {file}, but it is in {seen[name].name}.",
-                            "Download the index and the files of one revision together.")
+            raise SnugError(
+                f"{INDEX} says that {name} is in {file}, but it is in {seen[name].name}.",
+                "Download the index and the files of one revision together.",
+            )
     extra = next((name for name in seen if name not in listed), None)
     if extra is not None:
-        raise SnugError(f"The tensor {extra} is in {seen[extra].name} but not in {INDEX}.",
-                        "Download the index and the files of one revision together.")
+        raise SnugError(
+            f"The tensor {extra} is in {seen[extra].name} but not in {INDEX}.",
+            "Download the index and the files of one revision together.",
+        )
 
 
 def _loose_files(folder: Path) -> list[Path]:
@@ -83,8 +105,10 @@ def _loose_files(folder: Path) -> list[Path]:
     if not files:
         raise _no_weights(folder)
     if any(file.name.startswith("adapter_") for file in files):
-        raise SnugError(f"{folder} holds a LoRA adapter, not a whole model.",
-                        "Merge it into its base model first (peft: merge_and_unload), then open the merged folder.")
+        raise SnugError(
+            f"{folder} holds a LoRA adapter, not a whole model.",
+            "Merge it into its base model first (peft: merge_and_unload), then open the merged folder.",
+        )
     if len(files) > 1:
         _check_numbered(folder, files)
     return files
@@ -95,12 +119,16 @@ def _check_numbered(folder: Path, files: list[Path]) -> None:
     numbers = {int(match[1]) for match in matches if match}
     totals = {int(match[2]) for match in matches if match}
     if not all(matches) or len(totals) != 1:
-        raise SnugError(f"{folder} has {len(files)} safetensors files and no {INDEX} to say how they belong together.",
-                        f"Download {INDEX} too, or keep one set of files.")
+        raise SnugError(
+            f"{folder} has {len(files)} safetensors files and no {INDEX} to say how they belong together.",
+            f"Download {INDEX} too, or keep one set of files.",
+        )
     missing = sorted(set(range(1, totals.pop() + 1)) - numbers)
     if missing:
-        raise SnugError(f"Of the numbered safetensors files in {folder}, number {missing[0]} is missing.",
-                        "Download the missing files into the folder.")
+        raise SnugError(
+            f"Of the numbered safetensors files in {folder}, number {missing[0]} is missing.",
+            "Download the missing files into the folder.",
+        )
 
 
 def _no_weights(folder: Path) -> SnugError:
@@ -110,7 +138,8 @@ def _no_weights(folder: Path) -> SnugError:
             f"{folder} holds its weights only as PyTorch pickles ({', '.join(pickles[:3])}), which Snug does not open: "
             "loading a pickle can run any program on this computer.",
             "Get a safetensors version: look for .safetensors files at the model's page, under its branch "
-            "refs/convert/safetensors or pull requests; or use the Hub's converter space (safetensors/convert).")  # fmt: skip
+            "refs/convert/safetensors or pull requests; or use the Hub's converter space (safetensors/convert).",
+        )
     return SnugError(f"{folder} has no .safetensors files.", "Choose a folder with a model's weights in it.")
 
 
@@ -122,11 +151,16 @@ def read_file(file: Path) -> list[TensorInfo]:
             stream.seek(0)
             header_length = int.from_bytes(stream.read(8), "little")
             if length < 8 or header_length > min(MAX_HEADER, length - 8):
-                raise SnugError(f"{file} is no safetensors file: it claims a header of {header_length:,} bytes, "
-                                f"but the file has {length:,}.", _AGAIN)
+                raise SnugError(
+                    f"{file} is no safetensors file: it claims a header of {header_length:,} bytes, "
+                    f"but the file has {length:,}.",
+                    _AGAIN,
+                )
             text = stream.read(header_length)
     except OSError as error:
-        raise SnugError(f"{file} cannot be read: {error.strerror or error}.", "Check the path and permissions.") from error
+        raise SnugError(
+            f"{file} cannot be read: {error.strerror or error}.", "Check the path and permissions."
+        ) from error
     start = 8 + header_length
     tensors = [_tensor(file, name, entry, start=start, length=length) for name, entry in _entries(file, text)]
     _check_overlap(file, tensors)
@@ -154,8 +188,11 @@ def _tensor(file: Path, name: str, entry: Any, *, start: int, length: int) -> Te
     if start + end > length:
         raise SnugError(f"{file} is cut short: {name} ends at byte {start + end:,}, the file has {length:,}.", _AGAIN)
     if dtype in SIZES and prod(shape) * SIZES[dtype] != end - begin:
-        raise SnugError(f"{file}: the header gives {name} {end - begin:,} bytes, but {dtype} {list(shape)} "
-                        f"needs {prod(shape) * SIZES[dtype]:,}.", _AGAIN)
+        raise SnugError(
+            f"{file}: the header gives {name} {end - begin:,} bytes, but {dtype} {list(shape)} "
+            f"needs {prod(shape) * SIZES[dtype]:,}.",
+            _AGAIN,
+        )
     return TensorInfo(name, dtype, shape, file, start + begin, end - begin)
 
 

@@ -32,8 +32,10 @@ def find_architecture(config: Config) -> Architecture:
             return entry
     known = [known for entry in ENTRIES for known in entry.classes]
     nearest = (difflib.get_close_matches(name, known, n=1, cutoff=0.0) or known)[0]
-    raise SnugError(f"The model family {name} is not supported yet.",
-                    f"The nearest supported family is {nearest}. Supported: {', '.join(known)}.")
+    raise SnugError(
+        f"The model family {name} is not supported yet.",
+        f"The nearest supported family is {nearest}. Supported: {', '.join(known)}.",
+    )
 
 
 def family_of(config: Config) -> str:
@@ -75,23 +77,29 @@ def map_tensors(entry: Architecture, config: Config, sources: Sequence[TensorInf
         match = _EXPERT.fullmatch(source.name)
         common, number = (f"{match[1]}.{match[3]}", int(match[2])) if match else (source.name, -1)
         groups.setdefault(common, []).append((number, source))
-    return [_output(entry, config, names.get_name(common, try_suffixes=(".weight", ".bias")), common, parts)
-            for common, parts in groups.items()]  # fmt: skip
+    return [
+        _output(entry, config, names.get_name(common, try_suffixes=(".weight", ".bias")), common, parts)
+        for common, parts in groups.items()
+    ]
 
 
 def _output(
     entry: Architecture, config: Config, name: str | None, common: str, parts: list[tuple[int, TensorInfo]]
 ) -> OutputTensor:
     if name is None:
-        raise SnugError(f"The tensor {common} has no place in the architecture {entry.arch}.",
-                        "The model is a variant that Snug does not know yet; nothing was written.")
+        raise SnugError(
+            f"The tensor {common} has no place in the architecture {entry.arch}.",
+            "The model is a variant that Snug does not know yet; nothing was written.",
+        )
     parts = sorted(parts, key=lambda part: part[0])
     first = parts[0][1]
     if any((part.shape, part.dtype) != (first.shape, first.dtype) for _, part in parts):
         raise SnugError(f"The experts of {common} differ in shape or type.", "Download the model again.")
     if first.dtype not in READABLE:
-        raise SnugError(f"The tensor {first.name} is stored as {first.dtype}, which Snug cannot read yet.",
-                        f"Use a version of the model in one of {', '.join(READABLE)}.")
+        raise SnugError(
+            f"The tensor {first.name} is stored as {first.dtype}, which Snug cannot read yet.",
+            f"Use a version of the model in one of {', '.join(READABLE)}.",
+        )
     if not first.shape or 0 in first.shape:
         raise SnugError(f"The tensor {first.name} is empty: its shape is {list(first.shape)}.", "Download it again.")
     stacked = parts[0][0] >= 0
@@ -104,8 +112,10 @@ def _output(
 def _check_experts(config: Config, common: str, numbers: list[int]) -> None:
     expected = required(config, "num_local_experts")
     if numbers != list(range(expected)):
-        raise SnugError(f"Of {common} there are the experts {numbers}, but config.json says there are {expected}.",
-                        "Download the missing files into the folder.")
+        raise SnugError(
+            f"Of {common} there are the experts {numbers}, but config.json says there are {expected}.",
+            "Download the missing files into the folder.",
+        )
 
 
 def _ops(entry: Architecture, config: Config, source: TensorInfo) -> tuple[TensorOp, ...]:
@@ -113,8 +123,10 @@ def _ops(entry: Architecture, config: Config, source: TensorInfo) -> tuple[Tenso
         if part in source.name:
             heads = required(config, key, "num_attention_heads")
             if source.shape[0] % (2 * heads):
-                raise SnugError(f"{source.name} has {source.shape[0]} rows, which {heads} heads cannot share evenly.",
-                                "config.json and the weights do not belong together; download both again.")
+                raise SnugError(
+                    f"{source.name} has {source.shape[0]} rows, which {heads} heads cannot share evenly.",
+                    "config.json and the weights do not belong together; download both again.",
+                )
             return (RopePermute(heads),)
     return ()
 

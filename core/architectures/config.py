@@ -14,8 +14,9 @@ def required(config: Config, *names: str) -> int:
     """The first of `names` in the config as a whole number above zero."""
     value = next((config[name] for name in names if config.get(name) is not None), None)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise SnugError(f"config.json gives no usable {names[0]} (found {value!r}).",
-                        "Download config.json of this model again.")
+        raise SnugError(
+            f"config.json gives no usable {names[0]} (found {value!r}).", "Download config.json of this model again."
+        )
     return value
 
 
@@ -37,8 +38,10 @@ class Rope:
     def number(self, name: str) -> float:
         value = self.values.get(name)
         if not isinstance(value, int | float) or value <= 0:
-            raise SnugError(f"config.json's rope scaling gives no usable {name} (found {value!r}).",
-                            "Download config.json of this model again.")
+            raise SnugError(
+                f"config.json's rope scaling gives no usable {name} (found {value!r}).",
+                "Download config.json of this model again.",
+            )
         return float(value)
 
 

@@ -37,8 +37,10 @@ def _rope(config: Config) -> tuple[list[Metadata], list[OutputTensor]]:
     elif settings.type == "llama3":
         return keys, [_rope_freqs(config)]
     elif settings.type != "default":
-        raise SnugError(f"The rope scaling {settings.type!r} is not supported for the Llama family yet.",
-                        "Supported: default, linear, llama3.")
+        raise SnugError(
+            f"The rope scaling {settings.type!r} is not supported for the Llama family yet.",
+            "Supported: default, linear, llama3.",
+        )
     return keys, []
 
 

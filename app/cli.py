@@ -1,0 +1,243 @@
+"""The command line: every verb prints a table for people, or JSON with --json.
+
+Exit codes: 0 ok, 1 failed, 2 bad input, 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+import core
+from app import report
+
+app = typer.Typer(
+    name="snug",
+    help="Makes language models fit the machine they must run on. Without a command, the window opens.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+CANCELLED = 130
+
+Source = Annotated[str, typer.Argument(metavar="SRC", help="A Hugging Face model folder, or a .gguf file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+Type = Annotated[str, typer.Option("--type", "-t", metavar="T", help="The recipe, such as Q4_K_M; see snug fit.")]
+Pure = Annotated[bool, typer.Option("--pure", help="Every tensor that may be quantized in the base format.")]
+Context = Annotated[int, typer.Option("--ctx", min=1, metavar="N", help="Tokens of context to reckon with.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, metavar="N", help="Threads to encode with; 0: all cores.")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except KeyboardInterrupt:
+        return CANCELLED
+    except typer.Exit as stop:
+        return stop.exit_code
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # click's own errors know their words and exit code
+            raise
+        report.problem(error.format_message(), "See snug --help.")
+        return getattr(error, "exit_code", 2)
+    return result if isinstance(result, int) else 0
+
+
+def verb(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    """A command whose SnugErrors become one clear sentence and an exit code."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> int | None:
+        try:
+            return function(*args, **kwargs)
+        except core.SnugError as error:
+            _fail(error.message, error.hint, as_json=bool(kwargs.get("as_json")), exit_code=error.exit_code)
+
+    return app.command()(run)
+
+
+def _fail(message: str, hint: str, *, as_json: bool, exit_code: int) -> NoReturn:
+    if as_json:
+        _print_json({"error": message, "hint": hint})
+    else:
+        report.problem(message, hint)
+    raise typer.Exit(exit_code)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+@verb
+def machine(as_json: Json = False) -> None:
+    """Show what this computer has: processor, memory, GPUs, disks."""
+    hardware = core.detect()
+    _print_json(hardware) if as_json else report.machine(hardware)
+
+
+@verb
+def plan(source: Source, recipe: Type, pure: Pure = False, as_json: Json = False) -> None:
+    """Show every tensor of the file to be, with its format and bytes."""
+    made = core.make_plan(core.open_model(source), core.find_recipe(recipe), pure=pure)
+    _print_json(report.plan_values(made)) if as_json else report.plan(made)
+
+
+@verb
+def fit(source: Source, ctx: Context = 4096, as_json: Json = False) -> None:
+    """Show every recipe with its exact size, and which fits this machine."""
+    model, hardware = core.open_model(source), core.detect()
+    options = core.options_for(model, hardware, context=ctx)
+    _print_json(report.fit_values(model, options)) if as_json else report.fit(model, options, context=ctx)
+
+
+@verb
+def quantize(
+    source: Source,
+    recipe: Type,
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The .gguf file to write.")],
+    pure: Pure = False,
+    backend: Annotated[str, typer.Option(help="auto, cpu or reference.")] = "auto",
+    threads: Threads = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    allow_requantize: Annotated[bool, typer.Option("--allow-requantize", help="Accept a quantized source.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Make a GGUF file of a model."""
+    job = core.QuantizeJob(
+        source=source,
+        recipe=recipe,
+        target=out,
+        pure=pure,
+        backend=backend,
+        threads=threads,
+        overwrite=overwrite,
+        allow_requantize=allow_requantize,
+    )
+    result = _run(job, as_json=as_json)
+    _print_json(result) if as_json else report.result(result)
+    return 0
+
+
+def _run(job: core.QuantizeJob, *, as_json: bool) -> dict[str, Any]:
+    """The result of a job that ran to its end. The first Ctrl+C stops it cleanly."""
+    stop = threading.Event()
+    with _signals(stop), report.progress(quiet=as_json) as show:
+        for event in core.run(job, cancelled=stop.is_set):
+            if isinstance(event, core.Done):
+                return event.result
+            if isinstance(event, core.Failed):
+                break
+            show(event)
+    code = CANCELLED if event.cancelled else event.exit_code
+    _fail(event.message, event.hint, as_json=as_json, exit_code=code)
+
+
+class _signals:  # noqa: N801 - reads like a function
+    """SIGINT and SIGTERM set `stop`; what was there before comes back, so that a second Ctrl+C ends at once."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.stop = stop
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.before[number] = signal.signal(number, self._caught)
+
+    def _caught(self, number: int, frame: object) -> None:
+        self.stop.set()
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def __exit__(self, *error: object) -> None:
+        self._restore()
+
+
+@verb
+def verify(
+    file: Annotated[str, typer.Argument(metavar="FILE.gguf", help="The file to check.")],
+    source: Annotated[str, typer.Option("--source", metavar="SRC", help="Compare every tensor with this model.")] = "",
+    as_json: Json = False,
+) -> int:
+    """Check a GGUF file: structure, tensor bounds, finite scales; with --source the error of each tensor."""
+    original = core.open_model(source) if source else None
+    found = core.verify_file(file, source=original)
+    _print_json(report.verify_values(found)) if as_json else report.verify(found)
+    return 0 if found.ok else 1
+
+
+@verb
+def demo(
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="Where to put the file.")] = "",
+    as_json: Json = False,
+) -> int:
+    """Run the whole loop on the small model that comes with Snug: machine, fit, plan, quantize, verify."""
+    target = Path(out) if out else _demo_folder() / "snug-sample-Q4_K_M.gguf"
+    values = dict(_demo(target, overwrite=not out, quiet=as_json))
+    if as_json:
+        _print_json(values)
+    return 0
+
+
+def _demo_folder() -> Path:
+    folder = core.cache_folder() / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _demo(target: Path, *, overwrite: bool, quiet: bool) -> Iterator[tuple[str, Any]]:
+    """The steps of the demo: shown one by one unless quiet, and their values for JSON."""
+    say = report.silent if quiet else report.shown
+    hardware = core.detect()
+    say(report.machine, hardware, title="1  This machine")
+    yield "machine", hardware
+    model = core.open_model(core.sample_folder())
+    options = core.options_for(model, hardware)
+    say(report.fit, model, options, context=4096, title="2  What fits")
+    yield "fit", report.fit_values(model, options)
+    made = core.make_plan(model, core.find_recipe("Q4_K_M"))
+    say(report.plan, made, title="3  The plan for Q4_K_M", brief=True)
+    yield "plan", report.plan_values(made)
+    job = core.QuantizeJob(str(model.path), "Q4_K_M", str(target), overwrite=overwrite)
+    say(report.nothing, title="4  Quantize")
+    result = _run(job, as_json=quiet)
+    say(report.result, result)
+    yield "result", result
+    checked = core.verify_file(target, source=model)
+    say(report.verify, checked, title="5  Verify against the original")
+    yield "verify", report.verify_values(checked)
+    say(report.next_steps, target, title="Next")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(f"snug {installed('snug')}")
+        raise typer.Exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""What the command line prints: tables for people on stdout, problems and progress on stderr, plain values for JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+import core
+from app import words
+
+_VERDICT_STYLES = {"fits": "green", "tight": "yellow", "splits": "cyan", "no": "red"}
+
+
+def _out() -> Console:
+    return Console(highlight=False, soft_wrap=False)
+
+
+def _err() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def problem(message: str, hint: str) -> None:
+    """One sentence what is wrong, one what to do."""
+    console = _err()
+    console.print(Text.assemble(("Error: ", "bold red"), message))
+    if hint:
+        console.print(Text(hint))
+
+
+def _table(*columns: str, right: Iterable[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
+    return table
+
+
+def machine(hardware: core.Hardware) -> None:
+    cpu, memory = hardware.cpu, hardware.memory
+    table = _table("", "")
+    table.add_row("Processor", f"{cpu.name}, {cpu.physical_cores} cores ({cpu.usable_cores:g} usable)")
+    table.add_row("Instructions", " ".join(cpu.instructions) or "none that matter to llama.cpp")
+    table.add_row("Memory", f"{words.size(memory.available)} free of {words.size(memory.total)} ({memory.source})")
+    for gpu in hardware.gpus:
+        table.add_row("GPU", f"{gpu.name}: {words.size(gpu.free)} free of {words.size(gpu.total)}")
+    for disk in hardware.disks:
+        table.add_row("Disk", f"{words.size(disk.free)} free of {words.size(disk.total)} at {disk.path}")
+    for note in hardware.notes:
+        table.add_row("Note", note)
+    _out().print(table)
+
+
+def fit(model: core.ModelInfo, options: list[core.Option], *, context: int) -> None:
+    console = _out()
+    console.print(f"{model.name}: {words.parameters(model.parameters)} parameters, {model.family}")
+    table = _table("", "Recipe", "File", "Bits", "Memory", "Verdict", "Why", right=("File", "Bits", "Memory"))
+    for option in options:
+        verdict = option.fit.verdict.value
+        table.add_row(
+            "*" if option.recommended else "",
+            option.recipe.name,
+            words.size(option.plan.file_bytes),
+            f"{option.plan.bits_per_weight:.2f}",
+            words.size(option.fit.total),
+            Text(verdict, _VERDICT_STYLES.get(verdict, "")),
+            option.reason,
+        )
+    console.print(table)
+    console.print(f"* recommended for this machine with {words.tokens(context)} of context"
+                  if any(option.recommended for option in options) else "No recipe fits this machine.")  # fmt: skip
+
+
+def fit_values(model: core.ModelInfo, options: list[core.Option]) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "family": model.family,
+        "parameters": model.parameters,
+        "recipes": [
+            {
+                "recipe": option.recipe.name,
+                "file_bytes": option.plan.file_bytes,
+                "bits_per_weight": option.plan.bits_per_weight,
+                "memory_bytes": option.fit.total,
+                "weights": option.fit.weights,
+                "kv": option.fit.kv,
+                "compute": option.fit.compute,
+                "overhead": option.fit.overhead,
+                "budget": option.fit.budget,
+                "place": option.fit.place,
+                "context": option.fit.context,
+                "verdict": option.fit.verdict.value,
+                "reason": option.reason,
+                "recommended": option.recommended,
+            }
+            for option in options
+        ],
+    }
+
+
+def plan(made: core.Plan, *, brief: bool = False) -> None:
+    console = _out()
+    if not brief:
+        table = _table("Tensor", "Shape", "Format", "Bits", "Bytes", right=("Bits", "Bytes"))
+        for planned in made.tensors:
+            shape = " x ".join(str(size) for size in planned.tensor.shape)
+            table.add_row(planned.name, shape, planned.format, f"{planned.bits_per_weight:.2f}", f"{planned.nbytes:,}")
+        console.print(table)
+    table = _table("Format", "Tensors", "Bytes", right=("Tensors", "Bytes"))
+    for name in dict.fromkeys(planned.format for planned in made.tensors):
+        same = [planned.nbytes for planned in made.tensors if planned.format == name]
+        table.add_row(name, str(len(same)), f"{sum(same):,}")
+    console.print(table)
+    console.print(f"{made.recipe.name}: {words.exact(made.file_bytes)} ({words.size(made.file_bytes)}), "
+                  f"{made.bits_per_weight:.2f} bits a weight")  # fmt: skip
+
+
+def plan_values(made: core.Plan) -> dict[str, Any]:
+    return {
+        "model": made.model.name,
+        "recipe": made.recipe.name,
+        "file_bytes": made.file_bytes,
+        "tensor_bytes": made.tensor_bytes,
+        "header_bytes": len(made.header),
+        "bits_per_weight": made.bits_per_weight,
+        "tensors": [
+            {"name": p.name, "shape": list(p.tensor.shape), "format": p.format, "offset": p.offset, "bytes": p.nbytes}
+            for p in made.tensors
+        ],
+    }
+
+
+@contextlib.contextmanager
+def progress(*, quiet: bool) -> Iterator[Callable[[core.Event], None]]:
+    """A function that shows events on stderr: a bar on a terminal, notes alone elsewhere."""
+    console = _err()
+    if quiet or not console.is_terminal:
+        yield lambda event: console.print(event.text) if isinstance(event, core.Note) and not quiet else None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Reading", words="", total=None)
+
+        def show(event: core.Event) -> None:
+            if isinstance(event, core.Note):
+                bar.console.print(event.text)
+            elif isinstance(event, core.Progress):
+                bar.update(task, description=event.stage.capitalize(), words=_progress_words(event),
+                           total=event.bytes_total, completed=event.bytes_done)  # fmt: skip
+
+        yield show
+
+
+def _progress_words(event: core.Progress) -> str:
+    parts = [f"{words.size(event.bytes_done)} of {words.size(event.bytes_total)}", words.rate(event.rate)]
+    if event.eta is not None:
+        parts.append(f"{words.about(event.eta)} left")
+    if event.tensor:
+        parts.append(event.tensor)
+    return " · ".join(parts)
+
+
+def result(values: dict[str, Any]) -> None:
+    console = _out()
+    table = _table("", "")
+    table.add_row("File", Text(values["target"]))
+    table.add_row("Size", f"{words.exact(values['file_bytes'])} ({words.size(values['file_bytes'])}), "
+                          f"{values['bits_per_weight']:.2f} bits a weight")  # fmt: skip
+    table.add_row("Was", words.size(values["source_bytes"]))
+    table.add_row("Took", f"{words.span(values['seconds'])}, {values['weights_per_second'] / 1e6:.0f} million weights/s")
+    table.add_row("Formats", ", ".join(f"{count} {name}" for name, count in values["formats"].items()))
+    table.add_row("Checked", "structure, bounds, finite scales, a sample of every tensor against the source")
+    console.print(table)
+
+
+def verify(found: core.VerifyReport) -> None:
+    console = _out()
+    console.print(f"{found.path.name}: {words.exact(found.file_bytes)}, {found.tensors} tensors")
+    for text in found.problems:
+        console.print(Text.assemble(("Problem: ", "bold red"), text))
+    if found.ok:
+        console.print(Text("Whole and sane: structure, tensor bounds and scales are right.", "green"))
+    if not found.errors:
+        return
+    table = _table("Format", "Tensors", "Relative error", "Worst", "Worst tensor",
+                   right=("Tensors", "Relative error", "Worst"))  # fmt: skip
+    for name in dict.fromkeys(error.format for error in found.errors):
+        same = [error for error in found.errors if error.format == name]
+        mean = statistics.fmean(error.rmse for error in same)
+        table.add_row(name, str(len(same)), f"{mean:.3%}", f"{same[0].rmse:.3%}", same[0].name)
+    console.print(table)
+
+
+def verify_values(found: core.VerifyReport) -> dict[str, Any]:
+    return {
+        "file": str(found.path),
+        "ok": found.ok,
+        "file_bytes": found.file_bytes,
+        "tensors": found.tensors,
+        "formats": found.formats,
+        "problems": list(found.problems),
+        "errors": [
+            {"name": e.name, "format": e.format, "rmse": e.rmse, "max_error": e.max_error} for e in found.errors
+        ],
+    }
+
+
+def next_steps(target: Path) -> None:
+    console = _out()
+    console.print("The same for a model of yours:  snug fit FOLDER  ·  snug quantize FOLDER --type Q4_K_M -o FILE.gguf")
+    console.print(Text(f"Try the file in llama.cpp:      llama-cli -m {target} -p 'Ownership is' -n 40 -no-cnv"))
+
+
+def nothing() -> None:
+    """A step that shows itself."""
+
+
+def shown(step: Callable[..., None], *args: Any, title: str = "", **kwargs: Any) -> None:
+    """Runs a step under its title."""
+    if title:
+        _out().print(Text(f"\n{title}", "bold"))
+    step(*args, **kwargs)
+
+
+def silent(step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+    """Runs nothing: for --json."""

@@ -1,0 +1,264 @@
+"""Running a Plan: one streaming pass from the source's rows to the finished file, as a generator of events.
+
+Slabs of rows are read, reshaped, encoded and written at their final place by a pool of threads; memory is bounded by the
+slabs in flight. The target has its final name only when it is complete and verified.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kernels
+from core.checkpoint import open_model
+from core.errors import Cancelled, JobFailed, SnugError
+from core.events import Done, Event, Failed, Note, Progress
+from core.jobs import QuantizeJob
+from core.model import ModelInfo, OutputTensor
+from core.output import PartFile, check_target
+from core.plan import Plan, PlannedTensor, make_plan
+from core.recipes import find_recipe
+from core.rows import RowReader, can_copy, refuse_non_finite, step_of
+from core.verify import VerifyReport, verify_file
+
+SLAB_WEIGHTS = {"auto": 1 << 22, "cpu": 1 << 22, "reference": 1 << 18}
+PROGRESS_SECONDS = 0.1
+SAMPLE_ROWS = 16
+_ENCODE_INPUT = {"BF16": np.uint16, "F16": np.float16}
+
+
+def check_job(job: QuantizeJob) -> Plan:
+    """Everything that can be known before the start; raises SnugError when the job cannot work. Writes nothing."""
+    recipe = find_recipe(job.recipe)
+    model = open_model(job.source)
+    if job.backend not in SLAB_WEIGHTS:
+        raise SnugError(f"There is no backend {job.backend!r}.", f"Backends: {', '.join(SLAB_WEIGHTS)}.")
+    if job.threads < 0:
+        raise SnugError(f"{job.threads} threads make no sense.", "Give a number from 1 on, or 0 for all cores.")
+    _check_requantize(job, model)
+    plan = make_plan(model, recipe, pure=job.pure)
+    _check_backend(job, plan)
+    check_target(Path(job.target), plan.file_bytes, sources=[model.path, *model.files], overwrite=job.overwrite)
+    return plan
+
+
+def _check_requantize(job: QuantizeJob, model: ModelInfo) -> None:
+    quantized = sorted(
+        {t.dtype for t in model.tensors if kernels.FORMATS[t.dtype].block_size > 1} if model.is_gguf else ()
+    )
+    if quantized and not job.allow_requantize:
+        raise SnugError(
+            f"{model.path.name} is quantized already ({', '.join(quantized)}); "
+            "quantizing it again adds the new loss to the old one.",
+            "Use the original model, or allow it: --allow-requantize.",
+        )
+    unreadable = [name for name in quantized if not kernels.decodable(name)]
+    if unreadable:
+        raise SnugError(
+            f"{model.path.name} holds {', '.join(unreadable)}, which Snug cannot decode yet.", "Use the original model."
+        )
+
+
+def _check_backend(job: QuantizeJob, plan: Plan) -> None:
+    for planned in plan.tensors:
+        if can_copy(planned.tensor, planned.format) or job.backend == "auto":
+            continue
+        available = kernels.backends(planned.format)
+        if job.backend not in available:
+            raise SnugError(
+                f"The backend {job.backend} has no {planned.format}, which {planned.name} needs.",
+                f"It is there for: {', '.join(available)}. Use --backend auto.",
+            )
+
+
+def run(job: QuantizeJob, *, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+    """Events of the job, the last one Done or Failed. Never raises for what a user can cause or mend."""
+    try:
+        yield from _run(job, cancelled)
+    except Cancelled:
+        yield Failed("Cancelled. Nothing was written.", cancelled=True)
+    except SnugError as error:
+        yield Failed(error.message, error.hint, exit_code=error.exit_code)
+    except MemoryError:
+        yield Failed(
+            "The computer ran out of memory.",
+            "Close other programs or use fewer threads, then start again.",
+            exit_code=1,
+        )
+
+
+def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
+    started = time.monotonic()
+    plan = check_job(job)
+    yield from (Note(text) for text in (*plan.model.notes, *plan.notes))
+    yield from _prepare(job, plan)
+    meter = _Meter(plan, started)
+    with PartFile(Path(job.target), plan.file_bytes, overwrite=job.overwrite) as part:
+        part.write(0, plan.header)
+        yield from _encode_all(job, plan, part, meter, cancelled)
+        yield meter.event("write", "")
+        part.sync()
+        yield meter.event("verify", "")
+        report = verify_file(part.path, source=plan.model, sample_rows=SAMPLE_ROWS, cancelled=cancelled)
+        _check_verified(report, cancelled)
+        part.finish()
+    yield Done(_result(job, plan, report, time.monotonic() - started))
+
+
+def _prepare(job: QuantizeJob, plan: Plan) -> Iterator[Event]:
+    """Loads the kernels, saying so when they must be compiled first."""
+    if job.backend == "reference":
+        return
+    work = [p for p in plan.tensors if not can_copy(p.tensor, p.format)]
+    for dtype in sorted({_input_type(p.tensor) for p in work}, key=str):
+        formats = sorted({p.format for p in work if _input_type(p.tensor) == dtype})
+        if not kernels.is_prepared(formats, dtype):
+            yield Note("Preparing kernels for this CPU (once).")
+        kernels.prepare(formats, dtype)
+
+
+def _input_type(tensor: OutputTensor) -> np.dtype[Any]:
+    return np.dtype(_ENCODE_INPUT.get(tensor.dtype, np.float32) if tensor.sources else np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slab:
+    planned: PlannedTensor
+    first: int
+    count: int
+
+
+def _slabs(plan: Plan, weights: int) -> Iterator[_Slab]:
+    for planned in plan.tensors:
+        tensor = planned.tensor
+        step = step_of(tensor)
+        size = max(1, weights // tensor.columns // step) * step
+        for first in range(0, tensor.rows, size):
+            yield _Slab(planned, first, min(size, tensor.rows - first))
+
+
+def _encode_all(
+    job: QuantizeJob, plan: Plan, part: PartFile, meter: _Meter, cancelled: Callable[[], bool]
+) -> Iterator[Event]:
+    threads = job.threads or usable_cores()
+    waiting = deque(_slabs(plan, SLAB_WEIGHTS[job.backend]))
+    running: dict[Future[None], _Slab] = {}
+    with RowReader() as reader, ThreadPoolExecutor(threads, "encode") as pool, _drained(running):
+        while waiting or running:
+            while waiting and len(running) < threads + 1:
+                slab = waiting.popleft()
+                running[pool.submit(_encode, job.backend, slab, reader, part, len(plan.header))] = slab
+            done, _ = wait(running, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
+            if cancelled():
+                raise Cancelled
+            for future in done:
+                slab = running.pop(future)
+                future.result()
+                meter.add(slab)
+            if meter.is_due():
+                yield meter.event("encode", next(iter(running.values())).planned.name if running else "")
+
+
+@contextlib.contextmanager
+def _drained(running: dict[Future[None], _Slab]) -> Iterator[None]:
+    """On an error, nothing that has not started will start: the pool then closes at once."""
+    try:
+        yield
+    except BaseException:
+        for future in running:
+            future.cancel()
+        raise
+
+
+def _encode(backend: str, slab: _Slab, reader: RowReader, part: PartFile, data_start: int) -> None:
+    planned, tensor = slab.planned, slab.planned.tensor
+    row_bytes = kernels.FORMATS[planned.format].row_bytes(tensor.columns)
+    offset = data_start + planned.offset + slab.first * row_bytes
+    if can_copy(tensor, planned.format):
+        data = reader.raw(tensor, slab.first, slab.count)
+    else:
+        try:
+            data = kernels.encode(reader.rows(tensor, slab.first, slab.count), planned.format, backend=backend)
+        except kernels.NonFinite as error:
+            raise refuse_non_finite(tensor, row=slab.first + error.row, column=error.column) from error
+    part.write(offset, data)
+
+
+class _Meter:
+    """Counts source bytes and says how fast they go. The rate is smoothed, so that the time left does not jump."""
+
+    def __init__(self, plan: Plan, started: float) -> None:
+        self.started = started
+        self.total = sum(_slab_bytes(p.tensor, p.tensor.rows) for p in plan.tensors)
+        self.left_in = {p.name: p.tensor.rows for p in plan.tensors}
+        self.tensors = len(plan.tensors)
+        self.done = 0
+        self.encoding_since = 0.0
+        self.last_event = 0.0
+
+    def add(self, slab: _Slab) -> None:
+        self.done += _slab_bytes(slab.planned.tensor, slab.count)
+        self.left_in[slab.planned.name] -= slab.count
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self.last_event >= PROGRESS_SECONDS
+
+    def event(self, stage: str, tensor: str) -> Progress:
+        now = self.last_event = time.monotonic()
+        self.encoding_since = self.encoding_since or now - PROGRESS_SECONDS
+        rate = self.done / max(1e-9, now - self.encoding_since)
+        eta = (self.total - self.done) / rate if self.done and stage == "encode" else None
+        finished = sum(rows == 0 for rows in self.left_in.values())
+        return Progress(stage, tensor, finished, self.tensors, self.done, self.total, rate, eta, now - self.started)
+
+
+def _slab_bytes(tensor: OutputTensor, rows: int) -> int:
+    """Bytes of the source behind that many rows."""
+    return sum(source.nbytes for source in tensor.sources) * rows // tensor.rows
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _check_verified(report: VerifyReport, cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        raise Cancelled
+    if report.problems:
+        raise JobFailed(
+            f"The new file did not pass its check: {report.problems[0]}.",
+            "Nothing was kept. Try another level; if it stays, the source may be damaged.",
+        )
+
+
+def _result(job: QuantizeJob, plan: Plan, report: VerifyReport, seconds: float) -> dict[str, Any]:
+    return {
+        "target": str(Path(job.target).expanduser().resolve()),
+        "recipe": plan.recipe.name,
+        "file_bytes": plan.file_bytes,
+        "source_bytes": plan.model.source_bytes,
+        "parameters": plan.model.parameters,
+        "bits_per_weight": plan.bits_per_weight,
+        "seconds": seconds,
+        "weights_per_second": plan.model.parameters / seconds,
+        "formats": report.formats,
+        "tensors": report.tensors,
+        "errors": [
+            {"name": e.name, "format": e.format, "rmse": e.rmse, "max_error": e.max_error} for e in report.errors
+        ],
+    }
+
+
+__all__ = ["check_job", "run", "usable_cores"]

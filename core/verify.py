@@ -1,0 +1,154 @@
+"""Is this GGUF whole and sane, and how far is it from its source?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+
+import kernels
+from core.checkpoint import open_model
+from core.errors import SnugError
+from core.model import ModelInfo, OutputTensor
+from core.rows import RowReader, as_float32, step_of
+
+_SLAB_WEIGHTS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TensorError:
+    """`rmse` is the root of the mean squared error over that of the mean square of the source: 0.01 is one percent."""
+
+    name: str
+    format: str
+    rmse: float
+    max_error: float
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was found; `problems` is empty for a good file. `errors` compares with the source, worst first."""
+
+    path: Path
+    file_bytes: int
+    tensors: int
+    formats: dict[str, int]
+    problems: tuple[str, ...]
+    errors: tuple[TensorError, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def verify_file(
+    path: Path | str,
+    *,
+    source: ModelInfo | None = None,
+    sample_rows: int | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> VerifyReport:
+    """Structure, bounds and finite scales of every block; with `source`, the error of every tensor.
+
+    `sample_rows` compares only about that many rows of each tensor, evenly spread. Raises SnugError when `path` is no
+    readable GGUF at all.
+    """
+    model = open_model(path)
+    problems = [*_structure(model)]
+    with RowReader() as reader, ThreadPoolExecutor(2) as pool:
+        sane = pool.map(lambda tensor: _is_sane(reader, tensor, cancelled), model.tensors)
+        problems += [text for text in sane if text]
+        errors: list[TensorError] = []
+        if source is not None:
+            problems += _same_tensors(model, source)
+            pairs = _pairs(model, source)
+            errors = list(pool.map(lambda pair: _error(reader, *pair, sample_rows, cancelled), pairs))
+    formats: dict[str, int] = {}
+    for tensor in model.tensors:
+        formats[tensor.dtype] = formats.get(tensor.dtype, 0) + 1
+    errors.sort(key=lambda error: -error.rmse)
+    return VerifyReport(
+        model.path, model.path.stat().st_size, len(model.tensors), formats, tuple(problems), tuple(errors)
+    )
+
+
+def _structure(model: ModelInfo) -> Iterator[str]:
+    """What a loader would stumble over. Bounds and overlaps were checked when the header was read."""
+    blocks = model.key("block_count")
+    if not isinstance(blocks, int):
+        yield f"the key {model.architecture}.block_count is missing"
+    tokens = model.keys.get("tokenizer.ggml.tokens")
+    if tokens is None:
+        yield "the file has no vocabulary (tokenizer.ggml.tokens)"
+        return
+    embedding = next((t for t in model.tensors if t.name == "token_embd.weight"), None)
+    if embedding is None:
+        yield "the tensor token_embd.weight is missing"
+    elif embedding.rows != len(tokens):
+        yield f"token_embd.weight has {embedding.rows} rows for {len(tokens)} tokens"
+
+
+def _is_sane(reader: RowReader, tensor: OutputTensor, cancelled: Callable[[], bool]) -> str:
+    """A problem in words, or ""."""
+    for first, count in _slabs(tensor):
+        if cancelled():
+            break
+        if not kernels.scales_are_finite(reader.raw(tensor, first, count), tensor.dtype):
+            return f"{tensor.name} ({tensor.dtype}) holds a scale that is NaN or infinite in rows {first} to {first + count - 1}"
+    return ""
+
+
+def _same_tensors(model: ModelInfo, source: ModelInfo) -> Iterator[str]:
+    ours, theirs = ({t.name: t.shape for t in m.tensors} for m in (model, source))
+    for name, shape in theirs.items():
+        if name not in ours:
+            yield f"the tensor {name} of the source is missing"
+        elif ours[name] != shape:
+            yield f"the tensor {name} has the shape {list(ours[name])}, the source {list(shape)}"
+    yield from (f"the tensor {name} is not in the source" for name in ours if name not in theirs)
+
+
+def _pairs(model: ModelInfo, source: ModelInfo) -> list[tuple[OutputTensor, OutputTensor]]:
+    theirs = {tensor.name: tensor for tensor in source.tensors}
+    same = [(t, theirs[t.name]) for t in model.tensors if t.name in theirs and theirs[t.name].shape == t.shape]
+    unreadable = next((t for pair in same for t in pair if t.dtype != "F64" and not kernels.decodable(t.dtype)), None)
+    if unreadable is not None:
+        raise SnugError(
+            f"{unreadable.name} is stored as {unreadable.dtype}, which Snug cannot decode yet.",
+            "Verify without a source, or use a file in another format.",
+        )
+    return same
+
+
+def _error(
+    reader: RowReader, made: OutputTensor, source: OutputTensor, sample_rows: int | None, cancelled: Callable[[], bool]
+) -> TensorError:
+    squares = total = worst = 0.0
+    for first, count in _slabs(source, sample_rows):
+        if cancelled():
+            break
+        before = as_float32(source, reader.rows(source, first, count))
+        difference = as_float32(made, reader.rows(made, first, count)) - before
+        squares += float(np.einsum("ij,ij->", difference, difference, dtype=np.float64))
+        total += float(np.einsum("ij,ij->", before, before, dtype=np.float64))
+        worst = max(worst, float(np.abs(difference).max()))
+    return TensorError(made.name, made.dtype, sqrt(squares / total) if total else sqrt(squares), worst)
+
+
+def _slabs(tensor: OutputTensor, sample_rows: int | None = None) -> Iterator[tuple[int, int]]:
+    """(first row, number of rows) of slabs that cover a tensor, or a few spread over it."""
+    step = step_of(tensor)
+    size = max(1, _SLAB_WEIGHTS // tensor.columns // step) * step
+    if sample_rows is None or sample_rows >= tensor.rows:
+        yield from ((first, min(size, tensor.rows - first)) for first in range(0, tensor.rows, size))
+        return
+    groups = tensor.rows // step
+    wanted = min(groups, max(1, sample_rows // step), 4)
+    each = max(1, sample_rows // wanted // step)
+    for number in range(wanted):
+        start = (groups - each) * number // max(1, wanted - 1)
+        yield start * step, each * step
