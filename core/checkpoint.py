@@ -11,7 +11,7 @@ from typing import Any
 
 from core.architectures import family_of, find_architecture, map_keys, map_tensors
 from core.errors import SnugError
-from core.gguf import read_header
+from core.gguf import MAGIC, read_header
 from core.model import Metadata, ModelInfo, OutputTensor, TensorInfo
 from core.shards import INDEX, read_folder
 from core.tokenizer import read_tokenizer
@@ -29,8 +29,8 @@ def open_model(path: Path | str) -> ModelInfo:
     path = path.resolve()
     if path.is_dir():
         return _open_folder(path)
-    if path.suffix == ".gguf":
-        return _open_gguf(path)
+    if path.suffix == ".gguf" or _starts_as_gguf(path):
+        return open_gguf(path)
     if path.name in ("config.json", INDEX) or path.suffix == ".safetensors":
         return _open_folder(path.parent)
     raise SnugError(f"{path.name} is neither a model folder nor a .gguf file.", GIVE_UP_HINT)
@@ -148,7 +148,16 @@ def _from_writer(key: str, value: Any) -> Metadata | None:
     return Metadata(key, kind, value.value) if kind else None
 
 
-def _open_gguf(path: Path) -> ModelInfo:
+def _starts_as_gguf(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def open_gguf(path: Path) -> ModelInfo:
+    """The model in one GGUF file, whatever the file is called."""
     header = read_header(path)
     keys = {item.key: item.value for item in header.metadata}
     arch = keys.get("general.architecture")

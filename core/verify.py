@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import kernels
-from core.checkpoint import open_model
+from core.checkpoint import open_gguf
 from core.errors import SnugError
 from core.model import ModelInfo, OutputTensor
 from core.rows import RowReader, as_float32, step_of
@@ -57,7 +57,7 @@ def verify_file(
     `sample_rows` compares only about that many rows of each tensor, evenly spread. Raises SnugError when `path` is no
     readable GGUF at all.
     """
-    model = open_model(path)
+    model = open_gguf(Path(path).expanduser())
     problems = [*_structure(model)]
     with RowReader() as reader, ThreadPoolExecutor(2) as pool:
         sane = pool.map(lambda tensor: _is_sane(reader, tensor, cancelled), model.tensors)

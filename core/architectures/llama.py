@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.architectures.config import head_dim, rope
+from core.architectures.config import Rope, head_dim, rope
 from core.architectures.entry import Architecture, Config, Key
 from core.errors import SnugError
 from core.model import Metadata, OutputTensor
@@ -21,27 +21,54 @@ _KEYS = (
     Key("expert_used_count", "u32", ("num_experts_per_tok",)),
     Key("vocab_size", "u32", ("vocab_size",)),
 )
+_YARN = (
+    ("yarn_ext_factor", "extrapolation_factor"),
+    ("yarn_attn_factor", "attention_factor"),
+    ("yarn_beta_fast", "beta_fast"),
+    ("yarn_beta_slow", "beta_slow"),
+)
+_CODE_LLAMA_VOCABULARY = 32016
 
 
-def _rope(config: Config) -> tuple[list[Metadata], list[OutputTensor]]:
+def _extra(config: Config) -> tuple[list[Metadata], list[OutputTensor]]:
     settings, size = rope(config), head_dim(config)
     keys = [
         Metadata("llama.rope.freq_base", "f32", settings.theta),
-        Metadata("llama.attention.key_length", "u32", size),
-        Metadata("llama.attention.value_length", "u32", size),
         Metadata("llama.rope.dimension_count", "u32", size),
+        *_head_keys(config, size),
+        *_scaling_keys(settings),
     ]
-    if settings.type == "linear":
-        keys.append(Metadata("llama.rope.scaling.type", "str", "linear"))
-        keys.append(Metadata("llama.rope.scaling.factor", "f32", settings.number("factor")))
-    elif settings.type == "llama3":
-        return keys, [_rope_freqs(config)]
-    elif settings.type != "default":
+    if config.get("vocab_size") == _CODE_LLAMA_VOCABULARY:
+        keys.append(Metadata("tokenizer.ggml.eot_token_id", "u32", 32010))
+    return keys, [_rope_freqs(config)] if settings.type == "llama3" else []
+
+
+def _head_keys(config: Config, size: int) -> list[Metadata]:
+    """Llama's own class always has a head_dim; the others only where the config names one."""
+    if config.get("head_dim") is None and "LlamaForCausalLM" not in config.get("architectures", ()):
+        return []
+    return [Metadata(f"llama.attention.{name}_length", "u32", size) for name in ("key", "value")]
+
+
+def _scaling_keys(settings: Rope) -> list[Metadata]:
+    """Linear and YaRN scaling are keys, Llama 3's is a tensor, and dynamic scaling is left to the runner."""
+    if settings.type in ("default", "llama3", "dynamic"):
+        return []
+    if settings.type not in ("linear", "yarn"):
         raise SnugError(
             f"The rope scaling {settings.type!r} is not supported for the Llama family yet.",
-            "Supported: default, linear, llama3.",
+            "Supported: default, linear, yarn, llama3, dynamic.",
         )
-    return keys, []
+    keys = [
+        Metadata("llama.rope.scaling.type", "str", settings.type),
+        Metadata("llama.rope.scaling.factor", "f32", settings.number("factor")),
+    ]
+    if settings.type == "linear":
+        return keys
+    original = int(settings.number("original_max_position_embeddings"))
+    keys.append(Metadata("llama.rope.scaling.original_context_length", "u32", original))
+    given = ((key, name) for key, name in _YARN if settings.values.get(name) is not None)
+    return keys + [Metadata(f"llama.rope.scaling.{key}", "f32", settings.number(name)) for key, name in given]
 
 
 def _rope_freqs(config: Config) -> OutputTensor:
@@ -49,17 +76,18 @@ def _rope_freqs(config: Config) -> OutputTensor:
     settings, size = rope(config), head_dim(config)
     factor, low, high = (settings.number(name) for name in ("factor", "low_freq_factor", "high_freq_factor"))
     original = settings.number("original_max_position_embeddings")
+    one = np.float32(1)
     exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
-    wavelengths = np.float32(2 * np.pi) * np.power(np.float32(settings.theta), exponents, dtype=np.float32)
+    frequencies = one / np.power(settings.theta, exponents.astype(np.float64)).astype(np.float32)
     values = []
-    for wavelength in wavelengths:
+    for wavelength in (one / frequencies) * np.float32(2 * np.pi):
         if wavelength < original / high:
             values.append(1.0)
         elif wavelength > original / low:
             values.append(factor)
         else:
-            smooth = (original / wavelength - low) / (high - low)
-            values.append(float(1 / ((1 - smooth) / factor + smooth)))
+            smooth = ((one / wavelength) * np.float32(original) - np.float32(low)) / np.float32(high - low)
+            values.append(float(one / ((one - smooth) / np.float32(factor) + smooth)))
     return OutputTensor("rope_freqs.weight", (len(values),), "F32", values=tuple(values))
 
 
@@ -68,5 +96,5 @@ LLAMA = Architecture(
     arch="llama",
     keys=_KEYS,
     permuted=((".q_proj.", "num_attention_heads"), (".k_proj.", "num_key_value_heads")),
-    extra=_rope,
+    extra=_extra,
 )
