@@ -1,0 +1,71 @@
+"""Tokens with their types and scores: one for every row of the embedding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from core.errors import SnugError
+from core.model import Metadata
+
+
+class TokenType(IntEnum):
+    """GGUF's numbers."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    text: str
+    type: TokenType = TokenType.NORMAL
+    score: float = 0.0
+
+
+_LOOK_SPECIAL = ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
+_LOOK_SPECIAL_ENDS = (("<|", "|>"), ("<｜", "｜>"), ("<unused", ">"))
+_ADDED_SCORE = -1000.0
+_PADDING_SCORE = -10000.0
+
+
+def added_token(text: str, *, special: bool) -> Token:
+    """A token added to a trained vocabulary: control if it is special or looks it, else text that is never split."""
+    if special or text in _LOOK_SPECIAL or any(text.startswith(a) and text.endswith(b) for a, b in _LOOK_SPECIAL_ENDS):
+        return Token(text, TokenType.CONTROL, _ADDED_SCORE)
+    return Token(text.replace("\u2581", " "), TokenType.USER_DEFINED, _ADDED_SCORE)
+
+
+def check_rows(tokens: dict[int, Token], rows: int) -> None:
+    """Raises SnugError when a token by id has no row in the embedding."""
+    if tokens and max(tokens) >= rows:
+        raise SnugError(
+            f"The tokenizer has a token number {max(tokens)}, but the model's embedding has {rows} rows.",
+            "Tokenizer and weights do not belong together: download both from the same repository.",
+        )
+
+
+def fill(tokens: dict[int, Token], rows: int) -> list[Token]:
+    """`tokens` by id as a list of `rows`, gaps filled with unused ones. Raises SnugError for an id beyond the rows."""
+    check_rows(tokens, rows)
+    return [tokens.get(n) or Token(f"[PAD{n}]", TokenType.UNUSED, _PADDING_SCORE) for n in range(rows)]
+
+
+def head_keys(model: str, pre: str) -> list[Metadata]:
+    return [Metadata("tokenizer.ggml.model", "str", model), Metadata("tokenizer.ggml.pre", "str", pre)]
+
+
+def text_key(tokens: list[Token]) -> Metadata:
+    return Metadata("tokenizer.ggml.tokens", "[str]", [token.text for token in tokens])
+
+
+def score_key(tokens: list[Token]) -> Metadata:
+    return Metadata("tokenizer.ggml.scores", "[f32]", [token.score for token in tokens])
+
+
+def type_key(tokens: list[Token]) -> Metadata:
+    return Metadata("tokenizer.ggml.token_type", "[i32]", [int(token.type) for token in tokens])
