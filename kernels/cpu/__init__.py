@@ -1,25 +1,74 @@
-"""Explicit SIMD through numba: the reference's bytes, one sub-block a lane. Importing this imports no numba."""
+"""Explicit SIMD through numba: the reference's bytes, a sub-block or a weight a lane. Importing this imports no numba.
 
-from collections.abc import Mapping
+A kernel is `kernel(x, out, first, last) -> int32`: it packs blocks first..last of the flat source x into the flat
+bytes out, and gives the largest magnitude it met, as the bits of a float32, so that finiteness costs no pass of its
+own.
+"""
+
+import importlib
+import threading
+from collections.abc import Callable, Mapping
+from functools import cache as cached
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.cpu import cache
 from kernels.formats import BlockFormat
 
-KERNELS: Mapping[str, tuple[str, str]] = {}
+KERNELS: Mapping[str, tuple[str, str]] = {
+    "F32": ("float", "f32"),
+    "F16": ("float", "f16"),
+    "BF16": ("float", "bf16"),
+    "Q4_0": ("legacy", "q4_0"),
+    "Q4_1": ("legacy", "q4_1"),
+    "Q5_0": ("legacy", "q5_0"),
+    "Q5_1": ("legacy", "q5_1"),
+    "Q8_0": ("legacy", "q8_0"),
+    "Q2_K": ("k_quants", "q2_k"),
+    "Q3_K": ("k_quants", "q3_k"),
+    "Q4_K": ("k_quants", "q4_k"),
+    "Q5_K": ("k_quants", "q5_k"),
+    "Q6_K": ("k_quants", "q6_k"),
+}
+
+Kernel = Callable[[NDArray[np.generic], NDArray[np.uint8], int, int], int]
+
+_INFINITE_BITS = 0x7F800000
+_loading = threading.Lock()
 
 
 def encode(rows: NDArray[np.generic], packed: NDArray[np.uint8], layout: BlockFormat) -> bool:
     """Packs the rows; False if a weight is not finite."""
-    raise NotImplementedError
+    run = _kernel(layout.name)
+    blocks = rows.size // layout.block_size
+    return run(_flat(rows), packed.reshape(-1), 0, blocks) < _INFINITE_BITS
 
 
 def prepare(layout: BlockFormat, dtype: np.dtype) -> None:
-    """Loads the kernel of a format for a source dtype."""
-    raise NotImplementedError
+    """Loads the kernel of a format for a source dtype, compiling it if need be."""
+    _kernel(layout.name)(_flat(np.empty((0, 0), dtype)), np.empty(0, np.uint8), 0, 0)
+    cache.mark(_name(layout.name, dtype))
 
 
 def is_prepared(name: str, dtype: np.dtype) -> bool:
-    """Whether the kernel is in the cache."""
-    raise NotImplementedError
+    """Whether the kernel was compiled by this version on this machine before."""
+    return cache.is_marked(_name(name, dtype))
+
+
+def _name(format_name: str, dtype: np.dtype) -> str:
+    return f"{format_name}-{dtype.name}"
+
+
+def _flat(rows: NDArray[np.generic]) -> NDArray[np.generic]:
+    """One dimension, f16 as int16: the kernels tell f16 from bf16 by the sign of the dtype."""
+    flat = rows.reshape(-1)
+    return flat.view(np.int16) if rows.dtype == np.float16 else flat
+
+
+@cached
+def _kernel(format_name: str) -> Kernel:
+    module, function = KERNELS[format_name]
+    with _loading, cache.in_use():
+        kernel: Kernel = getattr(importlib.import_module(f"kernels.cpu.{module}"), function)
+    return kernel

@@ -1,0 +1,535 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""Q2_K to Q6_K: the searches of the reference with one sub-block a lane, WIDE of them at once.
+
+A group is as many superblocks as fill the lanes. Its weights are transposed so that row i of `xt` holds element i of
+every sub-block; a loop over i then sums each sub-block left to right. The last group may be partly empty: its spare
+lanes compute on what the group before left there, and nothing of them is stored.
+"""
+
+import numpy as np
+
+from kernels.cpu.halves import MAGNITUDE, nearest_int, nearest_int_scalar, put_f16, rounded
+from kernels.cpu.lanes import (
+    WIDE,
+    absolute,
+    bits_of,
+    inlined,
+    kernel,
+    larger,
+    largest,
+    load,
+    load_source,
+    root,
+    select,
+    smaller,
+    splat,
+    store,
+    to_bytes,
+    to_int,
+    transpose,
+)
+from kernels.formats import FORMATS
+
+f32 = np.float32
+i32 = np.int32
+
+_SIZE = FORMATS["Q4_K"].block_size
+_Q2_K, _Q3_K = FORMATS["Q2_K"].block_bytes, FORMATS["Q3_K"].block_bytes
+_Q4_K, _Q5_K = FORMATS["Q4_K"].block_bytes, FORMATS["Q5_K"].block_bytes
+_Q6_K = FORMATS["Q6_K"].block_bytes
+_GROUP_OF_32 = WIDE // 8  # superblocks in a group when a sub-block has 32 weights
+_GROUP_OF_16 = WIDE // 16
+_TINY = f32(1e-15)
+
+
+@inlined
+def _load_group(x, at, superblocks, buffer):
+    """Copies superblocks as floats and gives the largest magnitude, as bits."""
+    peak = splat(0, 16)
+    for i in range(0, _SIZE * superblocks, 16):
+        v = load_source(x, at + i, 16)
+        peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 16))
+        store(buffer, i, v)
+    return largest(peak)
+
+
+@inlined
+def _transpose_group(buffer, xt, size):
+    """xt[i * WIDE + lane] = element i of sub-block `lane`."""
+    for lane in range(0, WIDE, 16):
+        for i in range(0, size, 16):
+            transpose(buffer, lane * size + i, size, xt, i * WIDE + lane, WIDE)
+
+
+@inlined
+def _rms_weights(xt, wt, size):
+    """Root mean square of the sub-block plus magnitude of the weight."""
+    squares = splat(f32(0), WIDE)
+    for i in range(size):
+        v = load(xt, i * WIDE, WIDE)
+        squares = squares + v * v
+    mean = root(squares / splat(f32(size), WIDE))
+    for i in range(size):
+        store(wt, i * WIDE, mean + absolute(load(xt, i * WIDE, WIDE)))
+
+
+@inlined
+def _absolute_weights(xt, wt, size):
+    for i in range(size):
+        store(wt, i * WIDE, absolute(load(xt, i * WIDE, WIDE)))
+
+
+@inlined
+def _code(v, inverse, low, levels):
+    zero, top = splat(f32(0), WIDE), splat(f32(levels), WIDE)
+    return larger(zero, smaller(top, nearest_int(inverse * (v - low), WIDE)))
+
+
+@inlined
+def _measure(difference, mean_absolute):
+    return absolute(difference) if mean_absolute else difference * difference
+
+
+@inlined
+def _search_scale_and_minimum(
+    xt, wt, lt, size, levels, start, candidates, mean_absolute, scales, minima, inverses, lows
+):
+    """make_qkx2_quants; of the codes it keeps what makes them: the inverse scale and the low end of their candidate."""
+    zero, one = splat(f32(0), WIDE), splat(f32(1), WIDE)
+    low = load(xt, 0, WIDE)
+    high = low
+    sum_w = load(wt, 0, WIDE)
+    sum_x = sum_w * low
+    for i in range(1, size):
+        v, w = load(xt, i * WIDE, WIDE), load(wt, i * WIDE, WIDE)
+        low, high = smaller(v, low), larger(v, high)
+        sum_w = sum_w + w
+        sum_x = sum_x + w * v
+    low = select(low > zero, zero, low)
+    flat = high == low
+    inverse = splat(f32(levels), WIDE) / (high - low)
+    scale, best = one / inverse, zero
+    best_inverse, best_low = inverse, low
+    for i in range(size):
+        v = load(xt, i * WIDE, WIDE)
+        difference = scale * _code(v, inverse, low, levels) + low - v
+        best = best + load(wt, i * WIDE, WIDE) * _measure(difference, mean_absolute)
+    for k in range(candidates):
+        # `low` is the best minimum so far, not the smallest weight: later candidates build on earlier ones.
+        inverse = splat(f32(start) + f32(0.1) * f32(k) + f32(levels), WIDE) / (high - low)
+        sum_l, sum_l2, sum_xl = zero, zero, zero
+        for i in range(size):
+            v = load(xt, i * WIDE, WIDE)
+            code = _code(v, inverse, low, levels)
+            store(lt, i * WIDE, code)
+            wl = load(wt, i * WIDE, WIDE) * code
+            sum_l = sum_l + wl
+            sum_l2 = sum_l2 + wl * code
+            sum_xl = sum_xl + wl * v
+        determinant = sum_w * sum_l2 - sum_l * sum_l
+        trial_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant
+        trial_low = (sum_l2 * sum_x - sum_l * sum_xl) / determinant
+        positive = trial_low > zero
+        trial_scale = select(positive, sum_xl / sum_l2, trial_scale)
+        trial_low = select(positive, zero, trial_low)
+        error = zero
+        for i in range(size):
+            difference = trial_scale * load(lt, i * WIDE, WIDE) + trial_low - load(xt, i * WIDE, WIDE)
+            error = error + load(wt, i * WIDE, WIDE) * _measure(difference, mean_absolute)
+        better = select(determinant > zero, error, best) < best
+        best = select(better, error, best)
+        scale = select(better, trial_scale, scale)
+        best_inverse, best_low = select(better, inverse, best_inverse), select(better, low, best_low)
+        low = select(better, trial_low, low)
+    store(scales, 0, select(flat, zero, scale))
+    store(minima, 0, zero - low)
+    store(inverses, 0, select(flat, zero, best_inverse))
+    store(lows, 0, best_low)
+
+
+@inlined
+def _peak(values, at, count):
+    """The largest value above 0, else 0; a NaN never wins."""
+    peak = f32(0)
+    for j in range(at, at + count):
+        peak = values[j] if values[j] > peak else peak
+    return peak
+
+
+@inlined
+def _signed_peak(values, at):
+    """The first of 16 values that is largest in magnitude, with its sign; a NaN never wins."""
+    magnitude, peak = f32(0), f32(0)
+    for j in range(at, at + 16):
+        if abs(values[j]) > magnitude:
+            magnitude, peak = abs(values[j]), values[j]
+    return peak
+
+
+@inlined
+def _put_six_bit(out, at, j, scale, minimum):
+    """Scale and minimum j of 8 into the 12 bytes at `at`; j in order, as the upper four share bytes with the lower."""
+    if j < 4:
+        out[at + j] = scale
+        out[at + j + 4] = minimum
+        return
+    out[at + j + 4] = (scale & i32(15)) | ((minimum & i32(15)) << i32(4))
+    out[at + j - 4] |= (scale >> i32(4)) << i32(6)
+    out[at + j] |= (minimum >> i32(4)) << i32(6)
+
+
+@inlined
+def _put_six_bit_scales(out, at, scales, minima, j0):
+    """Header of Q4_K and Q5_K. Replaces the eight searched scales and minima by the rounded ones."""
+    top, bottom = _peak(scales, j0, 8), _peak(minima, j0, 8)
+    inverse = f32(63) / top if top > 0 else f32(0)
+    inverse_min = f32(63) / bottom if bottom > 0 else f32(0)
+    d = put_f16(out, at, top / f32(63))
+    dmin = put_f16(out, at + 2, bottom / f32(63))
+    for j in range(8):
+        scale = min(nearest_int_scalar(inverse * scales[j0 + j]) & i32(255), i32(63))
+        minimum = min(nearest_int_scalar(inverse_min * minima[j0 + j]) & i32(255), i32(63))
+        _put_six_bit(out, at + 4, j, scale, minimum)
+        scales[j0 + j] = d * f32(scale)
+        minima[j0 + j] = dmin * f32(minimum)
+
+
+@inlined
+def _final_codes(v, j, levels, scales, minima, inverses, lows):
+    """Codes of 16 weights of sub-block j for its rounded scale, or those of the search where that is 0."""
+    if scales[j] != 0:
+        quotient = (v + splat(minima[j], 16)) / splat(scales[j], 16)
+    else:
+        quotient = (v - splat(lows[j], 16)) * splat(inverses[j], 16)
+    return to_int(larger(splat(f32(0), 16), smaller(splat(f32(levels), 16), nearest_int(quotient, 16))))
+
+
+@kernel
+def q4_k(x, out, first, last):
+    buffer, xt = np.zeros(32 * WIDE, f32), np.empty(32 * WIDE, f32)
+    wt, lt = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32)
+    scales, minima = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    inverses, lows = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    peak = i32(0)
+    for b in range(first, last, _GROUP_OF_32):
+        count = min(_GROUP_OF_32, last - b)
+        peak = max(peak, _load_group(x, b * _SIZE, count, buffer))
+        _transpose_group(buffer, xt, 32)
+        _rms_weights(xt, wt, 32)
+        _search_scale_and_minimum(xt, wt, lt, 32, 15, -1.0, 21, False, scales, minima, inverses, lows)
+        for s in range(count):
+            at = (b + s) * _Q4_K
+            _put_six_bit_scales(out, at, scales, minima, 8 * s)
+            for i in range(0, 128, 16):
+                j, element = 8 * s + i // 32 * 2, i % 32
+                v, u = load(buffer, 32 * j + element, 16), load(buffer, 32 * j + 32 + element, 16)
+                low = _final_codes(v, j, 15, scales, minima, inverses, lows)
+                high = _final_codes(u, j + 1, 15, scales, minima, inverses, lows)
+                store(out, at + 16 + i, to_bytes(low | (high << splat(4, 16))))
+    return peak
+
+
+@kernel
+def q5_k(x, out, first, last):
+    buffer, xt = np.zeros(32 * WIDE, f32), np.empty(32 * WIDE, f32)
+    wt, lt = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32)
+    scales, minima = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    inverses, lows = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    peak, m15, i4 = i32(0), splat(15, 16), splat(4, 16)
+    for b in range(first, last, _GROUP_OF_32):
+        count = min(_GROUP_OF_32, last - b)
+        peak = max(peak, _load_group(x, b * _SIZE, count, buffer))
+        _transpose_group(buffer, xt, 32)
+        _rms_weights(xt, wt, 32)
+        _search_scale_and_minimum(xt, wt, lt, 32, 31, -0.5, 16, False, scales, minima, inverses, lows)
+        for s in range(count):
+            at = (b + s) * _Q5_K
+            _put_six_bit_scales(out, at, scales, minima, 8 * s)
+            for element in range(0, 32, 16):
+                fifth = splat(0, 16)
+                for pair in range(4):
+                    j = 8 * s + 2 * pair
+                    v, u = load(buffer, 32 * j + element, 16), load(buffer, 32 * j + 32 + element, 16)
+                    low = _final_codes(v, j, 31, scales, minima, inverses, lows)
+                    high = _final_codes(u, j + 1, 31, scales, minima, inverses, lows)
+                    store(out, at + 48 + 32 * pair + element, to_bytes((low & m15) | ((high & m15) << i4)))
+                    fifth = fifth | ((low >> i4) << splat(2 * pair, 16)) | ((high >> i4) << splat(2 * pair + 1, 16))
+                store(out, at + 16 + element, to_bytes(fifth))
+    return peak
+
+
+@inlined
+def _put_four_bit_scales(out, at, scales, minima, j0):
+    """Scales, d and dmin of Q2_K. Replaces the sixteen searched scales and minima by the rounded ones."""
+    top, bottom = _peak(scales, j0, 16), _peak(minima, j0, 16)
+    d = put_f16(out, at + 80, top / f32(15))
+    dmin = put_f16(out, at + 82, bottom / f32(15))
+    for j in range(16):
+        scale = nearest_int_scalar(f32(15) / top * scales[j0 + j]) if top > 0 else i32(0)
+        minimum = nearest_int_scalar(f32(15) / bottom * minima[j0 + j]) if bottom > 0 else i32(0)
+        packed = (scale | (minimum << i32(4))) & i32(255)
+        out[at + j] = packed
+        scales[j0 + j] = d * f32(packed & i32(15))
+        minima[j0 + j] = dmin * f32(packed >> i32(4))
+
+
+@kernel
+def q2_k(x, out, first, last):
+    buffer, xt = np.zeros(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    wt, lt = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    scales, minima = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    inverses, lows = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    peak = i32(0)
+    for b in range(first, last, _GROUP_OF_16):
+        count = min(_GROUP_OF_16, last - b)
+        peak = max(peak, _load_group(x, b * _SIZE, count, buffer))
+        _transpose_group(buffer, xt, 16)
+        _absolute_weights(xt, wt, 16)
+        _search_scale_and_minimum(xt, wt, lt, 16, 3, -0.5, 16, True, scales, minima, inverses, lows)
+        for s in range(count):
+            at = (b + s) * _Q2_K
+            _put_four_bit_scales(out, at, scales, minima, 16 * s)
+            for part in range(4):
+                packed = splat(0, 16)
+                j0 = 16 * s + part // 2 * 8 + part % 2
+                for k in range(4):
+                    v = load(buffer, 16 * (j0 + 2 * k), 16)
+                    codes = _final_codes(v, j0 + 2 * k, 3, scales, minima, inverses, lows)
+                    packed = packed | (codes << splat(2 * k, 16))
+                store(out, at + 16 + 16 * part, to_bytes(packed))
+    return peak
+
+
+@inlined
+def _lane_peaks(xt):
+    """The largest magnitude of each sub-block of 16, and the first weight that has it."""
+    magnitude, peak = splat(f32(0), WIDE), splat(f32(0), WIDE)
+    for i in range(16):
+        v = load(xt, i * WIDE, WIDE)
+        found = absolute(v) > magnitude
+        magnitude, peak = select(found, absolute(v), magnitude), select(found, v, peak)
+    return magnitude, peak
+
+
+@inlined
+def _scale_sums(xt, wt, ut, inverse, low_clamp, high_clamp):
+    """sum(w x q) and sum(w q q) for codes q = x * inverse; a clamp that cannot bite is left out."""
+    sum_lx, sum_l2 = splat(f32(0), WIDE), splat(f32(0), WIDE)
+    for i in range(16):
+        code = rounded(inverse * load(xt, i * WIDE, WIDE), WIDE)
+        if high_clamp:
+            code = smaller(splat(f32(31), WIDE), code)
+        if low_clamp:
+            code = larger(splat(f32(-32), WIDE), code)
+        sum_lx = sum_lx + load(ut, i * WIDE, WIDE) * code
+        sum_l2 = sum_l2 + load(wt, i * WIDE, WIDE) * code * code
+    return sum_lx, sum_l2
+
+
+@inlined
+def _try_scale(sums, inverse, scale, best, best_inverse):
+    """What is best after one more candidate: (scale, best, best_inverse)."""
+    sum_lx, sum_l2 = sums
+    zero = splat(f32(0), WIDE)
+    some = sum_l2 > zero
+    better = select(some, sum_lx * sum_lx, splat(f32(-1), WIDE)) > select(some, best * sum_l2, zero)
+    trial = sum_lx / sum_l2
+    return select(better, trial, scale), select(better, trial * sum_lx, best), select(better, inverse, best_inverse)
+
+
+@inlined
+def _trial_inverse(k, peak):
+    return splat(-(f32(32) + f32(0.1) * f32(k)), WIDE) / peak
+
+
+@inlined
+def _search_scale(xt, wt, ut, scales, inverses):
+    """make_qx_quants with x**2 as weight.
+
+    The code of the peak is -(32 + k/10) before rounding and no other is larger. So up to k = -6 no code reaches 32
+    and no clamp can bite, and up to k = 4 none reaches 33 and only the upper clamp can.
+    """
+    zero = splat(f32(0), WIDE)
+    magnitude, peak = _lane_peaks(xt)
+    for i in range(16):
+        v = load(xt, i * WIDE, WIDE)
+        store(wt, i * WIDE, v * v)
+        store(ut, i * WIDE, v * v * v)
+    inverse = splat(f32(-32), WIDE) / peak
+    sum_lx, sum_l2 = _scale_sums(xt, wt, ut, inverse, False, True)
+    scale = select(sum_l2 != zero, sum_lx / sum_l2, zero)
+    best, best_inverse = scale * sum_lx, inverse
+    for k in range(-9, -5):
+        inverse = _trial_inverse(k, peak)
+        sums = _scale_sums(xt, wt, ut, inverse, False, False)
+        scale, best, best_inverse = _try_scale(sums, inverse, scale, best, best_inverse)
+    for k in range(-5, 5):
+        if k == 0:
+            continue
+        inverse = _trial_inverse(k, peak)
+        sums = _scale_sums(xt, wt, ut, inverse, False, True)
+        scale, best, best_inverse = _try_scale(sums, inverse, scale, best, best_inverse)
+    for k in range(5, 10):
+        inverse = _trial_inverse(k, peak)
+        sums = _scale_sums(xt, wt, ut, inverse, True, True)
+        scale, best, best_inverse = _try_scale(sums, inverse, scale, best, best_inverse)
+    tiny = magnitude < splat(_TINY, WIDE)
+    store(scales, 0, select(tiny, zero, scale))
+    store(inverses, 0, select(tiny, zero, best_inverse))
+
+
+@inlined
+def _final_q6(buffer, j, scales, inverses):
+    """Codes + 32 of sub-block j for its rounded scale; else those of the search; 0 where that found nothing."""
+    v = load(buffer, 16 * j, 16)
+    if scales[j] != 0:
+        quotient = v / splat(scales[j], 16)
+    elif inverses[j] != 0:
+        quotient = v * splat(inverses[j], 16)
+    else:
+        return splat(0, 16)
+    code = larger(splat(f32(-32), 16), smaller(splat(f32(31), 16), nearest_int(quotient, 16)))
+    return to_int(code) + splat(32, 16)
+
+
+@inlined
+def _put_signed_scales(out, at, scales, j0, peak):
+    """Scales and d of Q6_K. Replaces the sixteen searched scales by the rounded ones."""
+    inverse = f32(-128) / peak
+    d = put_f16(out, at + 208, f32(1) / inverse)
+    for j in range(16):
+        scale = min(nearest_int_scalar(inverse * scales[j0 + j]), i32(127))
+        out[at + 192 + j] = scale & i32(255)
+        scales[j0 + j] = d * f32(scale)
+
+
+@kernel
+def q6_k(x, out, first, last):
+    buffer, xt = np.zeros(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    wt, ut = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    scales, inverses = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    weight_peak, m15, i4, i2, i6 = i32(0), splat(15, 16), splat(4, 16), splat(2, 16), splat(6, 16)
+    for b in range(first, last, _GROUP_OF_16):
+        count = min(_GROUP_OF_16, last - b)
+        weight_peak = max(weight_peak, _load_group(x, b * _SIZE, count, buffer))
+        _transpose_group(buffer, xt, 16)
+        _search_scale(xt, wt, ut, scales, inverses)
+        for s in range(count):
+            at = (b + s) * _Q6_K
+            peak = _signed_peak(scales, 16 * s)
+            if abs(peak) < _TINY:
+                out[at : at + _Q6_K] = 0
+                continue
+            _put_signed_scales(out, at, scales, 16 * s, peak)
+            for part in range(4):
+                half, side = part // 2, part % 2
+                j = 16 * s + 8 * half + side
+                q1, q2 = _final_q6(buffer, j, scales, inverses), _final_q6(buffer, j + 2, scales, inverses)
+                q3, q4 = _final_q6(buffer, j + 4, scales, inverses), _final_q6(buffer, j + 6, scales, inverses)
+                ql = at + 64 * half + 16 * side
+                store(out, ql, to_bytes((q1 & m15) | ((q3 & m15) << i4)))
+                store(out, ql + 32, to_bytes((q2 & m15) | ((q4 & m15) << i4)))
+                high = (q1 >> i4) | ((q2 >> i4) << i2) | ((q3 >> i4) << i4) | ((q4 >> i4) << i6)
+                store(out, at + 128 + 32 * half + 16 * side, to_bytes(high))
+    return weight_peak
+
+
+@inlined
+def _clipped_q3(values):
+    return larger(splat(f32(-4), WIDE), smaller(splat(f32(3), WIDE), nearest_int(values, WIDE)))
+
+
+@inlined
+def _descend_scale(xt, wt, ut, lt, scales):
+    """make_q3_quants: five sweeps of single-code moves. Codes + 4 are left in lt, 0 in sub-blocks that count as zero.
+
+    A sub-block that did not change in one sweep does not change in the next, so no lane needs to stop early.
+    """
+    zero, four = splat(f32(0), WIDE), splat(f32(4), WIDE)
+    magnitude, peak = _lane_peaks(xt)
+    inverse = splat(f32(-4), WIDE) / peak
+    sum_lx, sum_l2 = zero, zero
+    for i in range(16):
+        v = load(xt, i * WIDE, WIDE)
+        w = v * v
+        code = _clipped_q3(inverse * v)
+        store(wt, i * WIDE, w)
+        store(ut, i * WIDE, w * v)
+        store(lt, i * WIDE, code)
+        sum_lx = sum_lx + w * v * code
+        sum_l2 = sum_l2 + w * code * code
+    for _sweep in range(5):
+        for i in range(16):
+            old, w, u = load(lt, i * WIDE, WIDE), load(wt, i * WIDE, WIDE), load(ut, i * WIDE, WIDE)
+            rest_lx, rest_l2 = sum_lx - u * old, sum_l2 - w * old * old
+            new = _clipped_q3(load(xt, i * WIDE, WIDE) * rest_l2 / rest_lx)
+            new_lx, new_l2 = rest_lx + u * new, rest_l2 + w * new * new
+            better = (rest_lx > zero) & (new != old) & (new_l2 > zero)
+            better = better & (new_lx * new_lx * sum_l2 > sum_lx * sum_lx * new_l2)
+            store(lt, i * WIDE, select(better, new, old))
+            sum_lx, sum_l2 = select(better, new_lx, sum_lx), select(better, new_l2, sum_l2)
+    tiny = magnitude < splat(_TINY, WIDE)
+    scale = select(sum_l2 > zero, sum_lx / sum_l2, zero)
+    store(scales, 0, select(tiny, zero, scale))
+    for i in range(16):
+        store(lt, i * WIDE, select(tiny, zero, load(lt, i * WIDE, WIDE) + four))
+
+
+@inlined
+def _put_q3_scales(out, at, scales, j0):
+    """Scales and d of Q3_K. Replaces the sixteen searched scales by the rounded ones."""
+    peak = _signed_peak(scales, j0)
+    inverse = f32(-32) / peak
+    d = put_f16(out, at + 108, f32(1) / inverse if peak != 0 else f32(0))
+    for j in range(12):
+        out[at + 96 + j] = 0
+    for j in range(16):
+        scale = i32(-32)
+        if peak != 0:
+            wrapped = (nearest_int_scalar(inverse * scales[j0 + j]) << i32(24)) >> i32(24)
+            scale = max(i32(-32), min(i32(31), wrapped))
+            biased = scale + i32(32)
+            out[at + 96 + j % 8] |= (biased & i32(15)) << i32(4 * (j // 8))
+            out[at + 104 + j % 4] |= (biased >> i32(4)) << i32(2 * (j // 4))
+        scales[j0 + j] = d * f32(scale)
+
+
+@kernel
+def q3_k(x, out, first, last):
+    buffer, xt = np.zeros(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    wt, ut, lt = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    scales = np.empty(WIDE, f32)
+    weight_peak, bias = i32(0), splat(f32(4), 16)
+    for b in range(first, last, _GROUP_OF_16):
+        count = min(_GROUP_OF_16, last - b)
+        weight_peak = max(weight_peak, _load_group(x, b * _SIZE, count, buffer))
+        _transpose_group(buffer, xt, 16)
+        _descend_scale(xt, wt, ut, lt, scales)
+        for s in range(count):
+            at = (b + s) * _Q3_K
+            _put_q3_scales(out, at, scales, 16 * s)
+            for side in range(2):
+                third = splat(0, 16)
+                for half in range(2):
+                    packed = splat(0, 16)
+                    for k in range(4):
+                        j = 16 * s + 8 * half + 2 * k + side
+                        codes = _final_q3(buffer, lt, j, scales, bias)
+                        packed = packed | ((codes & splat(3, 16)) << splat(2 * k, 16))
+                        third = third | ((codes >> splat(2, 16)) << splat(4 * half + k, 16))
+                    store(out, at + 32 + 32 * half + 16 * side, to_bytes(packed))
+                store(out, at + 16 * side, to_bytes(third))
+    return weight_peak
+
+
+@inlined
+def _final_q3(buffer, lt, j, scales, bias):
+    """Codes + 4 of sub-block j for its rounded scale, or those of the search where that is 0."""
+    if scales[j] != 0:
+        quotient = load(buffer, 16 * j, 16) / splat(scales[j], 16)
+        code = larger(splat(f32(-4), 16), smaller(splat(f32(3), 16), nearest_int(quotient, 16)))
+        return to_int(code + bias)
+    # The rare case: gather the lane's column.
+    for i in range(16):
+        buffer[16 * j + i] = lt[i * WIDE + j]
+    return to_int(load(buffer, 16 * j, 16))

@@ -1,0 +1,184 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: a block of 32 weights is one vector of 32 lanes.
+
+Where 1 / d overflows (d is subnormal) GGML's casts make every code 0, so the scale is taken as 0 and the bias
+dropped.
+"""
+
+import numpy as np
+
+from kernels.cpu.halves import MAGNITUDE, put_f16
+from kernels.cpu.lanes import (
+    bits_of,
+    first_half,
+    float_of,
+    inlined,
+    kernel,
+    larger,
+    largest,
+    load_source,
+    scalar_float,
+    second_half,
+    set_bits,
+    smaller,
+    smallest,
+    splat,
+    store,
+    to_bytes,
+    to_int,
+)
+from kernels.formats import FORMATS
+
+f32 = np.float32
+i32 = np.int32
+
+_Q4_0, _Q4_1 = FORMATS["Q4_0"].block_bytes, FORMATS["Q4_1"].block_bytes
+_Q5_0, _Q5_1 = FORMATS["Q5_0"].block_bytes, FORMATS["Q5_1"].block_bytes
+_Q8_0 = FORMATS["Q8_0"].block_bytes
+
+_SIGN = i32(-0x80000000)
+_BELOW_HALF = i32(0x3EFFFFFF)  # the bits of the largest float32 below 0.5
+_INFINITY = f32(np.inf)
+
+
+@inlined
+def _reciprocal(d):
+    """1 / d, and 0 where d is 0 or too small."""
+    inverse = f32(1) / d
+    return inverse if abs(inverse) < _INFINITY else f32(0)
+
+
+@inlined
+def _first_is_negative(found, lanes):
+    """Whether the first lane of the mask `found` holds a negative number or -0."""
+    found_bits = set_bits(found)
+    negative = set_bits(bits_of(lanes) < splat(0, 32))
+    return (found_bits & -found_bits & negative) != 0
+
+
+@inlined
+def _put_nibbles(out, at, codes):
+    low = codes & splat(15, 32)
+    store(out, at, to_bytes(first_half(low) | (second_half(low) << splat(4, 16))))
+
+
+@inlined
+def _put_fifth_bits(out, at, codes):
+    fifth = set_bits(codes > splat(15, 32))
+    for k in range(4):
+        out[at + k] = (fifth >> i32(8 * k)) & i32(255)
+
+
+@inlined
+def _symmetric(v, out, at, half_range):
+    """Stores d of x ~ d * (q - half_range) and gives the codes."""
+    magnitude = bits_of(v) & splat(MAGNITUDE, 32)
+    bits = largest(magnitude)
+    peak = scalar_float(bits)
+    if bits > 0 and _first_is_negative(magnitude == splat(bits, 32), v):
+        peak = -peak
+    d = peak / f32(-half_range)
+    put_f16(out, at, d)
+    inverse = _reciprocal(d)
+    bias = f32(half_range) + f32(0.5) if inverse != 0 or d == 0 else f32(0)
+    return smaller(splat(2 * half_range - 1, 32), to_int(v * splat(inverse, 32) + splat(bias, 32)))
+
+
+@inlined
+def _ordered(lanes):
+    """Integers that compare as the floats do, -0 below 0; its own inverse."""
+    bits = bits_of(lanes)
+    return bits ^ ((bits >> splat(31, 32)) & splat(MAGNITUDE, 32))
+
+
+@inlined
+def _unordered(key):
+    return scalar_float(key ^ ((key >> i32(31)) & MAGNITUDE))
+
+
+@inlined
+def _first_zero(value, v):
+    """`value`, but a zero gets the sign of the first zero in the block."""
+    if value != 0:
+        return value
+    return f32(-0.0) if _first_is_negative(v == splat(f32(0), 32), v) else f32(0)
+
+
+@inlined
+def _with_minimum(v, out, at, levels):
+    """Stores d and m of x ~ d * q + m and gives the codes."""
+    keys = _ordered(v)
+    m = _first_zero(_unordered(smallest(keys)), v)
+    d = (_first_zero(_unordered(largest(keys)), v) - m) / f32(levels)
+    put_f16(out, at, d)
+    put_f16(out, at + 2, m)
+    inverse = _reciprocal(d)
+    bias = f32(0.5)
+    if inverse == 0:
+        m, bias = f32(0), f32(0)
+    return smaller(splat(levels, 32), to_int((v - splat(m, 32)) * splat(inverse, 32) + splat(bias, 32)))
+
+
+@kernel
+def q4_0(x, out, first, last):
+    peak = splat(0, 32)
+    for b in range(first, last):
+        v = load_source(x, 32 * b, 32)
+        peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
+        at = _Q4_0 * b
+        _put_nibbles(out, at + 2, _symmetric(v, out, at, 8))
+    return largest(peak)
+
+
+@kernel
+def q5_0(x, out, first, last):
+    peak = splat(0, 32)
+    for b in range(first, last):
+        v = load_source(x, 32 * b, 32)
+        peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
+        at = _Q5_0 * b
+        codes = _symmetric(v, out, at, 16)
+        _put_fifth_bits(out, at + 2, codes)
+        _put_nibbles(out, at + 6, codes)
+    return largest(peak)
+
+
+@kernel
+def q4_1(x, out, first, last):
+    peak = splat(0, 32)
+    for b in range(first, last):
+        v = load_source(x, 32 * b, 32)
+        peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
+        at = _Q4_1 * b
+        _put_nibbles(out, at + 4, _with_minimum(v, out, at, 15))
+    return largest(peak)
+
+
+@kernel
+def q5_1(x, out, first, last):
+    peak = splat(0, 32)
+    for b in range(first, last):
+        v = load_source(x, 32 * b, 32)
+        peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
+        at = _Q5_1 * b
+        codes = _with_minimum(v, out, at, 31)
+        _put_fifth_bits(out, at + 4, codes)
+        _put_nibbles(out, at + 8, codes)
+    return largest(peak)
+
+
+@kernel
+def q8_0(x, out, first, last):
+    peak = i32(0)
+    for b in range(first, last):
+        v = load_source(x, 32 * b, 32)
+        bits = largest(bits_of(v) & splat(MAGNITUDE, 32))
+        peak = max(peak, bits)
+        d = scalar_float(bits) / f32(127)
+        at = _Q8_0 * b
+        put_f16(out, at, d)
+        scaled = v * splat(_reciprocal(d), 32)
+        # Adding almost a half and cutting off is roundf: halves away from zero.
+        away = float_of((bits_of(scaled) & splat(_SIGN, 32)) | splat(_BELOW_HALF, 32))
+        store(out, at + 2, to_bytes(to_int(scaled + away)))
+    return peak

@@ -1,0 +1,108 @@
+"""How fast the cpu kernels are, against GGML in the same run: `python -m tests.bench.kernels [--json] [format ...]`.
+
+The same bf16-valued weights go to both sides; GGML gets them as float32, the only input it takes, and its conversion
+is not counted. A figure is the best of several rounds that alternate between the two, so that both meet the same
+machine.
+"""
+
+import argparse
+import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from llvmlite import binding
+from numpy.typing import NDArray
+
+import kernels
+from tests.kernels import oracle
+
+FORMATS = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+COLUMNS = 4096
+
+
+def weights(rows: int) -> NDArray[np.uint16]:
+    """Normal weights with a few outliers, as bf16 bits."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows, COLUMNS), np.float32) * np.float32(0.02)
+    x[rng.random(x.shape, np.float32) < 5e-4] *= 12
+    return (x.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def seconds(call, parts: list) -> float:
+    """The wall time of `call` over all parts, one thread a part."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(lambda _: None, parts))
+        start = time.perf_counter()
+        list(pool.map(call, parts))
+        return time.perf_counter() - start
+
+
+def compare(name: str, source: NDArray[np.uint16], *, threads: int, rounds: int) -> dict:
+    """Speeds of one format, and whether the bytes agree."""
+    floats = (source.astype(np.uint32) << 16).view(np.float32)
+    ours = np.zeros((len(source), kernels.FORMATS[name].row_bytes(COLUMNS)), np.uint8)
+    theirs = np.zeros_like(ours)
+    parts = np.array_split(np.arange(len(source)), threads)
+    parts = [slice(part[0], part[-1] + 1) for part in parts]
+
+    def run_ours(part: slice) -> None:
+        kernels.encode(source[part], name, backend="cpu", out=ours[part])
+
+    def run_theirs(part: slice) -> None:
+        oracle.quantize_into(floats[part], theirs[part], name)
+
+    times = [(seconds(run_ours, parts), seconds(run_theirs, parts)) for _ in range(rounds + 1)][1:]
+    fast, slow = (min(column) for column in zip(*times, strict=True))
+    return {
+        "format": name,
+        "threads": threads,
+        "snug": source.size / fast / 1e6,
+        "ggml": source.size / slow / 1e6,
+        "ratio": slow / fast,
+        "same_bytes": bool(np.array_equal(ours, theirs)),
+    }
+
+
+def as_line(row: dict) -> str:
+    """One result as a row of the table."""
+    same = "equal" if row["same_bytes"] else "DIFFERENT"
+    speeds = f"{row['snug']:9.1f} {row['ggml']:9.1f} {row['ratio']:6.1f}x"
+    return f"{row['format']:8} {row['threads']:7} {speeds}  {same}"
+
+
+def instruction_set() -> str:
+    """The widest vector instructions of this CPU."""
+    features = binding.get_host_cpu_features()
+    known = (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("sse4.2", "SSE4.2"), ("neon", "NEON"))
+    return next((name for flag, name in known if features.get(flag)), "baseline")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("formats", nargs="*", default=FORMATS)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rows", type=int, default=1024)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
+    options = parser.parse_args()
+    source = weights(options.rows)
+    kernels.prepare(options.formats, source.dtype)
+    results = []
+    head = {"cpu": binding.get_host_cpu_name(), "isa": instruction_set(), "cores": os.cpu_count()}
+    if not options.json:
+        print(f"{head['cpu']}, {head['isa']}, {head['cores']} cores; M weights/s, bf16 input")
+        print(f"{'format':8} {'threads':>7} {'Snug':>9} {'GGML':>9} {'ratio':>7}  bytes")
+    for name in options.formats:
+        for threads in options.threads:
+            row = compare(name, source, threads=threads, rounds=options.rounds)
+            results.append(row)
+            if not options.json:
+                print(as_line(row), flush=True)
+    if options.json:
+        print(json.dumps({**head, "results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
