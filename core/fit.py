@@ -6,9 +6,11 @@ drives it and rather too much than too little. One slot, a ubatch of 512, flash 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from core.hardware import Gpu, Hardware
@@ -112,8 +114,9 @@ class Fit:
 class Shape:
     """What of a plan decides memory. Bytes or, where said, weights; one entry a layer in the tuples.
 
-    `rope` is a small table that every place with a layer has. `copy` is the output matrix of a model that has none of its own: the input embedding a second time.
-    `feed_forward` is the width of all intermediate results of the widest feed-forward block at once, in weights.
+    `rope` are small tables that every place with a layer has. `copy` is the output matrix of a model that has none of
+    its own: the input embedding a second time. `embedding`, `query`, `feed_forward` and `kv_widths` are weights a
+    token; `feed_forward` counts every intermediate result that the widest feed-forward block holds at once.
     """
 
     architecture: str
@@ -123,6 +126,7 @@ class Shape:
     output: int
     output_on_gpu: int
     rope: int
+    rope_on_gpu: int
     copy: PlannedTensor | None
     kv_widths: tuple[tuple[int, int], ...]
     embedding: int
@@ -159,40 +163,40 @@ def shape_of(plan: Plan) -> Shape:
     """One pass over the tensors; everything after it is arithmetic."""
     key = plan.model.key
     count = int(key("block_count", 0))
-    layers, layers_on_gpu = [0] * count, [0] * count
-    first = output = output_on_gpu = rope = largest = 0
     named = {tensor.name: tensor for tensor in plan.tensors}
-    for name, tensor in named.items():
-        layer = int(name.split(".", 2)[1]) if name.startswith("blk.") else -1
-        if 0 <= layer < count:
-            layers[layer] += _host_bytes(tensor)
-            layers_on_gpu[layer] += _gpu_bytes(tensor)
-            largest = max(largest, tensor.nbytes)
-        elif name.startswith(("token_", "position_", "per_layer_token_")):
-            first += _host_bytes(tensor)
-        elif name.startswith("rope_"):
-            rope += _gpu_bytes(tensor)
-        elif layer < 0:
-            output += _host_bytes(tensor)
-            output_on_gpu += _gpu_bytes(tensor)
+    on_host, on_gpu = Counter[int | str](), Counter[int | str]()
+    for tensor in plan.tensors:
+        place = _place(tensor.name)
+        on_host[place] += _host_bytes(tensor)
+        on_gpu[place] += _gpu_bytes(tensor)
     embedding, heads = int(key("embedding_length", 0)), _numbers(key("attention.head_count", 0), count)
     head = embedding // max(1, *heads, 1)
     return Shape(
         architecture=plan.model.architecture,
-        layers=tuple(layers),
-        layers_on_gpu=tuple(layers_on_gpu),
-        input=first,
-        output=output,
-        output_on_gpu=output_on_gpu,
-        rope=rope,
+        layers=tuple(on_host[layer] for layer in range(count)),
+        layers_on_gpu=tuple(on_gpu[layer] for layer in range(count)),
+        input=on_host["input"],
+        output=on_host["output"],
+        output_on_gpu=on_gpu["output"],
+        rope=on_host["rope"],
+        rope_on_gpu=on_gpu["rope"],
         copy=None if "output.weight" in named else named.get("token_embd.weight"),
         kv_widths=_kv_widths(key, heads=heads, head=head),
         embedding=embedding,
         query=max(0, *heads, 0) * int(key("attention.key_length", head)),
         feed_forward=_feed_forward(key, named),
         vocabulary=int(key("vocab_size", 0)) or _rows(named.get("token_embd.weight")),
-        largest=largest,
+        largest=max((t.nbytes for t in plan.tensors if t.name.startswith("blk.")), default=0),
     )
+
+
+def _place(name: str) -> int | str:
+    """A layer's number, or "input", "output" or "rope"."""
+    if name.startswith("blk."):
+        return int(name.split(".", 2)[1])
+    if name.startswith(("token_", "position_", "per_layer_token_")):
+        return "input"
+    return "rope" if name.startswith("rope_") else "output"
 
 
 def needs(
@@ -218,7 +222,7 @@ def needs(
         return Needs(), host
     copy = _gpu_bytes(shape.copy) if shape.copy else 0
     return Needs(
-        weights=sum(shape.layers_on_gpu[cut:]) + (shape.rope if cut < total else 0) + shape.output_on_gpu + copy,
+        weights=sum(shape.layers_on_gpu[cut:]) + (shape.rope_on_gpu if cut < total else 0) + shape.output_on_gpu + copy,
         kv=sum(_kv_bytes(widths, cells, kv_type, on_gpu=True) for widths in shape.kv_widths[cut:]),
         compute=on_gpu,
     ), host
@@ -256,10 +260,13 @@ def _host_bytes(tensor: PlannedTensor) -> int:
 def _gpu_bytes(tensor: PlannedTensor) -> int:
     """CUDA fills the last row of a quantized tensor up to 512 weights and starts every tensor at a multiple of 128."""
     columns = tensor.tensor.columns
-    missing = 0 if tensor.format in ("F32", "F16", "BF16") else -columns % 512
-    return _padded(tensor.nbytes + missing * tensor.nbytes // max(1, tensor.tensor.weights), 128)
+    missing = -columns % 512
+    if not missing or tensor.format in ("F32", "F16", "BF16"):
+        return _padded(tensor.nbytes, 128)
+    return _padded(tensor.nbytes + missing * tensor.nbytes // tensor.tensor.weights, 128)
 
 
+@lru_cache(maxsize=1024)
 def _kv_bytes(widths: tuple[int, int], cells: int, kv_type: str, *, on_gpu: bool = False) -> int:
     """One layer's keys and values; `widths` are weights a token."""
     nbytes, weights = _KV_BLOCKS[kv_type]
