@@ -156,9 +156,6 @@ def largest_context(plan: Plan, hardware: Hardware, *, kv_type: str = "f16") -> 
     return low * _CELL
 
 
-# What a model needs
-
-
 def shape_of(plan: Plan) -> Shape:
     """One pass over the tensors; everything after it is arithmetic."""
     key = plan.model.key
@@ -305,9 +302,6 @@ def _padded(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-# What the machine has
-
-
 def gpu_budget(hardware: Hardware) -> int:
     """Bytes for a model on the GPUs: what is free, less CUDA's context and a reserve of 3 % or 512 MiB on each."""
     return sum(_budget_of(gpu) for gpu in _usable_gpus(hardware))
@@ -333,9 +327,6 @@ def _budget_of(gpu: Gpu) -> int:
 def _repacked(hardware: Hardware) -> frozenset[str]:
     present = hardware.cpu.instructions
     return frozenset().union(*(formats for name, formats in _REPACKED if name in present))
-
-
-# The verdict
 
 
 def _judge(shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> Fit:
@@ -424,8 +415,6 @@ def _tenths(nbytes: int) -> int:
 def _gb(tenths: int) -> str:
     return f"{tenths // 10}.{tenths % 10} GB"
 
-
-# What to recommend
 
 _LAST = ("Q2_K", "Q2_K_S", "IQ2", "IQ1", "TQ")
 
