@@ -108,49 +108,69 @@ _MORE_BITS_VALUES = _values(("Q6_K", (_MORE,)))
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
-        "F32", 0, "F32",
+        "F32",
+        0,
+        "F32",
         "Every weight in 32 bits: nothing is lost, and nothing is gained over BF16 for most models.",
     ),
     Recipe(
-        "BF16", 32, "BF16",
+        "BF16",
+        32,
+        "BF16",
         "The 16 bits most models are trained in: the original, for machines with room to spare.",
     ),
     Recipe(
-        "F16", 1, "F16",
+        "F16",
+        1,
+        "F16",
         "Half precision: like the original, for hardware that has no BF16.",
     ),
     Recipe(
-        "Q8_0", 7, "Q8_0",
+        "Q8_0",
+        7,
+        "Q8_0",
         "Half the size of the original, and no difference that you would notice.",
         _values(("Q8_0", (_EIGHT,))),
     ),
     Recipe(
-        "Q6_K", 18, "Q6_K",
+        "Q6_K",
+        18,
+        "Q6_K",
         "Very close to the original at two fifths of its size: for when memory allows it.",
         _COMMON,
     ),
     Recipe(
-        "Q5_K_M", 17, "Q5_K",
+        "Q5_K_M",
+        17,
+        "Q5_K",
         "A little larger than Q4_K_M and a little better: a small loss that is hard to notice.",
         (*_COMMON, *_MORE_BITS_VALUES, Rule(Role.FFN_DOWN, "Q6_K", (_MORE,))),
     ),
     Recipe(
-        "Q5_1", 9, "Q5_1",
+        "Q5_1",
+        9,
+        "Q5_1",
         "An older 5-bit format: larger than Q5_K_M and no better, for software that wants it.",
         _COMMON,
     ),
     Recipe(
-        "Q5_K_S", 16, "Q5_K",
+        "Q5_K_S",
+        16,
+        "Q5_K",
         "5 bits throughout: slightly smaller and slightly worse than Q5_K_M.",
         _COMMON,
     ),
     Recipe(
-        "Q5_0", 8, "Q5_0",
+        "Q5_0",
+        8,
+        "Q5_0",
         "An older 5-bit format: about Q5_K_S in size, a little worse, works with any row length.",
         _COMMON,
     ),
     Recipe(
-        "Q4_K_M", 15, "Q4_K",
+        "Q4_K_M",
+        15,
+        "Q4_K",
         "The usual choice: under a third of the original's size for a loss that is small in most uses.",
         (
             *_COMMON,
@@ -163,12 +183,16 @@ RECIPES: tuple[Recipe, ...] = (
         ),
     ),
     Recipe(
-        "Q4_1", 3, "Q4_1",
+        "Q4_1",
+        3,
+        "Q4_1",
         "An older 4-bit format: larger than Q4_K_M and worse, for software that wants it.",
         _COMMON,
     ),
     Recipe(
-        "Q4_K_S", 14, "Q4_K",
+        "Q4_K_S",
+        14,
+        "Q4_K",
         "4 bits nearly throughout: slightly smaller than Q4_K_M for a little more loss.",
         (
             *_COMMON,
@@ -178,12 +202,16 @@ RECIPES: tuple[Recipe, ...] = (
         ),
     ),
     Recipe(
-        "Q4_0", 2, "Q4_0",
+        "Q4_0",
+        2,
+        "Q4_0",
         "The simplest 4-bit format: quick to make and fast on phones and ARM, with more loss than Q4_K_S.",
         _COMMON,
     ),
     Recipe(
-        "Q3_K_L", 13, "Q3_K",
+        "Q3_K_L",
+        13,
+        "Q3_K",
         "3 bits with the sensitive parts in 5: a visible loss, for when 4 bits do not fit.",
         (
             *_COMMON,
@@ -196,7 +224,9 @@ RECIPES: tuple[Recipe, ...] = (
         ),
     ),
     Recipe(
-        "Q3_K_M", 12, "Q3_K",
+        "Q3_K_M",
+        12,
+        "Q3_K",
         "3 bits with the sensitive parts in 4: a clear loss, for a large model in little memory.",
         (
             *_COMMON,
@@ -209,12 +239,16 @@ RECIPES: tuple[Recipe, ...] = (
         ),
     ),
     Recipe(
-        "Q3_K_S", 11, "Q3_K",
+        "Q3_K_S",
+        11,
+        "Q3_K",
         "3 bits throughout: small, and clearly worse than the original.",
         (*_COMMON, *_values(("Q5_K", (_70B,))), _EIGHT_EXPERTS_OUTPUT),
     ),
     Recipe(
-        "Q2_K", 10, "Q2_K",
+        "Q2_K",
+        10,
+        "Q2_K",
         "2 bits with the sensitive parts in 3 and 4: a heavy loss, only for large models that fit no other way.",
         (
             *_COMMON,
@@ -225,7 +259,9 @@ RECIPES: tuple[Recipe, ...] = (
         ),
     ),
     Recipe(
-        "Q2_K_S", 21, "Q2_K",
+        "Q2_K_S",
+        21,
+        "Q2_K",
         "The smallest: answers suffer badly, so try a smaller model at 4 bits first.",
         (
             *_COMMON,
@@ -292,15 +328,19 @@ def _places(model: ModelInfo, base: str) -> Iterator[tuple[OutputTensor, Role, P
         role = roles[tensor.name]
         counter = Role.ATTN_V if role is Role.ATTN_QKV else role
         by_name = role is Role.FFN_DOWN and shape["experts"] > 1
-        yield tensor, role, Place(
-            index=_layer(tensor.name) if by_name else seen[counter],
-            count=values if counter is Role.ATTN_V else layers,
-            columns=tensor.columns,
-            block=FORMATS[base].block_size,
-            architecture=model.architecture,
-            query_heads_per_kv=shape["query_heads_per_kv"],
-            experts=shape["experts"],
-            is_70b=bool(shape["is_70b"]),
+        yield (
+            tensor,
+            role,
+            Place(
+                index=_layer(tensor.name) if by_name else seen[counter],
+                count=values if counter is Role.ATTN_V else layers,
+                columns=tensor.columns,
+                block=FORMATS[base].block_size,
+                architecture=model.architecture,
+                query_heads_per_kv=shape["query_heads_per_kv"],
+                experts=shape["experts"],
+                is_70b=bool(shape["is_70b"]),
+            ),
         )
         seen[counter] += 1
 

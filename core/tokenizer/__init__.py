@@ -28,6 +28,8 @@ _LLAMA_LIKE = ("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM")
 # Code Llama's infilling tokens: its vocabulary of 32016 is the only place that says so.
 _CODE_LLAMA_ROWS = 32016
 _CODE_LLAMA = {"prefix": 32007, "suffix": 32008, "middle": 32009, "eot": 32010}
+# Granite's first small models say no word about BOS and must not get one; SmolLM shares their number of rows.
+_WITHOUT_BOS_ROWS = 49152
 
 
 def read_tokenizer(folder: Path, config: Mapping[str, Any], *, rows: int) -> tuple[Metadata, ...]:
@@ -80,4 +82,6 @@ def _family_keys(files: TokenizerFiles, family: str, rows: int) -> list[Metadata
         keys += [Metadata(f"tokenizer.ggml.{name}_token_id", "u32", number) for name, number in _CODE_LLAMA.items()]
     if isinstance(files.config.get("add_prefix_space"), bool):
         keys.append(Metadata("tokenizer.ggml.add_space_prefix", "bool", files.config["add_prefix_space"]))
+    if rows == _WITHOUT_BOS_ROWS:
+        keys.append(Metadata("tokenizer.ggml.add_bos_token", "bool", False))
     return keys

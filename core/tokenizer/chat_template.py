@@ -12,7 +12,7 @@ _KEY = "tokenizer.chat_template"
 
 
 def chat_templates(files: TokenizerFiles) -> list[Metadata]:
-    """The template of tokenizer_config.json, else chat_template.jinja, else chat_template.json; none without the first."""
+    """The template of tokenizer_config.json, else of chat_template.jinja or .json; none without the first file."""
     found = _find(files) if files.has_config else None
     if isinstance(found, str):
         return [Metadata(_KEY, "str", found)]
