@@ -82,9 +82,6 @@ def spm_folder(tmp_path: Path, pieces: bytes) -> Path:
     return tmp_path
 
 
-# SentencePiece
-
-
 def test_the_sample_model_gets_all_keys_in_the_converters_order() -> None:
     config = json.loads((SAMPLE / "config.json").read_text())
     items = read_tokenizer(SAMPLE, config, rows=1536)
@@ -213,9 +210,6 @@ def test_a_tokenizer_that_puts_no_blank_in_front_says_so(
     assert keys(read_tokenizer(folder, LLAMA, rows=10)).get("add_space_prefix", True) is not written
 
 
-# Byte-level BPE
-
-
 def test_byte_level_bpe_gets_all_keys_in_the_converters_order(tmp_path: Path) -> None:
     config = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": "{{ messages }}"}
     processors = {"type": "Sequence", "processors": [{"type": "ByteLevel"}, BOS_TEMPLATE]}
@@ -275,9 +269,6 @@ def test_tokens_that_only_the_config_adds_are_there_too(tmp_path: Path) -> None:
 def test_more_tokens_than_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SnugError, match="token number 6, but the model's embedding has 6 rows"):
         read_tokenizer(write(tmp_path, tokenizer__json=byte_level()), LLAMA, rows=6)
-
-
-# The name of the splitting rule
 
 
 def pre_of(folder: Path, splitter: Any, *, marker: str = "", processor: Any = None) -> str:
@@ -364,9 +355,6 @@ def test_a_tokenizer_without_a_rule_is_refused(tmp_path: Path) -> None:
         pre_of(tmp_path, None)
 
 
-# Special tokens
-
-
 def special_of(folder: Path, config: dict[str, Any], model: dict[str, Any], processor: Any = None) -> dict[str, Any]:
     write(folder, tokenizer__json=byte_level(post_processor=processor), tokenizer_config__json=config)
     return {
@@ -429,9 +417,6 @@ def test_a_separator_between_two_texts_is_seen(tmp_path: Path) -> None:
     assert special_of(tmp_path, {"sep_token": "</s>"}, {}, template)["add_sep_token"] is True
 
 
-# What only some families have
-
-
 def test_llama_like_families_copy_the_space_prefix(tmp_path: Path) -> None:
     folder = write(tmp_path, tokenizer__json=byte_level(), tokenizer_config__json={"add_prefix_space": False})
     assert keys(read_tokenizer(folder, LLAMA, rows=7))["add_space_prefix"] is False
@@ -448,9 +433,6 @@ def test_code_llama_gets_its_infilling_tokens(tmp_path: Path) -> None:
 def test_small_granite_and_smollm_get_no_bos(tmp_path: Path) -> None:
     folder = write(tmp_path, tokenizer__json=byte_level(post_processor=BOS_TEMPLATE))
     assert keys(read_tokenizer(folder, LLAMA, rows=49152))["add_bos_token"] is False
-
-
-# Chat templates
 
 
 def templates_of(folder: Path) -> dict[str, Any]:
@@ -491,9 +473,6 @@ def test_additional_templates_have_the_names_of_their_files(tmp_path: Path) -> N
     (tmp_path / "additional_chat_templates" / "tool_use.jinja").write_text("t")
     expected = {"chat_template.tool_use": "t", "chat_templates": ["tool_use"], "chat_template": "d"}
     assert templates_of(tmp_path) == expected
-
-
-# What can be wrong
 
 
 def test_a_folder_without_a_tokenizer_is_told_which_files_it_lacks(tmp_path: Path) -> None:
