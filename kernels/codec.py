@@ -64,7 +64,8 @@ def decode(data: NDArray[np.uint8], format: str, *, backend: str = "auto") -> ND
     with np.errstate(all="ignore"):
         for part in _chunks(len(blocks), layout):
             values[part] = decode_blocks(blocks[part])
-    return values.reshape(data.shape[0], -1)
+    columns = data.shape[1] // layout.block_bytes * layout.block_size
+    return values.reshape(data.shape[0], columns)
 
 
 def scales_are_finite(data: NDArray[np.uint8], format: str) -> bool:

@@ -21,6 +21,14 @@ _QUANTIZE = _LIBRARY.ggml_quantize_chunk
 _QUANTIZE.restype = ctypes.c_size_t
 _QUANTIZE.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3, ctypes.c_void_p]
 
+_LIBRARY.ggml_blck_size.restype = ctypes.c_int64
+_LIBRARY.ggml_type_size.restype = ctypes.c_size_t
+
+
+def sizes(type_id: int) -> tuple[int, int]:
+    """GGML's weights and bytes of a block."""
+    return _LIBRARY.ggml_blck_size(type_id), _LIBRARY.ggml_type_size(type_id)
+
 
 def quantize(x: NDArray[np.float32], name: str) -> NDArray[np.uint8]:
     """GGML's bytes of float32 rows, without an importance matrix."""

@@ -1,0 +1,72 @@
+"""Compiled kernels are kept per version of the sources, in the user's cache folder, or not at all."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kernels.cpu import cache
+
+ENCODE = """
+import json, numpy, kernels
+from kernels.cpu import cache
+before = kernels.is_prepared(["F16"], numpy.float32)
+kernels.prepare(["F16"], numpy.float32)
+import numba
+from kernels.cpu import float as floats
+print(json.dumps({
+    "before": before,
+    "after": kernels.is_prepared(["F16"], numpy.float32),
+    "other": kernels.is_prepared(["F16"], numpy.uint16),
+    "folder": str(cache.folder()),
+    "hits": sum(floats.f16.stats.cache_hits.values()),
+    "numba": numba.config.CACHE_DIR,
+}))
+"""
+
+
+def run_in(home: Path, **more: str) -> dict:
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+    environment |= {"XDG_CACHE_HOME": str(home), "LOCALAPPDATA": str(home), "HOME": str(home), **more}
+    run = subprocess.run([sys.executable, "-c", ENCODE], capture_output=True, text=True, check=True, env=environment)
+    assert run.stderr == ""
+    return json.loads(run.stdout)
+
+
+def test_an_edit_of_the_vocabulary_changes_the_folder(tmp_path: Path) -> None:
+    sources = shutil.copytree(cache.SOURCES, tmp_path / "cpu")
+    assert cache.source_hash(sources) == cache.source_hash()
+    lanes = sources / "lanes.py"
+    lanes.write_text(lanes.read_text() + "\n# edited\n")
+    assert cache.source_hash(sources) != cache.source_hash()
+
+
+def test_the_second_process_finds_what_the_first_compiled(tmp_path: Path) -> None:
+    first, second = run_in(tmp_path), run_in(tmp_path)
+    assert (first["before"], first["after"], first["other"], first["hits"]) == (False, True, False, 0)
+    assert (second["before"], second["after"], second["hits"]) == (True, True, 1)
+    assert Path(first["folder"]).is_relative_to(tmp_path)
+    assert Path(first["folder"]).name == cache.source_hash()
+
+
+def test_numba_cache_dir_is_respected_and_left_alone(tmp_path: Path) -> None:
+    chosen = tmp_path / "chosen"
+    seen = run_in(tmp_path, NUMBA_CACHE_DIR=str(chosen))
+    assert seen["folder"] == str(chosen / cache.source_hash())
+    assert seen["numba"] == str(chosen)
+
+
+def test_an_unusable_cache_folder_means_no_cache(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    seen = run_in(blocked)
+    assert (seen["before"], seen["after"]) == (False, False)
+
+
+@pytest.mark.parametrize("name", ["lanes.py", "halves.py", "legacy.py", "k_quants.py", "float.py"])
+def test_the_hash_covers_every_kernel_source(name: str) -> None:
+    assert (cache.SOURCES / name).is_file()

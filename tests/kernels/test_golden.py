@@ -1,0 +1,47 @@
+"""Hashes of encoded weights, so that the bytes stay what they are even if the oracle changes.
+
+`python -m tests.kernels.test_golden` prints the file anew.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import kernels
+
+GOLDEN = Path(__file__).parent / "golden" / "encoded.json"
+
+
+def weights() -> NDArray[np.float32]:
+    """Bell-shaped weights, with spikes and a zero stretch, by integer arithmetic alone: the same for every numpy."""
+    n = np.arange(64 * 1024, dtype=np.uint64)
+    total = np.zeros(n.shape, np.int64)
+    for salt in range(4):
+        mixed = (n * np.uint64(4) + np.uint64(salt)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+        total += (mixed >> np.uint64(44)).astype(np.int64) - (1 << 19)
+    total[::509] *= 16
+    total[4096:4400] = 0
+    return (total.astype(np.float32) * np.float32(2.0**-26)).reshape(64, 1024)
+
+
+def hashes() -> dict[str, str]:
+    x = weights()
+    names = [name for name in kernels.FORMATS if kernels.encodable(name)]
+    encoded = {name: kernels.encode(x, name, backend="reference") for name in names}
+    return {name: hashlib.sha256(data.tobytes()).hexdigest() for name, data in encoded.items()}
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("name", [name for name in kernels.FORMATS if kernels.encodable(name)])
+def test_the_bytes_are_still_what_they_were(name: str, backend: str) -> None:
+    data = kernels.encode(weights(), name, backend=backend)
+    assert hashlib.sha256(data.tobytes()).hexdigest() == json.loads(GOLDEN.read_text())[name]
+
+
+if __name__ == "__main__":
+    print(json.dumps(hashes(), indent=1))
