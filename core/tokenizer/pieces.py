@@ -68,9 +68,9 @@ def _load(file: Path) -> list[Token]:
     model = SentencePieceProcessor()
     try:
         model.LoadFromFile(str(file))
-    except (OSError, RuntimeError) as error:
+        return [Token(model.IdToPiece(n), _type(model, n), model.GetScore(n)) for n in range(model.GetPieceSize())]
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
         raise _damaged(file) from error
-    return [Token(model.IdToPiece(n), _type(model, n), model.GetScore(n)) for n in range(model.GetPieceSize())]
 
 
 def _damaged(file: Path) -> SnugError:
