@@ -1,0 +1,24 @@
+"""Where Snug starts: without arguments the window, `worker` a job for it, anything else the command line."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    arguments = sys.argv[1:]
+    if not arguments:
+        from app.start import run_window
+
+        return run_window()
+    if arguments == ["worker"]:
+        from core.worker import main as run_worker
+
+        return run_worker()
+    from app.cli import main as run_command
+
+    return run_command(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

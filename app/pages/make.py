@@ -1,0 +1,289 @@
+"""Make: which quantization fits this machine and why, and the button that makes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSettings, QTimer, Signal
+from PySide6.QtWidgets import QSpinBox, QStackedWidget, QVBoxLayout, QWidget
+
+from app import words
+from app.job_queue import JobQueue
+from app.job_record import JobRecord
+from app.pages.preflight import Answer, look_first
+from app.tables.option_columns import OPTION_COLUMNS
+from app.tables.row_model import RowModel
+from app.tables.row_view import RowView
+from app.tasks import Tasks
+from app.theme import SIZES
+from app.widgets.job_panel import JobPanel
+from app.widgets.option_detail import OptionDetail
+from app.widgets.page import Page, empty_state
+from app.widgets.parts import button, card, label, row
+from app.widgets.question import ask
+from app.widgets.target_row import default_name
+from core import QuantizeJob, Settings, SnugError
+
+if TYPE_CHECKING:
+    from core import ModelInfo, Option
+
+WAIT_MS = 200
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+_LEAST_CONTEXT, _MOST_CONTEXT, _CONTEXT_STEP = 256, 1 << 20, 1024
+
+
+class MakePage(Page):
+    """`settings_changed` carries what the user chose here: the context and the folder for new files."""
+
+    models_wanted = Signal()
+    jobs_wanted = Signal(str)
+    settings_changed = Signal(int, str)
+
+    def __init__(self, tasks: Tasks, queue: JobQueue, store: QSettings, settings: Settings) -> None:
+        super().__init__(
+            "Make", "Choose how small the model shall be. Every size is exact; the verdict is for this machine."
+        )
+        self._tasks, self._queue, self._settings = tasks, queue, settings
+        self.model: ModelInfo | None = None
+        self._job = ""
+        self.make = self.add_action(button("Make", self._act, role="primary"))
+        self.options: RowModel[Option] = RowModel(OPTION_COLUMNS, key=lambda option: option.recipe.name)
+        self.table = RowView(self.options, name="Quantizations of this model")
+        self.table.remember_widths(store, "widths/options")
+        self.table.chosen.connect(self._show_option)
+        self.table.opened.connect(lambda _: self.act())
+        self.detail, self.panel = OptionDetail(), JobPanel()
+        self.detail.target.changed.connect(self._target_changed)
+        self.panel.cancel_wanted.connect(lambda: self._queue.cancel(self._job))
+        self.panel.retry_wanted.connect(self._retry)
+        self.panel.jobs_wanted.connect(lambda: self.jobs_wanted.emit(self._job))
+        self._lower = QStackedWidget()
+        self._lower.addWidget(self.detail)
+        self._lower.addWidget(self.panel)
+        self.context = self._make_context()
+        self._timer = QTimer(self, singleShot=True, interval=WAIT_MS)
+        self._timer.timeout.connect(self.refresh)
+        self._model_name = label(role="strong")
+        self.add_state(
+            "empty",
+            empty_state(
+                "No model is open",
+                "Open one, and every quantization of it is listed here with its size and verdict.",
+                "Choose a model",
+                self.models_wanted.emit,
+            ),
+        )
+        self.add_state(
+            "loading", empty_state("Working out the sizes", "Every tensor in every quantization, to the byte.")
+        )
+        self.add_state("content", self._make_content())
+        for signal in (queue.changed, queue.progress, queue.finished):
+            signal.connect(self._job_changed)
+        self._show_choice()
+        self.show_state("empty")
+
+    def _make_context(self) -> QSpinBox:
+        box = QSpinBox(minimum=_LEAST_CONTEXT, maximum=_MOST_CONTEXT, singleStep=_CONTEXT_STEP)
+        box.setGroupSeparatorShown(True)
+        box.setValue(self._settings.context)
+        box.setSuffix(" tokens")
+        box.setAccessibleName("Context: how many tokens of conversation must fit")
+        box.setToolTip("How much text the model shall hold in mind at once. More context takes more memory.")
+        box.setKeyboardTracking(False)
+        box.valueChanged.connect(self._context_changed)
+        return box
+
+    def _make_content(self) -> QWidget:
+        title = label("Memory for a context of", role="muted")
+        title.setBuddy(self.context)
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SIZES.m)
+        layout.addLayout(row(self._model_name, 1, title, self.context))
+        layout.addWidget(self.table, 1)
+        layout.addWidget(card(self._lower))
+        return content
+
+    # What is shown
+
+    def first_focus(self) -> QWidget | None:
+        return self.table
+
+    def show_model(self, model: ModelInfo) -> None:
+        """Starts over with `model`."""
+        self.model = model
+        self._model_name.setText(f"{model.name}, {words.parameters(model.parameters)} weights")
+        self.detail.again.setChecked(False)
+        self.detail.again.setVisible(is_quantized(model))
+        self.detail.target.start_over()
+        self.detail.target.show_folder(self._folder_for(model))
+        self.options.set_rows([])
+        self._show_choice()
+        self.show_state("loading")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Works the table out again, for the memory that is free now."""
+        model, context = self.model, self.context.value()
+        if model is not None:
+            self._tasks.run("options", lambda: _options(model, context), done=self._show_options, failed=self._failed)
+
+    def _failed(self, problem: words.Problem) -> None:
+        if self.state == "loading":
+            self.show_state("empty")
+        self.banner.show_problem(problem)
+
+    def _show_options(self, options: list[Option]) -> None:
+        before = self.table.current()
+        self.options.set_rows(options)
+        self.show_state("content")
+        names = [option.recipe.name for option in options if option.recommended]
+        wanted = before.recipe.name if before else (names or [options[0].recipe.name])[0]
+        self.table.choose(wanted)
+        if before is None and self.isVisible():
+            self.table.setFocus()
+
+    def _show_option(self, option: Option | None) -> None:
+        if option is None or self.model is None:
+            return
+        self.detail.show_option(option)
+        self.detail.target.suggest(default_name(self.model.name, option.recipe.name))
+        self._show_primary()
+
+    def _show_primary(self) -> None:
+        option = self.table.current()
+        choosing = self._lower.currentWidget() is self.detail
+        self.make.setText((f"Make {option.recipe.name}" if option else "Make") if choosing else "Make another")
+        self.make.setEnabled(option is not None or not choosing)
+
+    def _show_choice(self) -> None:
+        self._job = ""
+        self._lower.setCurrentWidget(self.detail)
+        self._show_primary()
+
+    # What the user does
+
+    def _act(self) -> None:
+        if self._lower.currentWidget() is self.panel:
+            self._show_choice()
+            self.table.setFocus()
+            return
+        self._look_first(overwrite=False)
+
+    def _look_first(self, *, overwrite: bool) -> None:
+        """Checks the job off the UI thread; `_checked` goes on."""
+        option, model = self.table.current(), self.model
+        if option is None or model is None:
+            return
+        if is_quantized(model) and not self.detail.again.isChecked():
+            self.banner.show_message(
+                "warning",
+                "This model has been quantized before.",
+                "Open the original, or tick the box to do it all the same.",
+            )
+            self.detail.again.setFocus()
+            return
+        job = QuantizeJob(
+            source=str(model.path),
+            recipe=option.recipe.name,
+            target=str(self.detail.target.path),
+            threads=self._settings.threads,
+            overwrite=overwrite,
+            allow_requantize=self.detail.again.isChecked(),
+        )
+        self.banner.hide()
+        self.make.setEnabled(False)
+        self._tasks.run("check", lambda: look_first(job), done=self._checked, failed=self._refused)
+
+    def _checked(self, answer: Answer) -> None:
+        self._show_primary()
+        if answer.exists:
+            ask(
+                self.banner,
+                f"{Path(answer.job.target).name} exists already.",
+                "Replace it, or keep it and choose another name.",
+                yes="Replace",
+                no="Keep",
+                then=lambda: self._look_first(overwrite=True),
+            )
+            return
+        try:
+            record = self._queue.add(answer.job)
+        except (SnugError, OSError) as error:
+            self._refused(words.problem(error))
+            return
+        self.settings_changed.emit(self.context.value(), str(record.target.parent))
+        self._follow(record)
+
+    def _refused(self, problem: words.Problem) -> None:
+        self._show_primary()
+        self.banner.show_problem(problem)
+
+    def _retry(self) -> None:
+        try:
+            self._follow(self._queue.retry(self._job))
+        except (SnugError, OSError) as error:
+            self.banner.show_problem(words.problem(error))
+
+    def cancel(self) -> None:
+        record = self._queue.record(self._job)
+        if not self.banner.isHidden() or record is None or record.is_over:
+            super().cancel()
+            return
+        ask(
+            self.banner,
+            f"Stop making {record.target.name}?",
+            "What has been written so far will be removed.",
+            yes="Stop",
+            no="Go on",
+            then=lambda: self._queue.cancel(record.id),
+        )
+
+    def _context_changed(self, value: int) -> None:
+        self._timer.start()
+        self.settings_changed.emit(value, self._settings.last_target_folder)
+
+    def _target_changed(self) -> None:
+        self.banner.hide()
+
+    # The job that the page follows
+
+    def _follow(self, record: JobRecord) -> None:
+        self._job = record.id
+        self._lower.setCurrentWidget(self.panel)
+        self._show_primary()
+        self._job_changed(record.id)
+        self.panel.cancel.setFocus()
+
+    def _job_changed(self, id: str) -> None:
+        record = self._queue.record(self._job)
+        if record is None or (id != self._job and record.is_over):
+            return
+        ahead = [job.id for job in self._queue.open_jobs()]
+        self.panel.show_record(record, before=ahead.index(record.id) if record.id in ahead else 0)
+        if id == self._job and record.is_over:
+            self.banner.hide()
+
+    def _folder_for(self, model: ModelInfo) -> Path:
+        from core import sample_folder
+
+        last = Path(self._settings.last_target_folder)
+        if self._settings.last_target_folder and last.is_dir():
+            return last
+        return Path.home() if model.path == sample_folder() else model.path.parent
+
+    def take_settings(self, settings: Settings) -> None:
+        self._settings = settings
+
+
+def is_quantized(model: ModelInfo) -> bool:
+    """Whether the source has lost precision before."""
+    return model.is_gguf and any(tensor.dtype not in _FLOATS for tensor in model.tensors)
+
+
+def _options(model: ModelInfo, context: int) -> list[Option]:
+    import core
+
+    return core.options_for(model, core.detect(), context=context)

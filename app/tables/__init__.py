@@ -1,0 +1,1 @@
+"""Tables: one model for any list of dataclasses; columns are data."""

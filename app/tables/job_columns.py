@@ -1,0 +1,67 @@
+"""The columns of the tables on the page Jobs: one row a job, and one row a tensor of a finished file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app import words
+from app.job_record import JobRecord
+from app.tables.row_model import Column
+from app.widgets.progress_panel import fraction
+from core import JobState
+
+
+def chip_of(record: JobRecord) -> str:
+    """The name of the chip that shows a job's state."""
+    return "cancelling" if record.cancelling else str(record.state)
+
+
+def progress_text(record: JobRecord) -> str:
+    if record.state != JobState.RUNNING or record.progress is None:
+        return ""
+    return f"{words.size(record.progress.bytes_done)} of {words.size(record.progress.bytes_total)}"
+
+
+JOB_COLUMNS: tuple[Column[JobRecord], ...] = (
+    Column("State", lambda job: chip_of(job).capitalize(), 108, chip=chip_of),
+    Column(
+        "File",
+        lambda job: job.target.name,
+        200,
+        tooltip=lambda job: str(job.target),
+        strong=lambda job: True,
+        stretch=True,
+    ),
+    Column("Model", lambda job: job.model, 120, tooltip=lambda job: job.job.source),
+    Column("Quantization", lambda job: job.job.recipe, 96),
+    Column(
+        "Progress",
+        progress_text,
+        110,
+        sort=lambda job: fraction(job.progress),
+        fraction=lambda job: fraction(job.progress) if job.state == JobState.RUNNING else None,
+        tooltip=progress_text,
+    ),
+    Column("Started", lambda job: words.moment(job.started), 72, sort=lambda job: job.started or 0.0, right=True),
+    Column(
+        "Took",
+        lambda job: "" if job.seconds is None else words.span(job.seconds),
+        72,
+        sort=lambda job: job.seconds or 0.0,
+        right=True,
+    ),
+)
+
+TensorRow = dict[str, Any]
+TENSOR_COLUMNS: tuple[Column[TensorRow], ...] = (
+    Column("Tensor", lambda row: str(row["name"]), 220, stretch=True),
+    Column("Format", lambda row: str(row["format"]), 84),
+    Column("Relative error", lambda row: f"{row['rmse']:.3%}", 110, sort=lambda row: float(row["rmse"]), right=True),
+    Column(
+        "Largest error",
+        lambda row: f"{row['max_error']:.3g}",
+        110,
+        sort=lambda row: float(row["max_error"]),
+        right=True,
+    ),
+)

@@ -1,0 +1,101 @@
+"""One job followed from start to end: its progress with Cancel, then what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QUrl, Signal
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from app import words
+from app.job_record import JobRecord
+from app.theme import SIZES
+from app.widgets.facts import Facts
+from app.widgets.parts import Elided, button
+from app.widgets.progress_panel import ProgressPanel
+from app.widgets.verdict_chip import VerdictChip
+from core import JobState
+
+
+def open_folder_of(path: Path) -> None:
+    """Shows the folder of `path` in the system's own file browser."""
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent)))
+
+
+def result_facts(record: JobRecord) -> list[tuple[str, str]]:
+    """What came of a job, in words."""
+    if record.failure is not None:
+        facts = [("What happened", record.failure.message), ("What to do", record.failure.hint)]
+        return [fact for fact in facts if fact[1]]
+    result = record.result
+    if not result:
+        return []
+    errors = result.get("errors") or []
+    worst = max((float(error["rmse"]) for error in errors), default=None)
+    formats = ", ".join(f"{count} {name}" for name, count in (result.get("formats") or {}).items())
+    facts = [
+        ("File", words.path(result.get("target", record.job.target))),
+        ("Size", f"{words.size(result.get('file_bytes', 0))}, {words.exact(int(result.get('file_bytes', 0)))}"),
+        ("Bits a weight", f"{float(result.get('bits_per_weight', 0)):.2f}"),
+        ("Checked", "Every tensor is whole and finite, and was compared with the source"),
+        ("Largest error", "" if worst is None else f"{worst:.2%} of a tensor's own size"),
+        ("Tensors", formats),
+        ("Took", words.span(float(result.get("seconds", 0)))),
+    ]
+    return [fact for fact in facts if fact[1]]
+
+
+class JobPanel(QWidget):
+    """`cancel_wanted`, `retry_wanted` and `jobs_wanted` say what the user would like."""
+
+    cancel_wanted = Signal()
+    retry_wanted = Signal()
+    jobs_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._target = Path()
+        self.progress = ProgressPanel()
+        self.chip, self.name, self.facts = VerdictChip("done"), Elided(role="section"), Facts()
+        self._head = QWidget()
+        head = QHBoxLayout(self._head)
+        head.setContentsMargins(0, 0, 0, 0)
+        head.addWidget(self.chip)
+        head.addWidget(self.name, 1)
+        self.cancel = button("Cancel", self.cancel_wanted.emit, glyph="stop")
+        self.open = button("Open folder", lambda: open_folder_of(self._target), glyph="folder")
+        self.retry = button("Retry", self.retry_wanted.emit, glyph="retry")
+        self.jobs = button("Show in Jobs", self.jobs_wanted.emit, glyph="jobs")
+        buttons = QHBoxLayout()
+        buttons.setSpacing(SIZES.s)
+        for action in (self.open, self.retry, self.jobs, self.cancel):
+            buttons.addWidget(action)
+        buttons.addStretch()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SIZES.m)
+        for widget in (self.progress, self._head, self.facts):
+            layout.addWidget(widget)
+        layout.addStretch()
+        layout.addLayout(buttons)
+
+    def show_record(self, record: JobRecord, *, before: int) -> None:
+        self._target = record.target
+        over = record.is_over
+        for widget, visible in (
+            (self.progress, not over),
+            (self._head, over),
+            (self.facts, over),
+            (self.cancel, not over),
+            (self.open, record.state == JobState.DONE),
+            (self.retry, over and record.state != JobState.DONE),
+        ):
+            widget.setVisible(visible)
+        self.cancel.setEnabled(not record.cancelling)
+        if not over:
+            self.progress.show_record(record, before=before)
+            return
+        self.chip.show_chip(str(record.state))
+        self.name.show_text(record.target.name)
+        self.facts.show_facts(result_facts(record))

@@ -1,0 +1,249 @@
+"""The window: side bar and pages. It owns the settings and the job queue, and passes what one page says to another."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtGui import (
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QGuiApplication,
+    QKeyEvent,
+    QKeySequence,
+    QPaintEvent,
+    QShortcut,
+)
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QMessageBox, QStackedWidget, QWidget
+
+from app import theme
+from app.icons import app_icon
+from app.job_queue import JobQueue
+from app.job_record import read_records
+from app.old_python import keep_none
+from app.pages.jobs import JobsPage
+from app.pages.machine import MachinePage
+from app.pages.make import MakePage
+from app.pages.models import ModelsPage
+from app.store import stored_number
+from app.tasks import Tasks
+from app.theme import SIZES
+from app.widgets.drop_area import dropped_model
+from app.widgets.page import Page
+from app.widgets.side_bar import SideBar
+from core import Settings, data_folder, jobs_folder, load_settings, save_settings, settings_file
+
+if TYPE_CHECKING:
+    from core import ModelInfo
+
+ENTRIES = (("Machine", "machine"), ("Models", "models"), ("Make", "make"), ("Jobs", "jobs"))
+MACHINE, MODELS, MAKE, JOBS = range(len(ENTRIES))
+_GEOMETRY, _PAGE = "window/geometry", "window/page"
+
+
+class MainWindow(QMainWindow):
+    def __init__(self, app: QApplication, *, worker_command: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self._app = app
+        self.settings = load_settings(settings_file())
+        self.store = QSettings(str(data_folder() / "window.ini"), QSettings.Format.IniFormat)
+        self.tasks = Tasks(self)
+        self.queue = JobQueue(jobs_folder(), command=worker_command, parent=self)
+        self._painted = False
+        self.setWindowTitle("Snug")
+        self.setWindowIcon(app_icon())
+        self.setMinimumSize(SIZES.least_width, SIZES.least_height)
+        self.setAcceptDrops(True)
+        self._show_theme(self.settings)
+        self._make_pages()
+        self._connect()
+        self._make_shortcuts()
+        self._restore()
+
+    def _make_pages(self) -> None:
+        self.machine = MachinePage(self.tasks)
+        self.models = ModelsPage(self.tasks, self.store, last_folder=self.settings.last_folder)
+        self.make = MakePage(self.tasks, self.queue, self.store, self.settings)
+        self.jobs = JobsPage(self.tasks, self.queue, self.store)
+        self.side = SideBar(ENTRIES, theme=self.settings.theme)
+        self.pages = QStackedWidget()
+        self.pages.setObjectName("pages")
+        for page in (self.machine, self.models, self.make, self.jobs):
+            self.pages.addWidget(page)
+        content = QWidget()
+        layout = QHBoxLayout(content)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.side)
+        layout.addWidget(self.pages, 1)
+        self.setCentralWidget(content)
+
+    def _connect(self) -> None:
+        self.side.chosen.connect(self.show_page)
+        self.side.theme_chosen.connect(lambda name: self._keep(replace(self.settings, theme=name)))
+        self.machine.models_wanted.connect(lambda: self.show_page(MODELS))
+        self.models.opened.connect(self._model_opened)
+        self.models.quantize_wanted.connect(lambda: self.show_page(MAKE))
+        self.make.models_wanted.connect(lambda: self.show_page(MODELS))
+        self.make.jobs_wanted.connect(self._show_job)
+        self.make.settings_changed.connect(self._make_changed)
+        self.jobs.make_wanted.connect(lambda: self.show_page(MAKE))
+        for signal in (self.queue.added, self.queue.changed, self.queue.finished, self.queue.removed):
+            signal.connect(lambda _: self.side.show_badge(JOBS, len(self.queue.open_jobs())))
+        self._app.styleHints().colorSchemeChanged.connect(lambda _: self._show_theme(self.settings))
+
+    def _make_shortcuts(self) -> None:
+        table = {
+            **{f"Ctrl+{number + 1}": partial(self.show_page, number) for number in range(len(ENTRIES))},
+            "Ctrl+O": self._ask_folder,
+            "Ctrl+Shift+O": self._ask_file,
+            "F5": self._refresh,
+        }
+        for keys, action in table.items():
+            QShortcut(QKeySequence(keys), self).activated.connect(action)
+
+    # Pages
+
+    @property
+    def page(self) -> Page:
+        page = self.pages.currentWidget()
+        assert isinstance(page, Page)
+        return page
+
+    def show_page(self, number: int) -> None:
+        self.pages.setCurrentIndex(number)
+        self.side.mark(number)
+
+    def open_path(self, path: Path) -> None:
+        """Opens a model, wherever in the window that was asked for."""
+        self.show_page(MODELS)
+        self.models.open_path(path)
+
+    def _ask_folder(self) -> None:
+        self.show_page(MODELS)
+        self.models.ask_folder()
+
+    def _ask_file(self) -> None:
+        self.show_page(MODELS)
+        self.models.ask_file()
+
+    def _refresh(self) -> None:
+        self.machine.refresh()
+        if self.page is self.make:
+            self.make.refresh()
+
+    def _model_opened(self, model: ModelInfo) -> None:
+        self.make.show_model(model)
+        self._keep(replace(self.settings, last_folder=str(model.path.parent)))
+
+    def _show_job(self, id: str) -> None:
+        self.show_page(JOBS)
+        self.jobs.choose(id)
+
+    # Settings
+
+    def _make_changed(self, context: int, folder: str) -> None:
+        self._keep(replace(self.settings, context=context, last_target_folder=folder))
+
+    def _keep(self, settings: Settings) -> None:
+        changed_theme = settings.theme != self.settings.theme
+        self.settings = settings
+        self.make.take_settings(settings)
+        try:
+            save_settings(settings_file(), settings)
+        except OSError as error:
+            self.page.banner.show_message("warning", "The settings could not be saved.", str(error))
+        if changed_theme:
+            self._show_theme(settings)
+
+    def _show_theme(self, settings: Settings) -> None:
+        theme.apply(self._app, settings.theme)
+
+    def _restore(self) -> None:
+        self.resize(SIZES.window_width, SIZES.window_height)
+        if geometry := self.store.value(_GEOMETRY):
+            self.restoreGeometry(geometry)
+        number = stored_number(self.store, _PAGE, MACHINE)
+        self.show_page(number if 0 <= number < len(ENTRIES) else MACHINE)
+
+    # Events
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._painted:
+            self._painted = True
+            QTimer.singleShot(0, self._begin)
+
+    def _begin(self) -> None:
+        """What can wait until there is something to look at."""
+        self.machine.refresh()
+        root = jobs_folder()
+        self.tasks.run(
+            "history",
+            lambda: read_records(root),
+            done=self.queue.add_earlier,
+            failed=self.jobs.banner.show_problem,
+        )
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.matches(QKeySequence.StandardKey.Cancel):
+            self.page.cancel()
+            return
+        super().keyPressEvent(event)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if dropped_model(event.mimeData()) is not None:
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        if (path := dropped_model(event.mimeData())) is not None:
+            event.acceptProposedAction()
+            self.open_path(path)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if self.queue.open_jobs() and not self._may_stop():
+            event.ignore()
+            return
+        self.store.setValue(_GEOMETRY, self.saveGeometry())
+        self.store.setValue(_PAGE, self.pages.currentIndex())
+        self.tasks.close()
+        self.queue.close()
+        super().closeEvent(event)
+
+    def _may_stop(self) -> bool:
+        """Asked in a box, for once: work would be lost."""
+        names = "\n".join(record.target.name for record in self.queue.open_jobs())
+        buttons = QMessageBox.StandardButton
+        answer = QMessageBox.question(
+            self,
+            "Snug is still working",
+            f"Closing the window stops this work; what has been written of it is lost:\n\n{names}\n\nClose and stop?",
+            buttons.Close | buttons.Cancel,
+            buttons.Cancel,
+        )
+        return answer == buttons.Close
+
+
+def make_app(arguments: list[str]) -> QApplication:
+    """The application with Snug's style and font, before any window."""
+    keep_none()
+    existing = QApplication.instance()
+    app = existing if isinstance(existing, QApplication) else QApplication(arguments)
+    QGuiApplication.setDesktopFileName("snug")
+    app.setApplicationName("Snug")
+    app.setStyle("Fusion")
+    app.setFont(theme.load_fonts())
+    return app
+
+
+def show_window() -> int:
+    """Shows the window until it is closed; returns the exit code."""
+    app = make_app(sys.argv[:1])
+    window = MainWindow(app)
+    window.show()
+    return app.exec()

@@ -1,0 +1,79 @@
+"""Pictures of every page, to be looked at: python tests/app/screenshots.py FOLDER. No test; run by hand."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="snug-pictures-")
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from PySide6.QtWidgets import QApplication
+
+from app.window import ENTRIES, JOBS, MAKE, MODELS, MainWindow, make_app
+
+SIZES = ((1280, 800), (960, 640))
+THEMES = ("light", "dark")
+
+
+def wait(app: QApplication, seconds: float = 20.0, *, until: object = None) -> None:
+    """Lets the window work until `until()` is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not (callable(until) and until()):
+        app.processEvents()
+        time.sleep(0.01)
+
+
+def take(app: QApplication, window: MainWindow, folder: Path, name: str) -> None:
+    for theme in THEMES:
+        window.side.theme_chosen.emit(theme)
+        for width, height in SIZES:
+            window.resize(width, height)
+            wait(app, 0.15)
+            window.grab().save(str(folder / f"{name}-{theme}-{width}.png"))
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    app = make_app(sys.argv[:1])
+    window = MainWindow(app)
+    window.show()
+    wait(app, until=lambda: window.machine.state == "content")
+    for number, (word, _) in enumerate(ENTRIES):
+        window.show_page(number)
+        take(app, window, folder, f"{number}-{word.lower()}-first")
+    window.open_path(folder / "nothing-here")
+    wait(app, until=lambda: window.models.banner.message)
+    take(app, window, folder, "5-models-error")
+    window.models.open_sample()
+    wait(app, until=lambda: window.models.model)
+    take(app, window, folder, "6-models-open")
+    window.show_page(MAKE)
+    wait(app, until=lambda: window.make.state == "content")
+    wait(app, 0.3)
+    take(app, window, folder, "7-make-table")
+    window.make.detail.target.show_folder(folder)
+    window.make.act()
+    wait(app, 90, until=lambda: window.queue.records() and window.queue.records()[0].progress)
+    take(app, window, folder, "8-make-running")
+    wait(app, 90, until=lambda: window.queue.records() and window.queue.records()[0].is_over)
+    take(app, window, folder, "9-make-done")
+    window.make.act()
+    window.make.act()
+    wait(app, until=lambda: window.make.banner.message)
+    take(app, window, folder, "10-make-asked")
+    window.show_page(JOBS)
+    take(app, window, folder, "11-jobs-done")
+    window.jobs.tabs.setCurrentIndex(1)
+    take(app, window, folder, "12-jobs-tensors")
+    window.show_page(MODELS)
+    window.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
