@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,10 @@ def machine(hardware: core.Hardware) -> None:
 
 def fit(model: core.ModelInfo, options: list[core.Option], *, context: int) -> None:
     console = _out()
+    first = options[0].fit
     console.print(f"{model.name}: {words.parameters(model.parameters)} parameters, {model.family}")
-    table = _table("", "Recipe", "File", "Bits", "Memory", "Verdict", "Why", right=("File", "Bits", "Memory"))
+    console.print(f"Judged with {words.tokens(context)} of context against {words.size(first.budget)} ({first.place})")
+    table = _table("", "Recipe", "File", "Bits", "Memory", "Where", "Verdict", "Room", right=("File", "Bits", "Memory"))
     for option in options:
         verdict = option.fit.verdict.value
         table.add_row(
@@ -69,12 +72,21 @@ def fit(model: core.ModelInfo, options: list[core.Option], *, context: int) -> N
             words.size(option.plan.file_bytes),
             f"{option.plan.bits_per_weight:.2f}",
             words.size(option.fit.total),
+            option.fit.place,
             Text(verdict, _VERDICT_STYLES.get(verdict, "")),
-            option.reason,
+            _room(option.fit.free_after),
         )
     console.print(table)
-    console.print(f"* recommended for this machine with {words.tokens(context)} of context"
-                  if any(option.recommended for option in options) else "No recipe fits this machine.")  # fmt: skip
+    best = next((option for option in options if option.recommended), None)
+    if best is None:
+        console.print("No recipe fits this machine: choose a smaller model or a smaller context (--ctx).")
+        return
+    console.print(Text.assemble("* ", (best.recipe.name, "bold"), f" is recommended. {best.recipe.summary}"))
+    console.print(best.reason)
+
+
+def _room(free_after: int) -> str:
+    return f"{words.size(free_after)} left" if free_after >= 0 else f"{words.size(-free_after)} too much"
 
 
 def fit_values(model: core.ModelInfo, options: list[core.Option]) -> dict[str, Any]:
@@ -88,11 +100,9 @@ def fit_values(model: core.ModelInfo, options: list[core.Option]) -> dict[str, A
                 "file_bytes": option.plan.file_bytes,
                 "bits_per_weight": option.plan.bits_per_weight,
                 "memory_bytes": option.fit.total,
-                "weights": option.fit.weights,
-                "kv": option.fit.kv,
-                "compute": option.fit.compute,
-                "overhead": option.fit.overhead,
-                "budget": option.fit.budget,
+                "gpu": asdict(option.fit.on_gpu),
+                "host": asdict(option.fit.on_host),
+                "budget_bytes": option.fit.budget,
                 "place": option.fit.place,
                 "context": option.fit.context,
                 "verdict": option.fit.verdict.value,

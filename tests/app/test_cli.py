@@ -1,0 +1,181 @@
+"""The command line as people and programs use it: words, JSON and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import core
+from app.cli import main
+from core.output import part_path
+from tests.models import SAMPLE, make_llama
+
+ROOT = Path(core.__file__).parent.parent
+
+
+def spoken(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:
+    """What a command says on stdout and stderr, with line breaks taken out."""
+    assert main(list(arguments)) == code
+    captured = capsys.readouterr()
+    return " ".join(captured.out.split()), " ".join(captured.err.split())
+
+
+def answered(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    assert main([*arguments, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_machine_names_processor_memory_and_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = spoken(capsys, "machine")
+    assert "Processor" in out
+    assert "Memory" in out
+    assert "Disk" in out
+    found = answered(capsys, "machine")
+    assert found["memory"]["total"] >= found["memory"]["available"] > 0
+    assert found["cpu"]["logical_cores"] >= 1
+
+
+def test_plan_lists_every_tensor_and_the_exact_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    plan = answered(capsys, "plan", str(SAMPLE), "--type", "Q4_K_M")
+    assert len(plan["tensors"]) == 29
+    assert sum(tensor["bytes"] for tensor in plan["tensors"]) == plan["tensor_bytes"]
+    assert main(["quantize", str(SAMPLE), "-t", "q4_k_m", "-o", str(tmp_path / "o.gguf")]) == 0
+    assert (tmp_path / "o.gguf").stat().st_size == plan["file_bytes"]
+    out, _ = spoken(capsys, "plan", str(SAMPLE), "--type", "Q4_K_M")
+    assert f"{plan['file_bytes']:,} bytes" in out
+
+
+def test_plan_pure_uses_the_base_format_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = answered(capsys, "plan", str(SAMPLE), "--type", "Q4_K_M", "--pure")
+    assert {tensor["format"] for tensor in plan["tensors"]} == {"Q4_K", "F32"}
+
+
+def test_fit_shows_every_recipe_and_recommends_one(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answered(capsys, "fit", str(SAMPLE), "--ctx", "2048")
+    assert [recipe["recipe"] for recipe in found["recipes"]] == [recipe.name for recipe in core.RECIPES]
+    assert sum(recipe["recommended"] for recipe in found["recipes"]) == 1
+    assert all(recipe["context"] == 2048 and recipe["reason"] for recipe in found["recipes"])
+    out, _ = spoken(capsys, "fit", str(SAMPLE))
+    assert "is recommended" in out
+
+
+def test_quantize_verify_and_the_errors_of_each_tensor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = str(tmp_path / "o.gguf")
+    result = answered(capsys, "quantize", str(SAMPLE), "--type", "Q6_K", "--out", file, "--threads", "1")
+    assert result["file_bytes"] == Path(file).stat().st_size
+    found = answered(capsys, "verify", file, "--source", str(SAMPLE))
+    assert found["ok"]
+    assert len(found["errors"]) == 29
+    assert 0.01 < found["errors"][0]["rmse"] < 0.03
+    out, _ = spoken(capsys, "verify", file)
+    assert "Whole and sane" in out
+
+
+def test_verify_a_damaged_file_fails_in_words(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "o.gguf"
+    main(["quantize", str(SAMPLE), "-t", "Q8_0", "-o", str(file)])
+    data = bytearray(file.read_bytes())
+    tensor = next(t for t in core.open_model(file).tensors if t.name == "blk.1.attn_q.weight").sources[0]
+    data[tensor.offset : tensor.offset + 2] = b"\x00\x7e"
+    file.write_bytes(data)
+    capsys.readouterr()
+    out, _ = spoken(capsys, "verify", str(file), code=1)
+    assert "blk.1.attn_q.weight" in out
+    assert "NaN or infinite" in out
+
+
+def test_verify_against_the_wrong_source_fails(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    main(["quantize", str(SAMPLE), "-t", "Q8_0", "-o", str(tmp_path / "o.gguf")])
+    other = make_llama(tmp_path / "other")
+    capsys.readouterr()
+    out, _ = spoken(capsys, "verify", str(tmp_path / "o.gguf"), "--source", str(other), code=1)
+    assert "blk.2" in out
+
+
+def test_verify_what_is_no_gguf_is_bad_input(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_text("hello, I am a text file of some length")
+    _, err = spoken(capsys, "verify", str(tmp_path / "x.gguf"), code=2)
+    assert "not a GGUF" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit", "nowhere"], "does not exist"),
+        (["plan", "SAMPLE", "--type", "Q4_K_X"], "Q4_K_"),
+        (["plan", "SAMPLE"], "--type"),
+        (["fit", "SAMPLE", "--ctx", "0"], "--ctx"),
+        (["quantize", "SAMPLE", "-t", "Q8_0", "-o", "/nowhere/o.gguf"], "does not exist"),
+        (["quantize", "SAMPLE", "-t", "Q8_0", "-o", "o.gguf", "--backend", "magic"], "magic"),
+        (["verify", "nowhere.gguf"], "nowhere.gguf"),
+        (["conjure"], "conjure"),
+        (["machine", "--fast"], "--fast"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    out, err = spoken(capsys, *(str(SAMPLE) if a == "SAMPLE" else a for a in arguments), code=2)
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_bad_input_with_json_is_an_object_with_error_and_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answered(capsys, "fit", "nowhere", code=2)
+    assert "does not exist" in found["error"]
+    assert found["hint"]
+
+
+def test_no_file_is_overwritten_without_being_asked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "o.gguf"
+    file.write_text("precious")
+    command = ["quantize", str(SAMPLE), "-t", "Q8_0", "-o", str(file)]
+    _, err = spoken(capsys, *command, code=2)
+    assert "--overwrite" in err
+    assert file.read_text() == "precious"
+    spoken(capsys, *command, "--overwrite")
+    assert file.read_bytes()[:4] == b"GGUF"
+
+
+def test_demo_runs_the_whole_loop(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out, _ = spoken(capsys, "demo", "--out", str(tmp_path / "demo.gguf"))
+    for title in ("This machine", "What fits", "The plan", "Quantize", "Verify", "Next"):
+        assert title in out
+    assert (tmp_path / "demo.gguf").exists()
+    found = answered(capsys, "demo")
+    assert found["verify"]["ok"]
+    assert answered(capsys, "demo")["verify"]["ok"], "a second time replaces its own file"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal to a process")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_cancels_with_130_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    folder, out = make_llama(tmp_path / "m", num_hidden_layers=60), tmp_path / "o.gguf"
+    command = [sys.executable, "-m", "app", "quantize", str(folder), "-t", "Q4_K_M", "-o", str(out)]
+    process = subprocess.Popen(
+        [*command, "--backend", "reference"], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not part_path(out).exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Cancelled" in err
+    assert not out.exists()
+    assert not part_path(out).exists()
+
+
+def test_help_costs_no_heavy_import() -> None:
+    code = "import sys; from app.cli import main; main(['--help']); print([m for m in ('numba','torch','PySide6','numpy') if m in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
