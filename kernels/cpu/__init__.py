@@ -7,8 +7,9 @@ own.
 
 import importlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache as cached
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,22 +33,19 @@ KERNELS: Mapping[str, tuple[str, str]] = {
     "Q6_K": ("k_quants", "q6_k"),
 }
 
-Kernel = Callable[[NDArray[np.generic], NDArray[np.uint8], int, int], int]
-
 _INFINITE_BITS = 0x7F800000
 _loading = threading.Lock()
 
 
 def encode(rows: NDArray[np.generic], packed: NDArray[np.uint8], layout: BlockFormat) -> bool:
     """Packs the rows; False if a weight is not finite."""
-    run = _kernel(layout.name)
     blocks = rows.size // layout.block_size
-    return run(_flat(rows), packed.reshape(-1), 0, blocks) < _INFINITE_BITS
+    return _run(_kernel(layout.name), _flat(rows), packed.reshape(-1), blocks) < _INFINITE_BITS
 
 
 def prepare(layout: BlockFormat, dtype: np.dtype) -> None:
     """Loads the kernel of a format for a source dtype, compiling it if need be."""
-    _kernel(layout.name)(_flat(np.empty((0, 0), dtype)), np.empty(0, np.uint8), 0, 0)
+    _run(_kernel(layout.name), _flat(np.empty((0, 0), dtype)), np.empty(0, np.uint8), 0)
     cache.mark(_name(layout.name, dtype))
 
 
@@ -66,9 +64,20 @@ def _flat(rows: NDArray[np.generic]) -> NDArray[np.generic]:
     return flat.view(np.int16) if rows.dtype == np.float16 else flat
 
 
+def _run(kernel: Any, x: NDArray[np.generic], out: NDArray[np.uint8], blocks: int) -> int:
+    try:
+        peak: int = kernel(x, out, 0, blocks)
+    except OSError:
+        # It is compiled, but could not be kept on disk (full, or gone since): go on without.
+        from numba.core.caching import NullCache
+
+        kernel._cache = NullCache()
+        peak = kernel(x, out, 0, blocks)
+    return peak
+
+
 @cached
-def _kernel(format_name: str) -> Kernel:
+def _kernel(format_name: str) -> Any:
     module, function = KERNELS[format_name]
     with _loading, cache.in_use():
-        kernel: Kernel = getattr(importlib.import_module(f"kernels.cpu.{module}"), function)
-    return kernel
+        return getattr(importlib.import_module(f"kernels.cpu.{module}"), function)

@@ -75,9 +75,3 @@ def nearest_int(lanes, n):
 def nearest_int_scalar(value):
     """As nearest_int, one value, as an int32."""
     return (scalar_bits(value + _MAGIC) & i32(0x7FFFFF)) - i32(0x400000)
-
-
-@inlined
-def rounded(lanes, n):
-    """The nearest integers, as floats, for magnitudes below 2**22."""
-    return (lanes + splat(_MAGIC, n)) - splat(_MAGIC, n)

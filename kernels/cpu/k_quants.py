@@ -8,10 +8,11 @@ lanes compute on what the group before left there, and nothing of them is stored
 
 import numpy as np
 
-from kernels.cpu.halves import MAGNITUDE, nearest_int, nearest_int_scalar, put_f16, rounded
+from kernels.cpu.halves import MAGNITUDE, nearest_int, nearest_int_scalar, put_f16
 from kernels.cpu.lanes import (
     WIDE,
     absolute,
+    any_of,
     bits_of,
     inlined,
     kernel,
@@ -19,6 +20,7 @@ from kernels.cpu.lanes import (
     largest,
     load,
     load_source,
+    nearest,
     root,
     select,
     smaller,
@@ -130,8 +132,9 @@ def _search_scale_and_minimum(
         trial_scale = (sum_w * sum_xl - sum_x * sum_l) / determinant
         trial_low = (sum_l2 * sum_x - sum_l * sum_xl) / determinant
         positive = trial_low > zero
-        trial_scale = select(positive, sum_xl / sum_l2, trial_scale)
-        trial_low = select(positive, zero, trial_low)
+        if any_of(positive):
+            trial_scale = select(positive, sum_xl / sum_l2, trial_scale)
+            trial_low = select(positive, zero, trial_low)
         error = zero
         for i in range(size):
             difference = trial_scale * load(lt, i * WIDE, WIDE) + trial_low - load(xt, i * WIDE, WIDE)
@@ -264,9 +267,10 @@ def _put_four_bit_scales(out, at, scales, minima, j0):
     top, bottom = _peak(scales, j0, 16), _peak(minima, j0, 16)
     d = put_f16(out, at + 80, top / f32(15))
     dmin = put_f16(out, at + 82, bottom / f32(15))
+    inverse, inverse_min = f32(15) / top, f32(15) / bottom
     for j in range(16):
-        scale = nearest_int_scalar(f32(15) / top * scales[j0 + j]) if top > 0 else i32(0)
-        minimum = nearest_int_scalar(f32(15) / bottom * minima[j0 + j]) if bottom > 0 else i32(0)
+        scale = nearest_int_scalar(inverse * scales[j0 + j]) if top > 0 else i32(0)
+        minimum = nearest_int_scalar(inverse_min * minima[j0 + j]) if bottom > 0 else i32(0)
         packed = (scale | (minimum << i32(4))) & i32(255)
         out[at + j] = packed
         scales[j0 + j] = d * f32(packed & i32(15))
@@ -316,7 +320,7 @@ def _scale_sums(xt, wt, ut, inverse, low_clamp, high_clamp):
     """sum(w x q) and sum(w q q) for codes q = x * inverse; a clamp that cannot bite is left out."""
     sum_lx, sum_l2 = splat(f32(0), WIDE), splat(f32(0), WIDE)
     for i in range(16):
-        code = rounded(inverse * load(xt, i * WIDE, WIDE), WIDE)
+        code = nearest(inverse * load(xt, i * WIDE, WIDE))
         if high_clamp:
             code = smaller(splat(f32(31), WIDE), code)
         if low_clamp:
@@ -443,7 +447,7 @@ def _clipped_q3(values):
 def _descend_scale(xt, wt, ut, lt, scales):
     """make_q3_quants: five sweeps of single-code moves. Codes + 4 are left in lt, 0 in sub-blocks that count as zero.
 
-    A sub-block that did not change in one sweep does not change in the next, so no lane needs to stop early.
+    A sub-block that did not change in one sweep does not change in the next, so lanes need not stop by themselves.
     """
     zero, four = splat(f32(0), WIDE), splat(f32(4), WIDE)
     magnitude, peak = _lane_peaks(xt)
@@ -459,6 +463,7 @@ def _descend_scale(xt, wt, ut, lt, scales):
         sum_lx = sum_lx + w * v * code
         sum_l2 = sum_l2 + w * code * code
     for _sweep in range(5):
+        moved = zero != zero
         for i in range(16):
             old, w, u = load(lt, i * WIDE, WIDE), load(wt, i * WIDE, WIDE), load(ut, i * WIDE, WIDE)
             rest_lx, rest_l2 = sum_lx - u * old, sum_l2 - w * old * old
@@ -466,8 +471,11 @@ def _descend_scale(xt, wt, ut, lt, scales):
             new_lx, new_l2 = rest_lx + u * new, rest_l2 + w * new * new
             better = (rest_lx > zero) & (new != old) & (new_l2 > zero)
             better = better & (new_lx * new_lx * sum_l2 > sum_lx * sum_lx * new_l2)
+            moved = moved | better
             store(lt, i * WIDE, select(better, new, old))
             sum_lx, sum_l2 = select(better, new_lx, sum_lx), select(better, new_l2, sum_l2)
+        if not any_of(moved):
+            break
     tiny = magnitude < splat(_TINY, WIDE)
     scale = select(sum_l2 > zero, sum_lx / sum_l2, zero)
     store(scales, 0, select(tiny, zero, scale))

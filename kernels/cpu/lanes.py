@@ -12,9 +12,10 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
+from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
@@ -43,7 +44,9 @@ def literal_operation(definition: Any) -> Any:
 
 # Searches hold several sums at once, each a chain of dependent additions. Where registers are plenty (AVX-512 has 32 of
 # 64 bytes), twice the lanes give the CPU two independent chains; elsewhere they would only spill.
-WIDE = 32 if binding.get_host_cpu_features().get("avx512f", False) else 16
+_config: Any = config
+FEATURES: str = _config.CPU_FEATURES or get_host_cpu_features()
+WIDE = 32 if "+avx512f" in FEATURES else 16
 
 _SCALARS = {
     "f32": ir.FloatType(),
@@ -265,7 +268,7 @@ def _float_function(name):
     return function
 
 
-absolute, root = _float_function("fabs"), _float_function("sqrt")
+absolute, root, nearest = (_float_function(name) for name in ("fabs", "sqrt", "rint"))
 
 
 def _conversion(kind, method):
@@ -311,6 +314,17 @@ def set_bits(typing_context, mask):
         return builder.bitcast(args[0], _I32)
 
     return types.int32(mask), emit
+
+
+@operation
+def any_of(typing_context, mask):
+    """Whether the mask is set in any lane."""
+
+    def emit(context, builder, sig, args):
+        bits = builder.bitcast(args[0], ir.IntType(mask.n))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(mask), emit
 
 
 def _half(second):

@@ -12,7 +12,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from llvmlite import binding
+from llvmlite.binding import get_host_cpu_name
+from numba import config
 from numpy.typing import NDArray
 
 import kernels
@@ -74,9 +75,10 @@ def as_line(row: dict) -> str:
 
 def instruction_set() -> str:
     """The widest vector instructions of this CPU."""
-    features = binding.get_host_cpu_features()
+    from kernels.cpu.lanes import FEATURES
+
     known = (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("sse4.2", "SSE4.2"), ("neon", "NEON"))
-    return next((name for flag, name in known if features.get(flag)), "baseline")
+    return next((name for flag, name in known if f"+{flag}" in FEATURES.split(",")), "baseline")
 
 
 def main() -> None:
@@ -90,7 +92,7 @@ def main() -> None:
     source = weights(options.rows)
     kernels.prepare(options.formats, source.dtype)
     results = []
-    head = {"cpu": binding.get_host_cpu_name(), "isa": instruction_set(), "cores": os.cpu_count()}
+    head = {"cpu": config.CPU_NAME or get_host_cpu_name(), "isa": instruction_set(), "cores": os.cpu_count()}
     if not options.json:
         print(f"{head['cpu']}, {head['isa']}, {head['cores']} cores; M weights/s, bf16 input")
         print(f"{'format':8} {'threads':>7} {'Snug':>9} {'GGML':>9} {'ratio':>7}  bytes")

@@ -1,5 +1,6 @@
 """Compiled kernels are kept per version of the sources, in the user's cache folder, or not at all."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from kernels import cpu
 from kernels.cpu import cache
 
 ENCODE = """
@@ -65,6 +68,19 @@ def test_an_unusable_cache_folder_means_no_cache(tmp_path: Path) -> None:
     blocked.write_text("in the way")
     seen = run_in(blocked)
     assert (seen["before"], seen["after"]) == (False, False)
+
+
+def test_a_disk_that_fills_up_costs_the_cache_and_not_the_job() -> None:
+    class Kernel:
+        _cache = "on a full disk"
+
+        def __call__(self, x: object, out: object, first: int, last: int) -> int:
+            if self._cache == "on a full disk":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return 42
+
+    empty = np.empty(0, np.uint8)
+    assert cpu._run(Kernel(), empty, empty, 0) == 42
 
 
 @pytest.mark.parametrize("name", ["lanes.py", "halves.py", "legacy.py", "k_quants.py", "float.py"])
