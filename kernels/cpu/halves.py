@@ -18,11 +18,12 @@ def f16_bits(value):
     bits = scalar_bits(value)
     magnitude = bits & i32(0x7FFFFFFF)
     sign = (bits >> i32(16)) & i32(0x8000)
-    if magnitude < i32(0x38800000):
-        # Adding a half lines the last bit of an f16 subnormal up with the last bit of the sum.
-        return sign | (scalar_bits(scalar_float(magnitude) + f32(0.5)) - i32(0x3F000000))
+    # Both cases are computed, since a branch between them would be hard to predict. Adding a half lines the last bit of
+    # an f16 subnormal up with the last bit of the sum.
+    small = scalar_bits(scalar_float(magnitude) + f32(0.5)) - i32(0x3F000000)
     rounded = (magnitude - i32(0x38000000) + i32(0x0FFF) + ((magnitude >> i32(13)) & i32(1))) >> i32(13)
-    return sign | min(rounded, i32(0x7C00))
+    normal = min(rounded, i32(0x7C00))
+    return sign | (small if magnitude < i32(0x38800000) else normal)
 
 
 @inlined

@@ -45,7 +45,7 @@ def literal_operation(definition: Any) -> Any:
 # Searches hold several sums at once, each a chain of dependent additions. Where registers are plenty (AVX-512 has 32 of
 # 64 bytes), twice the lanes give the CPU two independent chains; elsewhere they would only spill.
 _config: Any = config
-FEATURES: str = _config.CPU_FEATURES or get_host_cpu_features()
+FEATURES: str = get_host_cpu_features() if _config.CPU_FEATURES is None else _config.CPU_FEATURES
 WIDE = 32 if "+avx512f" in FEATURES else 16
 
 _SCALARS = {

@@ -14,6 +14,7 @@ import pytest
 from kernels import cpu
 from kernels.cpu import cache
 
+ROOT = Path(__file__).parents[2]
 ENCODE = """
 import json, numpy, kernels
 from kernels.cpu import cache
@@ -35,7 +36,9 @@ print(json.dumps({
 def run_in(home: Path, **more: str) -> dict:
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
     environment |= {"XDG_CACHE_HOME": str(home), "LOCALAPPDATA": str(home), "HOME": str(home), **more}
-    run = subprocess.run([sys.executable, "-c", ENCODE], capture_output=True, text=True, check=True, env=environment)
+    run = subprocess.run(
+        [sys.executable, "-c", ENCODE], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
+    )
     assert run.stderr == ""
     return json.loads(run.stdout)
 

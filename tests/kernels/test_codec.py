@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import pytest
 import kernels
 from tests.kernels import inputs
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_importing_kernels_imports_neither_numba_nor_torch() -> None:
     code = "import kernels, sys; print([m for m in ('numba', 'llvmlite', 'torch', 'gguf') if m in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 
@@ -23,7 +26,7 @@ import sys, numpy, kernels
 sys.modules["numba"] = None
 kernels.encode(numpy.ones((1, 256), numpy.float32), "Q4_K", backend="reference")
 """
-    assert subprocess.run([sys.executable, "-c", code], check=True).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True).returncode == 0
 
 
 def test_an_unknown_format_is_refused() -> None:

@@ -5,6 +5,10 @@
 
 import hashlib
 import json
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,8 @@ from numpy.typing import NDArray
 
 import kernels
 
+OLDER = ["Q8_0", "Q4_0", "Q4_1", "Q3_K", "Q4_K", "Q6_K"]
+ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "encoded.json"
 
 
@@ -41,6 +47,32 @@ def hashes() -> dict[str, str]:
 def test_the_bytes_are_still_what_they_were(name: str, backend: str) -> None:
     data = kernels.encode(weights(), name, backend=backend)
     assert hashlib.sha256(data.tobytes()).hexdigest() == json.loads(GOLDEN.read_text())[name]
+
+
+def hashes_on(instructions: str, home: Path) -> dict[str, str]:
+    """Hashes by lanes compiled for an older x86-64, in a process of its own."""
+    code = f"""
+import hashlib, json
+import kernels
+from kernels.cpu import lanes
+from tests.kernels.test_golden import weights
+assert lanes.WIDE == 16
+hashes = {{n: hashlib.sha256(kernels.encode(weights(), n, backend="cpu")).hexdigest() for n in {OLDER!r}}}
+print(json.dumps(hashes))
+"""
+    cpu = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": instructions, "NUMBA_CACHE_DIR": str(home)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | cpu, capture_output=True, text=True, check=False
+    )
+    assert run.stderr == ""
+    return json.loads(run.stdout)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86-64 instruction sets")
+@pytest.mark.parametrize("instructions", ["+avx2,+avx,+sse4.2,+sse4.1,+ssse3,+sse3", "+sse2"], ids=["AVX2", "SSE2"])
+def test_narrower_lanes_give_the_same_bytes(instructions: str, tmp_path: Path) -> None:
+    expected = json.loads(GOLDEN.read_text())
+    assert hashes_on(instructions, tmp_path) == {name: expected[name] for name in OLDER}
 
 
 if __name__ == "__main__":
