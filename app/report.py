@@ -183,7 +183,9 @@ def result(values: dict[str, Any]) -> None:
     table.add_row("Size", f"{words.exact(values['file_bytes'])} ({words.size(values['file_bytes'])}), "
                           f"{values['bits_per_weight']:.2f} bits a weight")  # fmt: skip
     table.add_row("Was", words.size(values["source_bytes"]))
-    table.add_row("Took", f"{words.span(values['seconds'])}, {values['weights_per_second'] / 1e6:.0f} million weights/s")
+    table.add_row(
+        "Took", f"{words.span(values['seconds'])}, {values['weights_per_second'] / 1e6:.0f} million weights/s"
+    )
     table.add_row("Formats", ", ".join(f"{count} {name}" for name, count in values["formats"].items()))
     table.add_row("Checked", "structure, bounds, finite scales, a sample of every tensor against the source")
     console.print(table)

@@ -13,7 +13,7 @@ _FACE = {
     "errors": ("Cancelled", "JobFailed", "SnugError"),
     "events": ("Done", "Event", "Failed", "Note", "Progress", "from_json", "to_json"),
     "checkpoint": ("open_model",),
-    "fit": ("Fit", "Verdict", "estimate_fit", "recommend"),
+    "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
     "hardware": ("Hardware", "detect"),
     "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "state_of", "with_target"),
     "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
@@ -21,6 +21,7 @@ _FACE = {
     "paths": ("cache_folder", "data_folder", "jobs_folder", "sample_folder", "settings_file"),
     "plan": ("Plan", "PlannedTensor", "make_plan"),
     "quantize": ("check_job", "run"),
+    "recommend": ("recommend",),
     "recipes": ("RECIPES", "Recipe", "find_recipe"),
     "settings": ("Settings", "load_settings", "save_settings"),
     "verify": ("TensorError", "VerifyReport", "verify_file"),
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from core.fit import Fit as Fit
     from core.fit import Verdict as Verdict
     from core.fit import estimate_fit as estimate_fit
-    from core.fit import recommend as recommend
+    from core.fit import largest_context as largest_context
     from core.hardware import Hardware as Hardware
     from core.hardware import detect as detect
     from core.jobs import ENDED as ENDED
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from core.recipes import RECIPES as RECIPES
     from core.recipes import Recipe as Recipe
     from core.recipes import find_recipe as find_recipe
+    from core.recommend import recommend as recommend
     from core.settings import Settings as Settings
     from core.settings import load_settings as load_settings
     from core.settings import save_settings as save_settings

@@ -55,7 +55,7 @@ def _open_folder(folder: Path) -> ModelInfo:
         family=family_of(config),
         architecture=entry.arch,
         dtype=_main_dtype(tensors),
-        metadata=tuple([*general, *keys, *more_keys, *tokenizer]),
+        metadata=(*general, *keys, *more_keys, *tokenizer),
         tensors=tuple(tensors),
         files=tuple(files),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is. Bytes count source bytes read; `rate` is source bytes a second; `eta` seconds left, None if unknown."""
+    """How far a job is. Bytes are those of the source; `rate` is bytes a second; `eta` seconds left or None."""
 
     stage: str
     tensor: str
@@ -37,7 +37,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The job ended without a result. `cancelled` tells the user's wish from a failure; `exit_code` is the command line's."""
+    """The job ended without a result; `cancelled`: because the user wished so. `exit_code` is the command line's."""
 
     message: str
     hint: str = ""

@@ -89,7 +89,7 @@ class GgufHeader:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """The header of `path`. Raises SnugError when it is no GGUF, is cut short, or its tensors lie outside or overlap."""
+    """The header of `path`. Raises SnugError when it is no GGUF, is cut short, or a tensor is out of place."""
     try:
         with path.open("rb") as file:
             length = file.seek(0, 2)

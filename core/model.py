@@ -14,7 +14,7 @@ from core.tensor_ops import TensorOp
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """One GGUF key-value. `type` is a GGUF type name (u32, f32, bool, str, ...) or an array of one ([str], [f32], [i32])."""
+    """One GGUF key-value. `type` is a GGUF type name (u32, f32, bool, str, ...) or an array of it ([str], [f32])."""
 
     key: str
     type: str
@@ -23,7 +23,7 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """A tensor as the source stores it. `shape` has the row length last (torch order); `offset` counts from the file's start."""
+    """A tensor as the source stores it. `shape` has the row length last; `offset` counts from the file's start."""
 
     name: str
     dtype: str

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.fit import Fit, estimate_fit, recommend
+from core.fit import Fit, estimate_fit
 from core.hardware import Hardware
 from core.model import ModelInfo
 from core.plan import Plan, make_plan
 from core.recipes import RECIPES, Recipe
+from core.recommend import recommend
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
-
-import numpy.typing as npt
 
 from core.errors import JobFailed, SnugError
 
@@ -42,12 +39,15 @@ def check_target(target: Path, file_bytes: int, *, sources: Sequence[Path], over
         raise SnugError(f"{target} is the source itself.", "Give the new file another name.")
     if target.exists() and not overwrite:
         raise SnugError(f"{target} exists already.", "Give another name, or allow it to be replaced: --overwrite.")
-    check_space(folder, file_bytes)
+    check_space(folder, file_bytes, left_over=part_path(target))
 
 
-def check_space(folder: Path, file_bytes: int) -> None:
-    """Raises SnugError, with the arithmetic, when `folder` has no room for a file of that size."""
-    free = shutil.disk_usage(folder).free
+def check_space(folder: Path, file_bytes: int, *, left_over: Path) -> None:
+    """Raises SnugError, with the arithmetic, when `folder` has no room for a file of that size.
+
+    What an interrupted job left under the name `left_over` will be overwritten, so its bytes count as free.
+    """
+    free = shutil.disk_usage(folder).free + (left_over.stat().st_size if left_over.is_file() else 0)
     missing = file_bytes + RESERVE_BYTES - free
     if missing > 0:
         raise SnugError(
@@ -97,7 +97,7 @@ class PartFile:
                 raise
             os.ftruncate(self.descriptor, self.length)
 
-    def write(self, offset: int, data: bytes | npt.NDArray[Any]) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Writes `data` at `offset`, whole. Safe from several threads."""
         view = memoryview(data).cast("B")
         with _in_words(self.target):
@@ -120,6 +120,7 @@ class PartFile:
     def finish(self) -> None:
         """Gives the file its final name. A target that appeared meanwhile is kept unless overwriting was allowed."""
         with _in_words(self.target):
+            self._close()  # Windows renames no open file
             if self.overwrite:
                 os.replace(self.path, self.target)
             else:
@@ -142,8 +143,9 @@ class PartFile:
             self.path.unlink()
 
     def _close(self) -> None:
-        os.close(self.descriptor)
-        self.descriptor = -1
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

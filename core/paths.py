@@ -21,7 +21,7 @@ def data_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """What can be made again: compiled kernels, headers. $XDG_CACHE_HOME/snug, %LOCALAPPDATA%\\Snug, ~/Library/Caches/Snug."""
+    """What can be made again: $XDG_CACHE_HOME/snug, %LOCALAPPDATA%\\Snug, ~/Library/Caches/Snug."""
     return _folder("XDG_CACHE_HOME", "LOCALAPPDATA", "Library/Caches/Snug", ".cache/snug")
 
 

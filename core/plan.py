@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from core.gguf import ALIGNMENT, encode_header, pad
+from core.gguf import encode_header, pad
 from core.model import Metadata, ModelInfo, OutputTensor
 from core.recipes import Recipe, choose_formats
 from kernels import FORMATS
@@ -13,7 +13,7 @@ from kernels import FORMATS
 
 @dataclass(frozen=True, slots=True)
 class PlannedTensor:
-    """One tensor of the file: `format` is a key of kernels.FORMATS, `offset` counts from the start of the data section."""
+    """One tensor of the file: `format` is a key of kernels.FORMATS, `offset` counts from the data section's start."""
 
     tensor: OutputTensor
     format: str
@@ -71,7 +71,17 @@ def make_plan(model: ModelInfo, recipe: Recipe, *, pure: bool = False) -> Plan:
         tensors.append(PlannedTensor(tensor, name, offset, nbytes))
         offset += pad(nbytes)
     header = encode_header(_metadata(model, recipe), [(t.name, t.tensor.shape, t.format, t.offset) for t in tensors])
-    return Plan(model, recipe, tuple(tensors), header)
+    return Plan(model, recipe, tuple(tensors), header, _notes(recipe, tensors))
+
+
+def _notes(recipe: Recipe, tensors: list[PlannedTensor]) -> tuple[str, ...]:
+    """What a person should know before the start."""
+    block = FORMATS[recipe.format].block_size
+    odd = [t for t in tensors if len(t.tensor.shape) > 1 and t.tensor.columns % block and t.format != "F32"]
+    if not odd:
+        return ()
+    taken = ", ".join(sorted({t.format for t in odd}))
+    return (f"{len(odd)} tensors have rows that are no multiple of {block}: they take {taken}, not {recipe.format}.",)
 
 
 def _metadata(model: ModelInfo, recipe: Recipe) -> list[Metadata]:
@@ -80,6 +90,3 @@ def _metadata(model: ModelInfo, recipe: Recipe) -> list[Metadata]:
         Metadata("general.file_type", "u32", recipe.file_type),
         Metadata("general.quantization_version", "u32", 2),
     ]
-
-
-__all__ = ["ALIGNMENT", "Plan", "PlannedTensor", "make_plan"]

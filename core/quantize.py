@@ -1,7 +1,7 @@
 """Running a Plan: one streaming pass from the source's rows to the finished file, as a generator of events.
 
-Slabs of rows are read, reshaped, encoded and written at their final place by a pool of threads; memory is bounded by the
-slabs in flight. The target has its final name only when it is complete and verified.
+Slabs of rows are read, reshaped, encoded and written at their final place by a pool of threads; memory is bounded by
+the slabs in flight. The target has its final name only when it is complete and verified.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _encode(backend: str, slab: _Slab, reader: RowReader, part: PartFile, data_s
             data = kernels.encode(reader.rows(tensor, slab.first, slab.count), planned.format, backend=backend)
         except kernels.NonFinite as error:
             raise refuse_non_finite(tensor, row=slab.first + error.row, column=error.column) from error
-    part.write(offset, data)
+    part.write(offset, data.data)
 
 
 class _Meter:

@@ -52,7 +52,7 @@ class RowReader:
         return slab
 
     def rows(self, tensor: OutputTensor, first: int, count: int) -> Array:
-        """`count` rows from `first` on as kernels.encode takes them: float32, float16 or uint16 (bf16), reshaped by the ops.
+        """`count` rows from `first` on as kernels.encode takes them (float32, float16, uint16 for bf16), ops applied.
 
         With ops, `first` and `count` must be multiples of step_of(tensor).
         """
@@ -82,7 +82,7 @@ class RowReader:
         """Fills `buffer` from `offset` on; fewer bytes only at the end of the file."""
         done = 0
         while done < len(buffer):
-            count = self._read_once(path, offset + done, memoryview(buffer)[done:])
+            count = self._read_once(path, offset + done, buffer[done:].data)
             if count == 0:
                 break
             done += count

@@ -66,7 +66,7 @@ def verify_file(
         if source is not None:
             problems += _same_tensors(model, source)
             pairs = _pairs(model, source)
-            errors = list(pool.map(lambda pair: _error(reader, *pair, sample_rows, cancelled), pairs))
+            errors = list(pool.map(lambda pair: _error(reader, pair, sample_rows, cancelled), pairs))
     formats: dict[str, int] = {}
     for tensor in model.tensors:
         formats[tensor.dtype] = formats.get(tensor.dtype, 0) + 1
@@ -98,7 +98,8 @@ def _is_sane(reader: RowReader, tensor: OutputTensor, cancelled: Callable[[], bo
         if cancelled():
             break
         if not kernels.scales_are_finite(reader.raw(tensor, first, count), tensor.dtype):
-            return f"{tensor.name} ({tensor.dtype}) holds a scale that is NaN or infinite in rows {first} to {first + count - 1}"
+            rows = f"rows {first} to {first + count - 1}"
+            return f"{tensor.name} ({tensor.dtype}) holds a scale that is NaN or infinite in {rows}"
     return ""
 
 
@@ -125,8 +126,12 @@ def _pairs(model: ModelInfo, source: ModelInfo) -> list[tuple[OutputTensor, Outp
 
 
 def _error(
-    reader: RowReader, made: OutputTensor, source: OutputTensor, sample_rows: int | None, cancelled: Callable[[], bool]
+    reader: RowReader,
+    pair: tuple[OutputTensor, OutputTensor],
+    sample_rows: int | None,
+    cancelled: Callable[[], bool],
 ) -> TensorError:
+    made, source = pair
     squares = total = worst = 0.0
     for first, count in _slabs(source, sample_rows):
         if cancelled():

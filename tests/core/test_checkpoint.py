@@ -11,7 +11,16 @@ import pytest
 
 import core
 from core.gguf import encode_header
-from tests.models import SAMPLE, llama_shapes, make_llama, to_bits, weights, write_json, write_safetensors, write_weights
+from tests.models import (
+    SAMPLE,
+    llama_shapes,
+    make_llama,
+    to_bits,
+    weights,
+    write_json,
+    write_safetensors,
+    write_weights,
+)
 
 
 def refused(path: Path, words: str) -> core.SnugError:

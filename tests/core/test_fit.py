@@ -14,22 +14,13 @@ from typing import Any
 
 import pytest
 
-from core.fit import (
-    Fit,
-    Needs,
-    Verdict,
-    estimate_fit,
-    gpu_budget,
-    largest_context,
-    needs,
-    ram_budget,
-    recommend,
-    shape_of,
-)
+from core.fit import Fit, Verdict, estimate_fit, gpu_budget, largest_context, ram_budget
 from core.hardware import Cpu, Gpu, Hardware, Memory
 from core.model import Metadata, ModelInfo, OutputTensor
+from core.needs import Needs, needs, shape_of
 from core.plan import Plan, PlannedTensor
 from core.recipes import Recipe
+from core.recommend import recommend
 from kernels import FORMATS
 
 MIB = 1024**2

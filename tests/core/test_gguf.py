@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from pathlib import Path
 
@@ -97,10 +98,8 @@ def test_a_flipped_bit_anywhere_in_the_header_never_escapes_as_another_error(goo
         for bit in (0, 7):
             data[position] ^= 1 << bit
             good.write_bytes(data)
-            try:
+            with contextlib.suppress(core.SnugError):
                 read_header(good)
-            except core.SnugError:
-                pass
             data[position] ^= 1 << bit
 
 

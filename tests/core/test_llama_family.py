@@ -36,7 +36,10 @@ def experts_of(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     fused = {}
     for layer in range(config["num_hidden_layers"]):
         at = f"model.layers.{layer}.mlp."
-        fused |= {at + "experts.gate_up_proj": (count, 2 * inner, hidden), at + "experts.down_proj": (count, hidden, inner)}
+        fused |= {
+            at + "experts.gate_up_proj": (count, 2 * inner, hidden),
+            at + "experts.down_proj": (count, hidden, inner),
+        }
         fused[at + "gate.weight"] = (count, hidden)
     return fused
 

@@ -37,7 +37,9 @@ def made(source: Path, recipe: str, out: Path, **options: Any) -> bytes:
     return out.read_bytes()
 
 
-def failed(source: Path, out: Path, words: str, *, recipe: str = "Q8_0", exit_code: int = 2, **options: Any) -> core.Failed:
+def failed(
+    source: Path, out: Path, words: str, *, recipe: str = "Q8_0", exit_code: int = 2, **options: Any
+) -> core.Failed:
     before = out.read_bytes() if out.is_file() else None
     last = run(source, recipe, out, **options)[-1]
     assert isinstance(last, core.Failed), last
@@ -120,7 +122,10 @@ def test_a_gguf_as_source_gives_the_bytes_that_its_folder_gives(tmp_path: Path) 
 
 def test_a_quantized_source_needs_to_be_allowed(tmp_path: Path) -> None:
     made(SAMPLE, "Q8_0", tmp_path / "q8.gguf")
-    assert "--allow-requantize" in failed(tmp_path / "q8.gguf", tmp_path / "o.gguf", "quantized already", recipe="Q4_K_M").hint
+    assert (
+        "--allow-requantize"
+        in failed(tmp_path / "q8.gguf", tmp_path / "o.gguf", "quantized already", recipe="Q4_K_M").hint
+    )
     made(tmp_path / "q8.gguf", "Q4_K_M", tmp_path / "o.gguf", allow_requantize=True)
     assert generate(tmp_path / "o.gguf", tokens=4).strip()
 
@@ -131,7 +136,9 @@ def test_pure_gives_every_matrix_the_base_format(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_no_multiple_of_256_take_the_fallback_formats(tmp_path: Path) -> None:
-    folder = make_llama(tmp_path / "m", hidden_size=160, intermediate_size=288, num_attention_heads=5, num_key_value_heads=5)
+    folder = make_llama(
+        tmp_path / "m", hidden_size=160, intermediate_size=288, num_attention_heads=5, num_key_value_heads=5
+    )
     made(folder, "Q4_K_M", tmp_path / "o.gguf")
     assert {t.dtype for t in core.open_model(tmp_path / "o.gguf").tensors} == {"Q5_0", "Q8_0", "F32"}
 
@@ -169,10 +176,12 @@ def test_an_existing_target_is_kept_unless_allowed(tmp_path: Path) -> None:
 def test_a_target_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     out = tmp_path / "o.gguf"
     events = core.run(core.QuantizeJob(str(SAMPLE), "Q8_0", str(out)))
-    last: core.Event | None = None
-    for last in events:
+    seen = []
+    for event in events:
+        seen.append(event)
         if not out.exists() and part_path(out).exists():
             out.write_text("somebody else's")
+    last = seen[-1]
     assert isinstance(last, core.Failed)
     assert "appeared" in last.message
     assert out.read_text() == "somebody else's"
@@ -202,7 +211,9 @@ def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path, monkeypatc
     failed(SAMPLE, tmp_path / "o.gguf", "may not be written to")
 
 
-def test_a_disk_that_is_too_small_is_refused_with_the_arithmetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_too_small_is_refused_with_the_arithmetic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=2_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     last = failed(SAMPLE, tmp_path / "o.gguf", "2,000,000 bytes free")
@@ -224,7 +235,9 @@ def fails_after(calls: int, number: int, real: Callable[..., Any]) -> Callable[.
 
 
 @pytest.mark.parametrize("calls", [0, 1, 20])
-def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(
+    calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "pwrite", fails_after(calls, errno.ENOSPC, os.pwrite))
     failed(SAMPLE, tmp_path / "o.gguf", "disk filled up", exit_code=1)
 
@@ -312,7 +325,8 @@ def test_what_a_killed_job_left_is_swept_by_the_next(tmp_path: Path) -> None:
 def test_kill_9_leaves_no_file_under_the_final_name(tmp_path: Path) -> None:
     out = tmp_path / "o.gguf"
     folder = make_llama(tmp_path / "m", num_hidden_layers=40)
-    code = f"import core; [None for _ in core.run(core.QuantizeJob({str(folder)!r}, 'Q4_K_M', {str(out)!r}, backend='reference'))]"
+    job = core.QuantizeJob(str(folder), "Q4_K_M", str(out), backend="reference")
+    code = f"import core; from core import QuantizeJob; [None for _ in core.run({job!r})]"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(core.__file__).parent.parent)
     deadline = time.monotonic() + 60
     while not part_path(out).exists() and process.poll() is None and time.monotonic() < deadline:
@@ -328,5 +342,3 @@ def test_kill_9_leaves_no_file_under_the_final_name(tmp_path: Path) -> None:
 def test_a_job_with_a_senseless_setting_is_refused(field: str, value: Any, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"recipe": "Q8_0"} | {field: value}
     failed(SAMPLE, tmp_path / "o.gguf", str(value), **settings)
-
-

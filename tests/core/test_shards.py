@@ -151,7 +151,7 @@ def test_a_lora_adapter_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(core.SnugError, match="no .safetensors"):
+    with pytest.raises(core.SnugError, match=r"no \.safetensors"):
         read_folder(tmp_path)
 
 
