@@ -12,7 +12,7 @@ from kernels.formats import FORMATS, BlockFormat
 from kernels.reference.float import bf16_values
 
 _SOURCE_DTYPES = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.uint16))
-_REFERENCE_CHUNK = 1 << 20  # weights at a time: keeps the reference's temporaries small
+_REFERENCE_CHUNK = 1 << 17  # weights at a time: keeps the reference's temporaries small
 
 
 def encode(

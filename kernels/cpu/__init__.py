@@ -59,9 +59,14 @@ def _name(format_name: str, dtype: np.dtype) -> str:
 
 
 def _flat(rows: NDArray[np.generic]) -> NDArray[np.generic]:
-    """One dimension, f16 as int16: the kernels tell f16 from bf16 by the sign of the dtype."""
-    flat = rows.reshape(-1)
-    return flat.view(np.int16) if rows.dtype == np.float16 else flat
+    """One dimension, f16 as int16: the kernels tell f16 from bf16 by the sign of the dtype.
+
+    Always aligned and read-only, because numba compiles a kernel anew for each of these properties of an array.
+    """
+    flat = rows.reshape(-1) if rows.flags.aligned else rows.flatten()
+    flat = flat.view(np.int16 if rows.dtype == np.float16 else rows.dtype)
+    flat.flags.writeable = False
+    return flat
 
 
 def _run(kernel: Any, x: NDArray[np.generic], out: NDArray[np.uint8], blocks: int) -> int:

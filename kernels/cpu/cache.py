@@ -45,7 +45,12 @@ def _parent() -> Path:
 
 @cache
 def is_usable() -> bool:
-    """Whether compiled kernels can be kept; without it they are compiled anew in each process."""
+    """Whether compiled kernels can be kept; if not, they are compiled anew in each process.
+
+    Without sources (in a frozen application) nothing would tell one version's kernels from another's.
+    """
+    if not any(SOURCES.glob("*.py")):
+        return False
     try:
         folder().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder()):

@@ -19,9 +19,11 @@ F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
 
-f32 = np.float32
+f32, u8 = np.float32, np.uint8
 _ZERO, _ONE = f32(0), f32(1)
 _MAGIC = f32(12582912)  # 1.5 * 2**23: adding it leaves the nearest integer in the low bits
+_BIT_SHIFTS = np.arange(8, dtype=np.uint8)[:, None]
+_PAIR_SHIFTS = np.array([[0], [2], [4], [6]], np.uint8)  # 2-bit codes share a byte four at a time
 _TINY = f32(1e-15)  # GROUP_MAX_EPS: a smaller sub-block counts as zero
 
 
@@ -185,19 +187,19 @@ def encode_q5_k(x: F32) -> U8:
     return block.view(np.uint8).reshape(len(x), -1)
 
 
-def _affine_values(codes: I32, d: F32, minimum: F32) -> F32:
+def _affine_values(codes: U8, d: F32, minimum: F32) -> F32:
     return (d[..., None] * codes.astype(np.float32) - minimum[..., None]).reshape(len(codes), -1)
 
 
-def _decode_six_bit(block: np.ndarray, codes: I32) -> F32:
+def _decode_six_bit(block: np.ndarray, codes: U8) -> F32:
     scales, minima = unpack_six_bit(block["scales"])
     d = block["d"].astype(np.float32)[:, None] * scales.astype(np.float32)
     minimum = block["dmin"].astype(np.float32)[:, None] * minima.astype(np.float32)
     return _affine_values(codes.reshape(-1, 8, 32), d, minimum)
 
 
-def _nibble_pairs(qs: U8) -> I32:
-    pairs = qs.reshape(-1, 4, 1, 32).astype(np.int32)
+def _nibble_pairs(qs: U8) -> U8:
+    pairs = qs.reshape(-1, 4, 1, 32)
     return np.concatenate([pairs & 15, pairs >> 4], axis=2).reshape(-1, 8, 32)
 
 
@@ -208,8 +210,8 @@ def decode_q4_k(blocks: U8) -> F32:
 
 def decode_q5_k(blocks: U8) -> F32:
     block = blocks.view(FORMATS["Q5_K"].dtype)[:, 0]
-    fifth = (block["qh"][:, None, :].astype(np.int32) >> np.arange(8)[:, None]) & 1
-    return _decode_six_bit(block, (_nibble_pairs(block["qs"]) | (fifth << 4)).astype(np.int32))
+    fifth = (block["qh"][:, None, :] >> _BIT_SHIFTS) & u8(1)
+    return _decode_six_bit(block, _nibble_pairs(block["qs"]) | (fifth << u8(4)))
 
 
 def stacked_bits(parts: I32, width: int) -> U8:
@@ -231,9 +233,9 @@ def pack_pairs_of_bits(codes: I32) -> U8:
     return stacked_bits(codes.reshape(-1, 4, 32), 2).reshape(-1, 64)
 
 
-def unpack_pairs_of_bits(qs: U8) -> I32:
-    halves = qs.reshape(-1, 2, 1, 32).astype(np.int32)
-    return ((halves >> (2 * np.arange(4, dtype=np.int32)[:, None])) & 3).reshape(-1, 256)
+def unpack_pairs_of_bits(qs: U8) -> U8:
+    halves = qs.reshape(-1, 2, 1, 32)
+    return ((halves >> _PAIR_SHIFTS) & u8(3)).reshape(-1, 256)
 
 
 def encode_q2_k(x: F32) -> U8:
@@ -306,7 +308,7 @@ def encode_q6_k(x: F32) -> U8:
     return packed
 
 
-def _scaled(codes: I32, d: F32) -> F32:
+def _scaled(codes: NDArray[np.int8], d: F32) -> F32:
     """Codes of 256 weights times the scales [n, 16] of their sub-blocks."""
     values: F32 = d[..., None] * codes.reshape(-1, 16, 16).astype(np.float32)
     return values.reshape(-1, 256)
@@ -314,11 +316,10 @@ def _scaled(codes: I32, d: F32) -> F32:
 
 def decode_q6_k(blocks: U8) -> F32:
     block = blocks.view(FORMATS["Q6_K"].dtype)[:, 0]
-    ql = block["ql"].reshape(-1, 2, 2, 32).astype(np.int32)
-    qh = block["qh"].reshape(-1, 2, 1, 32).astype(np.int32)
+    ql, qh = block["ql"].reshape(-1, 2, 2, 32), block["qh"].reshape(-1, 2, 1, 32)
     low = np.concatenate([ql & 15, ql >> 4], axis=2)
-    high = (qh >> (2 * np.arange(4, dtype=np.int32)[:, None])) & 3
-    codes = (low | (high << 4)) - 32
+    high = (qh >> _PAIR_SHIFTS) & 3
+    codes = (low | (high << 4)).view(np.int8) - np.int8(32)
     d = block["d"].astype(np.float32)[:, None] * block["scales"].astype(np.float32)
     return _scaled(codes, d)
 
@@ -383,8 +384,8 @@ def encode_q3_k(x: F32) -> U8:
 
 def decode_q3_k(blocks: U8) -> F32:
     block = blocks.view(FORMATS["Q3_K"].dtype)[:, 0]
-    third = (block["hmask"][:, None, :].astype(np.int32) >> np.arange(8, dtype=np.int32)[:, None]) & 1
-    codes = unpack_pairs_of_bits(block["qs"]) + 4 * third.reshape(-1, 256) - 4
+    third = (block["hmask"][:, None, :] >> _BIT_SHIFTS) & u8(1)
+    codes = (unpack_pairs_of_bits(block["qs"]) | (third.reshape(-1, 256) << 2)).view(np.int8) - np.int8(4)
     d = block["d"].astype(np.float32)[:, None] * unpack_q3_scales(block["scales"]).astype(np.float32)
     return _scaled(codes, d)
 

@@ -56,13 +56,13 @@ def nibbles(codes: I32) -> U8:
     return (codes[:, :16] | (codes[:, 16:] << 4)).astype(np.uint8)
 
 
-def from_nibbles(qs: U8) -> I32:
-    return np.concatenate([qs & 15, qs >> 4], axis=1).astype(np.int32)
+def from_nibbles(qs: U8) -> U8:
+    return np.concatenate([qs & 15, qs >> 4], axis=1)
 
 
-def from_fifth_bit(qs: U8, qh: U8) -> I32:
-    fifth = np.unpackbits(np.ascontiguousarray(qh), axis=1, bitorder="little").astype(np.int32)
-    return from_nibbles(qs) | (fifth << 4)
+def from_fifth_bit(qs: U8, qh: U8) -> U8:
+    fifth = np.unpackbits(np.ascontiguousarray(qh), axis=1, bitorder="little")
+    return from_nibbles(qs) | (fifth << np.uint8(4))
 
 
 def _encode_symmetric(x: F32, *, name: str, half_range: int) -> U8:
@@ -134,7 +134,7 @@ def decode_q8_0(blocks: U8) -> F32:
 
 def decode_q4_0(blocks: U8) -> F32:
     block = blocks.view(FORMATS["Q4_0"].dtype)[:, 0]
-    return (from_nibbles(block["qs"]) - 8).astype(np.float32) * _column(block["d"])
+    return _centred(from_nibbles(block["qs"]), 8) * _column(block["d"])
 
 
 def decode_q4_1(blocks: U8) -> F32:
@@ -144,13 +144,17 @@ def decode_q4_1(blocks: U8) -> F32:
 
 def decode_q5_0(blocks: U8) -> F32:
     block = blocks.view(FORMATS["Q5_0"].dtype)[:, 0]
-    return (from_fifth_bit(block["qs"], block["qh"]) - 16).astype(np.float32) * _column(block["d"])
+    return _centred(from_fifth_bit(block["qs"], block["qh"]), 16) * _column(block["d"])
 
 
 def decode_q5_1(blocks: U8) -> F32:
     block = blocks.view(FORMATS["Q5_1"].dtype)[:, 0]
     codes = from_fifth_bit(block["qs"], block["qh"])
     return codes.astype(np.float32) * _column(block["d"]) + _column(block["m"])
+
+
+def _centred(codes: U8, middle: int) -> F32:
+    return (codes.view(np.int8) - np.int8(middle)).astype(np.float32)
 
 
 def _column(scales: NDArray[np.float16]) -> F32:

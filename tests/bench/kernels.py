@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,6 +22,7 @@ from tests.kernels import oracle
 
 FORMATS = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
 COLUMNS = 4096
+LONG_ENOUGH = 0.05  # seconds: what threads need to start is small beside it
 
 
 def weights(rows: int) -> NDArray[np.uint16]:
@@ -31,17 +33,20 @@ def weights(rows: int) -> NDArray[np.uint16]:
     return (x.view(np.uint32) >> 16).astype(np.uint16)
 
 
-def seconds(call, parts: list) -> float:
-    """The wall time of `call` over all parts, one thread a part."""
-    if len(parts) == 1:
-        start = time.perf_counter()
-        call(parts[0])
-        return time.perf_counter() - start
+def seconds(call: Callable[[slice], None], parts: list[slice]) -> float:
+    """The mean wall time of `call` over all parts, one thread a part, repeated for LONG_ENOUGH."""
+    start = time.perf_counter()
+    call(parts[0])
+    repeats = 1 + int(LONG_ENOUGH / (time.perf_counter() - start))
+
+    def repeat(part: slice) -> None:
+        for _ in range(repeats):
+            call(part)
+
     with ThreadPoolExecutor(len(parts)) as pool:
-        list(pool.map(lambda _: None, parts))
         start = time.perf_counter()
-        list(pool.map(call, parts))
-        return time.perf_counter() - start
+        list(pool.map(repeat, parts))
+        return (time.perf_counter() - start) / repeats
 
 
 def compare(name: str, source: NDArray[np.uint16], *, threads: int, rounds: int) -> dict:

@@ -103,6 +103,33 @@ def test_a_single_infinite_scale_is_found(field: str) -> None:
     assert not kernels.scales_are_finite(data, "Q4_K")
 
 
+def test_read_only_and_unaligned_rows_need_no_other_kernel() -> None:
+    x = inputs.weights("normal")
+    expected = kernels.encode(x, "Q8_0", backend="cpu")
+    from kernels.cpu import legacy
+
+    compiled = len(legacy.q8_0.signatures)
+    frozen = np.frombuffer(x.tobytes(), np.float32).reshape(x.shape)
+    crooked = np.frombuffer(b"?" + x.tobytes(), np.float32, offset=1).reshape(x.shape)
+    assert not frozen.flags.writeable
+    assert not crooked.flags.aligned
+    assert np.array_equal(kernels.encode(frozen, "Q8_0", backend="cpu"), expected)
+    assert np.array_equal(kernels.encode(crooked, "Q8_0", backend="cpu"), expected)
+    assert len(legacy.q8_0.signatures) == compiled
+    assert x.flags.writeable
+
+
+def test_other_python_threads_run_while_a_kernel_works() -> None:
+    x = np.ones((1024, 4096), np.float32)
+    kernels.prepare(["Q4_K"], x.dtype)
+    turns = 0
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(kernels.encode, x, "Q4_K")
+        while not working.done():
+            turns += 1
+    assert turns > 100
+
+
 def test_threads_encode_at_the_same_time() -> None:
     x = inputs.all_weights()
     names = ["Q4_K", "Q6_K", "Q8_0", "Q4_0"]
