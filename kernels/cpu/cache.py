@@ -15,15 +15,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-SOURCES = Path(__file__).parent
+SOURCES = Path(__file__).parents[1]
+
+
+def _sources(folder: Path) -> list[Path]:
+    return [path for path in [folder / "formats.py", *sorted(folder.glob("cpu/*.py"))] if path.is_file()]
 
 
 def source_hash(folder: Path = SOURCES) -> str:
-    """A name for the kernel sources in `folder` together with the numba that compiles them."""
-    digest = hashlib.sha256(importlib.metadata.version("numba").encode())
-    for path in sorted(folder.glob("*.py")):
+    """A name for what is compiled from the package in `folder`, together with the numba that compiles it."""
+    digest = hashlib.sha256(_numba_version().encode())
+    for path in _sources(folder):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _numba_version() -> str:
+    try:
+        return importlib.metadata.version("numba")
+    except importlib.metadata.PackageNotFoundError:  # a frozen application may leave the metadata out
+        return "unknown"
 
 
 @cache
@@ -49,7 +60,7 @@ def is_usable() -> bool:
 
     Without sources (in a frozen application) nothing would tell one version's kernels from another's.
     """
-    if not any(SOURCES.glob("*.py")):
+    if not _sources(SOURCES):
         return False
     try:
         folder().mkdir(parents=True, exist_ok=True)

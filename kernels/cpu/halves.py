@@ -1,15 +1,26 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
-"""Roundings shared by the lane kernels."""
+"""Roundings and layouts that the lane kernels have in common."""
+
+from collections import namedtuple
+from typing import Any
 
 import numpy as np
 
 from kernels.cpu.lanes import bits_of, float_of, inlined, scalar_bits, scalar_float, select, smaller, splat
+from kernels.formats import FORMATS
 
 f32 = np.float32
 i32 = np.int32
 
 MAGNITUDE = i32(0x7FFFFFFF)
 _MAGIC = f32(12582912)  # 1.5 * 2**23
+
+
+def layout(name: str) -> Any:
+    """The byte offset of each field of a format, and `size`, the bytes of a block, as a tuple that kernels can read."""
+    offsets = {field.name: field.offset for field in FORMATS[name].fields}
+    kind: Any = namedtuple(f"{name}_layout", [*offsets, "size"])
+    return kind(**offsets, size=FORMATS[name].block_bytes)
 
 
 @inlined

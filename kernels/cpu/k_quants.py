@@ -8,7 +8,7 @@ lanes compute on what the group before left there, and nothing of them is stored
 
 import numpy as np
 
-from kernels.cpu.halves import MAGNITUDE, nearest_int, nearest_int_scalar, put_f16
+from kernels.cpu.halves import MAGNITUDE, layout, nearest_int, nearest_int_scalar, put_f16
 from kernels.cpu.lanes import (
     WIDE,
     absolute,
@@ -36,9 +36,7 @@ f32 = np.float32
 i32 = np.int32
 
 _SIZE = FORMATS["Q4_K"].block_size
-_Q2_K, _Q3_K = FORMATS["Q2_K"].block_bytes, FORMATS["Q3_K"].block_bytes
-_Q4_K, _Q5_K = FORMATS["Q4_K"].block_bytes, FORMATS["Q5_K"].block_bytes
-_Q6_K = FORMATS["Q6_K"].block_bytes
+_Q2_K, _Q3_K, _Q4_K, _Q5_K, _Q6_K = (layout(name) for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"))
 _GROUP_OF_32 = WIDE // 8  # superblocks in a group when a sub-block has 32 weights
 _GROUP_OF_16 = WIDE // 16
 _TINY = f32(1e-15)
@@ -183,16 +181,16 @@ def _put_six_bit(out, at, j, scale, minimum):
 
 @inlined
 def _put_six_bit_scales(out, at, scales, minima, j0):
-    """Header of Q4_K and Q5_K. Replaces the eight searched scales and minima by the rounded ones."""
+    """d, dmin and scales of Q4_K, and of Q5_K alike. Replaces the searched scales and minima by the rounded ones."""
     top, bottom = _peak(scales, j0, 8), _peak(minima, j0, 8)
     inverse = f32(63) / top if top > 0 else f32(0)
     inverse_min = f32(63) / bottom if bottom > 0 else f32(0)
-    d = put_f16(out, at, top / f32(63))
-    dmin = put_f16(out, at + 2, bottom / f32(63))
+    d = put_f16(out, at + _Q4_K.d, top / f32(63))
+    dmin = put_f16(out, at + _Q4_K.dmin, bottom / f32(63))
     for j in range(8):
         scale = min(nearest_int_scalar(inverse * scales[j0 + j]) & i32(255), i32(63))
         minimum = min(nearest_int_scalar(inverse_min * minima[j0 + j]) & i32(255), i32(63))
-        _put_six_bit(out, at + 4, j, scale, minimum)
+        _put_six_bit(out, at + _Q4_K.scales, j, scale, minimum)
         scales[j0 + j] = d * f32(scale)
         minima[j0 + j] = dmin * f32(minimum)
 
@@ -221,14 +219,14 @@ def q4_k(x, out, first, last):
         _rms_weights(xt, wt, 32)
         _search_scale_and_minimum(xt, wt, lt, 32, 15, -1.0, 21, False, scales, minima, inverses, lows)
         for s in range(count):
-            at = (b + s) * _Q4_K
+            at = (b + s) * _Q4_K.size
             _put_six_bit_scales(out, at, scales, minima, 8 * s)
             for i in range(0, 128, 16):
                 j, element = 8 * s + i // 32 * 2, i % 32
                 v, u = load(buffer, 32 * j + element, 16), load(buffer, 32 * j + 32 + element, 16)
                 low = _final_codes(v, j, 15, scales, minima, inverses, lows)
                 high = _final_codes(u, j + 1, 15, scales, minima, inverses, lows)
-                store(out, at + 16 + i, to_bytes(low | (high << splat(4, 16))))
+                store(out, at + _Q4_K.qs + i, to_bytes(low | (high << splat(4, 16))))
     return peak
 
 
@@ -246,7 +244,7 @@ def q5_k(x, out, first, last):
         _rms_weights(xt, wt, 32)
         _search_scale_and_minimum(xt, wt, lt, 32, 31, -0.5, 16, False, scales, minima, inverses, lows)
         for s in range(count):
-            at = (b + s) * _Q5_K
+            at = (b + s) * _Q5_K.size
             _put_six_bit_scales(out, at, scales, minima, 8 * s)
             for element in range(0, 32, 16):
                 fifth = splat(0, 16)
@@ -255,9 +253,9 @@ def q5_k(x, out, first, last):
                     v, u = load(buffer, 32 * j + element, 16), load(buffer, 32 * j + 32 + element, 16)
                     low = _final_codes(v, j, 31, scales, minima, inverses, lows)
                     high = _final_codes(u, j + 1, 31, scales, minima, inverses, lows)
-                    store(out, at + 48 + 32 * pair + element, to_bytes((low & m15) | ((high & m15) << i4)))
+                    store(out, at + _Q5_K.qs + 32 * pair + element, to_bytes((low & m15) | ((high & m15) << i4)))
                     fifth = fifth | ((low >> i4) << splat(2 * pair, 16)) | ((high >> i4) << splat(2 * pair + 1, 16))
-                store(out, at + 16 + element, to_bytes(fifth))
+                store(out, at + _Q5_K.qh + element, to_bytes(fifth))
     return peak
 
 
@@ -265,14 +263,14 @@ def q5_k(x, out, first, last):
 def _put_four_bit_scales(out, at, scales, minima, j0):
     """Scales, d and dmin of Q2_K. Replaces the sixteen searched scales and minima by the rounded ones."""
     top, bottom = _peak(scales, j0, 16), _peak(minima, j0, 16)
-    d = put_f16(out, at + 80, top / f32(15))
-    dmin = put_f16(out, at + 82, bottom / f32(15))
+    d = put_f16(out, at + _Q2_K.d, top / f32(15))
+    dmin = put_f16(out, at + _Q2_K.dmin, bottom / f32(15))
     inverse, inverse_min = f32(15) / top, f32(15) / bottom
     for j in range(16):
         scale = nearest_int_scalar(inverse * scales[j0 + j]) if top > 0 else i32(0)
         minimum = nearest_int_scalar(inverse_min * minima[j0 + j]) if bottom > 0 else i32(0)
         packed = (scale | (minimum << i32(4))) & i32(255)
-        out[at + j] = packed
+        out[at + _Q2_K.scales + j] = packed
         scales[j0 + j] = d * f32(packed & i32(15))
         minima[j0 + j] = dmin * f32(packed >> i32(4))
 
@@ -291,7 +289,7 @@ def q2_k(x, out, first, last):
         _absolute_weights(xt, wt, 16)
         _search_scale_and_minimum(xt, wt, lt, 16, 3, -0.5, 16, True, scales, minima, inverses, lows)
         for s in range(count):
-            at = (b + s) * _Q2_K
+            at = (b + s) * _Q2_K.size
             _put_four_bit_scales(out, at, scales, minima, 16 * s)
             for part in range(4):
                 packed = splat(0, 16)
@@ -300,7 +298,7 @@ def q2_k(x, out, first, last):
                     v = load(buffer, 16 * (j0 + 2 * k), 16)
                     codes = _final_codes(v, j0 + 2 * k, 3, scales, minima, inverses, lows)
                     packed = packed | (codes << splat(2 * k, 16))
-                store(out, at + 16 + 16 * part, to_bytes(packed))
+                store(out, at + _Q2_K.qs + 16 * part, to_bytes(packed))
     return peak
 
 
@@ -400,10 +398,10 @@ def _final_q6(buffer, j, scales, inverses):
 def _put_signed_scales(out, at, scales, j0, peak):
     """Scales and d of Q6_K. Replaces the sixteen searched scales by the rounded ones."""
     inverse = f32(-128) / peak
-    d = put_f16(out, at + 208, f32(1) / inverse)
+    d = put_f16(out, at + _Q6_K.d, f32(1) / inverse)
     for j in range(16):
         scale = min(nearest_int_scalar(inverse * scales[j0 + j]), i32(127))
-        out[at + 192 + j] = scale & i32(255)
+        out[at + _Q6_K.scales + j] = scale & i32(255)
         scales[j0 + j] = d * f32(scale)
 
 
@@ -419,10 +417,10 @@ def q6_k(x, out, first, last):
         _transpose_group(buffer, xt, 16)
         _search_scale(xt, wt, ut, scales, inverses)
         for s in range(count):
-            at = (b + s) * _Q6_K
+            at = (b + s) * _Q6_K.size
             peak = _signed_peak(scales, 16 * s)
             if abs(peak) < _TINY:
-                out[at : at + _Q6_K] = 0
+                out[at : at + _Q6_K.size] = 0
                 continue
             _put_signed_scales(out, at, scales, 16 * s, peak)
             for part in range(4):
@@ -430,11 +428,11 @@ def q6_k(x, out, first, last):
                 j = 16 * s + 8 * half + side
                 q1, q2 = _final_q6(buffer, j, scales, inverses), _final_q6(buffer, j + 2, scales, inverses)
                 q3, q4 = _final_q6(buffer, j + 4, scales, inverses), _final_q6(buffer, j + 6, scales, inverses)
-                ql = at + 64 * half + 16 * side
+                ql = at + _Q6_K.ql + 64 * half + 16 * side
                 store(out, ql, to_bytes((q1 & m15) | ((q3 & m15) << i4)))
                 store(out, ql + 32, to_bytes((q2 & m15) | ((q4 & m15) << i4)))
                 high = (q1 >> i4) | ((q2 >> i4) << i2) | ((q3 >> i4) << i4) | ((q4 >> i4) << i6)
-                store(out, at + 128 + 32 * half + 16 * side, to_bytes(high))
+                store(out, at + _Q6_K.qh + 32 * half + 16 * side, to_bytes(high))
     return weight_peak
 
 
@@ -488,17 +486,17 @@ def _put_q3_scales(out, at, scales, j0):
     """Scales and d of Q3_K. Replaces the sixteen searched scales by the rounded ones."""
     peak = _signed_peak(scales, j0)
     inverse = f32(-32) / peak
-    d = put_f16(out, at + 108, f32(1) / inverse if peak != 0 else f32(0))
+    d = put_f16(out, at + _Q3_K.d, f32(1) / inverse if peak != 0 else f32(0))
     for j in range(12):
-        out[at + 96 + j] = 0
+        out[at + _Q3_K.scales + j] = 0
     for j in range(16):
         scale = i32(-32)
         if peak != 0:
             wrapped = (nearest_int_scalar(inverse * scales[j0 + j]) << i32(24)) >> i32(24)
             scale = max(i32(-32), min(i32(31), wrapped))
             biased = scale + i32(32)
-            out[at + 96 + j % 8] |= (biased & i32(15)) << i32(4 * (j // 8))
-            out[at + 104 + j % 4] |= (biased >> i32(4)) << i32(2 * (j // 4))
+            out[at + _Q3_K.scales + j % 8] |= (biased & i32(15)) << i32(4 * (j // 8))
+            out[at + _Q3_K.scales + 8 + j % 4] |= (biased >> i32(4)) << i32(2 * (j // 4))
         scales[j0 + j] = d * f32(scale)
 
 
@@ -514,7 +512,7 @@ def q3_k(x, out, first, last):
         _transpose_group(buffer, xt, 16)
         _descend_scale(xt, wt, ut, lt, scales)
         for s in range(count):
-            at = (b + s) * _Q3_K
+            at = (b + s) * _Q3_K.size
             _put_q3_scales(out, at, scales, 16 * s)
             for side in range(2):
                 third = splat(0, 16)
@@ -525,8 +523,8 @@ def q3_k(x, out, first, last):
                         codes = _final_q3(buffer, lt, j, scales, bias)
                         packed = packed | ((codes & splat(3, 16)) << splat(2 * k, 16))
                         third = third | ((codes >> splat(2, 16)) << splat(4 * half + k, 16))
-                    store(out, at + 32 + 32 * half + 16 * side, to_bytes(packed))
-                store(out, at + 16 * side, to_bytes(third))
+                    store(out, at + _Q3_K.qs + 32 * half + 16 * side, to_bytes(packed))
+                store(out, at + _Q3_K.hmask + 16 * side, to_bytes(third))
     return weight_peak
 
 

@@ -7,7 +7,7 @@ dropped.
 
 import numpy as np
 
-from kernels.cpu.halves import MAGNITUDE, put_f16
+from kernels.cpu.halves import MAGNITUDE, layout, put_f16
 from kernels.cpu.lanes import (
     bits_of,
     first_half,
@@ -27,14 +27,11 @@ from kernels.cpu.lanes import (
     to_bytes,
     to_int,
 )
-from kernels.formats import FORMATS
 
 f32 = np.float32
 i32 = np.int32
 
-_Q4_0, _Q4_1 = FORMATS["Q4_0"].block_bytes, FORMATS["Q4_1"].block_bytes
-_Q5_0, _Q5_1 = FORMATS["Q5_0"].block_bytes, FORMATS["Q5_1"].block_bytes
-_Q8_0 = FORMATS["Q8_0"].block_bytes
+_Q4_0, _Q4_1, _Q5_0, _Q5_1, _Q8_0 = (layout(name) for name in ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"))
 
 _SIGN = i32(-0x80000000)
 _BELOW_HALF = i32(0x3EFFFFFF)  # the bits of the largest float32 below 0.5
@@ -111,7 +108,7 @@ def _with_minimum(v, out, at, levels):
     m = _first_zero(_unordered(smallest(keys)), v)
     d = (_first_zero(_unordered(largest(keys)), v) - m) / f32(levels)
     put_f16(out, at, d)
-    put_f16(out, at + 2, m)
+    put_f16(out, at + _Q4_1.m, m)
     inverse = _reciprocal(d)
     bias = f32(0.5)
     if inverse == 0:
@@ -125,8 +122,8 @@ def q4_0(x, out, first, last):
     for b in range(first, last):
         v = load_source(x, 32 * b, 32)
         peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
-        at = _Q4_0 * b
-        _put_nibbles(out, at + 2, _symmetric(v, out, at, 8))
+        at = b * _Q4_0.size
+        _put_nibbles(out, at + _Q4_0.qs, _symmetric(v, out, at, 8))
     return largest(peak)
 
 
@@ -136,10 +133,10 @@ def q5_0(x, out, first, last):
     for b in range(first, last):
         v = load_source(x, 32 * b, 32)
         peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
-        at = _Q5_0 * b
+        at = b * _Q5_0.size
         codes = _symmetric(v, out, at, 16)
-        _put_fifth_bits(out, at + 2, codes)
-        _put_nibbles(out, at + 6, codes)
+        _put_fifth_bits(out, at + _Q5_0.qh, codes)
+        _put_nibbles(out, at + _Q5_0.qs, codes)
     return largest(peak)
 
 
@@ -149,8 +146,8 @@ def q4_1(x, out, first, last):
     for b in range(first, last):
         v = load_source(x, 32 * b, 32)
         peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
-        at = _Q4_1 * b
-        _put_nibbles(out, at + 4, _with_minimum(v, out, at, 15))
+        at = b * _Q4_1.size
+        _put_nibbles(out, at + _Q4_1.qs, _with_minimum(v, out, at, 15))
     return largest(peak)
 
 
@@ -160,10 +157,10 @@ def q5_1(x, out, first, last):
     for b in range(first, last):
         v = load_source(x, 32 * b, 32)
         peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
-        at = _Q5_1 * b
+        at = b * _Q5_1.size
         codes = _with_minimum(v, out, at, 31)
-        _put_fifth_bits(out, at + 4, codes)
-        _put_nibbles(out, at + 8, codes)
+        _put_fifth_bits(out, at + _Q5_1.qh, codes)
+        _put_nibbles(out, at + _Q5_1.qs, codes)
     return largest(peak)
 
 
@@ -175,10 +172,10 @@ def q8_0(x, out, first, last):
         bits = largest(bits_of(v) & splat(MAGNITUDE, 32))
         peak = max(peak, bits)
         d = scalar_float(bits) / f32(127)
-        at = _Q8_0 * b
+        at = b * _Q8_0.size
         put_f16(out, at, d)
         scaled = v * splat(_reciprocal(d), 32)
         # Adding almost a half and cutting off is roundf: halves away from zero.
         away = float_of((bits_of(scaled) & splat(_SIGN, 32)) | splat(_BELOW_HALF, 32))
-        store(out, at + 2, to_bytes(to_int(scaled + away)))
+        store(out, at + _Q8_0.qs, to_bytes(to_int(scaled + away)))
     return peak

@@ -1,4 +1,4 @@
-"""GGML itself, through the shared library in the xllamacpp wheel: the judge of every byte."""
+"""GGML itself, through the native library in the xllamacpp wheel: the judge of every byte."""
 
 import ctypes
 from pathlib import Path
