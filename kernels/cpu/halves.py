@@ -19,8 +19,8 @@ _MAGIC = f32(12582912)  # 1.5 * 2**23
 def layout(name: str) -> Any:
     """The byte offset of each field of a format, and `size`, the bytes of a block, as a tuple that kernels can read."""
     offsets = {field.name: field.offset for field in FORMATS[name].fields}
-    kind: Any = namedtuple(f"{name}_layout", [*offsets, "size"])
-    return kind(**offsets, size=FORMATS[name].block_bytes)
+    make: Any = namedtuple
+    return make(f"{name}_layout", [*offsets, "size"])(**offsets, size=FORMATS[name].block_bytes)
 
 
 @inlined
