@@ -8,13 +8,14 @@ import sys
 FAR_AWAY = 1 << (40 if sys.maxsize > 1 << 40 else 29)
 
 
-def keep_none() -> None:
-    """Makes None last for ever, as Python 3.12 does of itself.
+def keep_constants() -> None:
+    """Makes None, True and False last for ever, as Python 3.12 does of itself.
 
-    PySide6 6.12.0 counts on that: each call of a Qt method without a result takes one reference to None that was
-    never given, and after some 4,000 of them an older Python aborts with "deallocating None".
+    PySide6 6.12.0 counts on that: a call of a Qt method that gives one of them takes a reference that was never given,
+    and after some 4,000 calls an older Python aborts with "deallocating None".
     """
     if sys.version_info >= (3, 12):
         return
-    references = ctypes.c_ssize_t.from_address(id(None))
-    references.value = max(references.value, FAR_AWAY)
+    for constant in (None, True, False, NotImplemented, Ellipsis):
+        references = ctypes.c_ssize_t.from_address(id(constant))
+        references.value = max(references.value, FAR_AWAY)

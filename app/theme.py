@@ -127,7 +127,7 @@ class Sizes:
     row: int = 34
     icon: int = 18
     logo: int = 28
-    side: int = 168
+    side_width: int = 168
     bar: int = 18
     thin_bar: int = 8
     window_width: int = 1120
@@ -187,7 +187,8 @@ def palette_of(colors: Colors) -> QPalette:
 
 def style_sheet(colors: Colors) -> str:
     """The style sheet with every name replaced by its value."""
-    return _template().substitute({**asdict(colors), **asdict(SIZES), "icons": (RESOURCES / "icons").as_posix()})
+    icons = (RESOURCES / "icons").as_posix()
+    return _template().substitute({**asdict(colors), **asdict(SIZES), "icons": icons})
 
 
 @cache

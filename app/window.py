@@ -25,7 +25,7 @@ from app import theme
 from app.icons import app_icon
 from app.job_queue import JobQueue
 from app.job_record import read_records
-from app.old_python import keep_none
+from app.old_python import keep_constants
 from app.pages.jobs import JobsPage
 from app.pages.machine import MachinePage
 from app.pages.make import MakePage
@@ -118,6 +118,7 @@ class MainWindow(QMainWindow):
     def show_page(self, number: int) -> None:
         self.pages.setCurrentIndex(number)
         self.side.mark(number)
+        self.page.take_focus()
 
     def open_path(self, path: Path) -> None:
         """Opens a model, wherever in the window that was asked for."""
@@ -231,7 +232,7 @@ class MainWindow(QMainWindow):
 
 def make_app(arguments: list[str]) -> QApplication:
     """The application with Snug's style and font, before any window."""
-    keep_none()
+    keep_constants()
     existing = QApplication.instance()
     app = existing if isinstance(existing, QApplication) else QApplication(arguments)
     QGuiApplication.setDesktopFileName("snug")

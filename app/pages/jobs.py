@@ -52,8 +52,6 @@ class JobsPage(Page):
             empty_state(
                 "Nothing has been made yet",
                 "Open a model, choose a quantization, and it will be listed here with its log.",
-                "Make a file",
-                self.make_wanted.emit,
             ),
         )
         self.add_state("content", self._make_content())
@@ -103,8 +101,10 @@ class JobsPage(Page):
         layout.addWidget(self.facts)
         layout.addStretch()
         self.tabs = QTabWidget()
+        self.tabs.setAccessibleName("Details of the job")
         self.tabs.setDocumentMode(True)
-        for widget, title in ((result, "Result"), (self.tensor_table, "Tensors"), (self.log, "Log")):
+        self.tabs.tabBar().setDrawBase(False)
+        for widget, title in ((result, "Overview"), (self.tensor_table, "Tensors"), (self.log, "Log")):
             self.tabs.addTab(widget, title)
         self.tabs.currentChanged.connect(lambda _: self._read_log())
         return card(head, self.tabs, spacing=SIZES.s)

@@ -89,6 +89,7 @@ class MachinePage(Page):
 
     def _build(self, count: int) -> None:
         for card in self._cards:
+            card.hide()
             card.deleteLater()
         self._cards = [MachineCard() for _ in range(count)]
         for position, card in enumerate(self._cards):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSettings, QTimer, Signal
-from PySide6.QtWidgets import QSpinBox, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSpinBox, QVBoxLayout, QWidget
 
 from app import words
 from app.job_queue import JobQueue
@@ -20,7 +20,7 @@ from app.theme import SIZES
 from app.widgets.job_panel import JobPanel
 from app.widgets.option_detail import OptionDetail
 from app.widgets.page import Page, empty_state
-from app.widgets.parts import button, card, label, row
+from app.widgets.parts import Stack, button, card, label, row
 from app.widgets.question import ask
 from app.widgets.target_row import default_name
 from core import QuantizeJob, Settings, SnugError
@@ -58,9 +58,7 @@ class MakePage(Page):
         self.panel.cancel_wanted.connect(lambda: self._queue.cancel(self._job))
         self.panel.retry_wanted.connect(self._retry)
         self.panel.jobs_wanted.connect(lambda: self.jobs_wanted.emit(self._job))
-        self._lower = QStackedWidget()
-        self._lower.addWidget(self.detail)
-        self._lower.addWidget(self.panel)
+        self._lower = Stack(self.detail, self.panel)
         self.context = self._make_context()
         self._timer = QTimer(self, singleShot=True, interval=WAIT_MS)
         self._timer.timeout.connect(self.refresh)
@@ -86,6 +84,7 @@ class MakePage(Page):
     def _make_context(self) -> QSpinBox:
         box = QSpinBox(minimum=_LEAST_CONTEXT, maximum=_MOST_CONTEXT, singleStep=_CONTEXT_STEP)
         box.setGroupSeparatorShown(True)
+        box.lineEdit().setTextMargins(SIZES.s, 0, 0, 0)
         box.setValue(self._settings.context)
         box.setSuffix(" tokens")
         box.setAccessibleName("Context: how many tokens of conversation must fit")
@@ -265,6 +264,8 @@ class MakePage(Page):
         self.panel.show_record(record, before=ahead.index(record.id) if record.id in ahead else 0)
         if id == self._job and record.is_over:
             self.banner.hide()
+            if self.isVisible():
+                self.panel.first_focus().setFocus()
 
     def _folder_for(self, model: ModelInfo) -> Path:
         from core import sample_folder

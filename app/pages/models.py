@@ -128,6 +128,7 @@ class ModelsPage(Page):
     def _show_recent(self) -> None:
         while (item := self._recent.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
+                widget.hide()
                 widget.deleteLater()
         for path in self.recent():
             entry = button(words.path(path), partial(self.open_path, Path(path)), role="row", glyph="models")

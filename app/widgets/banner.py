@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAccessible, QAccessibleEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
 
 from app.icons import icon
 from app.theme import SIZES
-from app.widgets.parts import column, icon_button, label
+from app.widgets.parts import Glyph, column, icon_button, label
 from app.words import Problem
 
 _GLYPHS = {
@@ -27,7 +27,7 @@ class Banner(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("role", "banner")
-        self._glyph = QLabel()
+        self._glyph = Glyph(icon("info"))
         self._message = label(role="strong", wrap=True)
         self._hint = label(wrap=True)
         for words in (self._message, self._hint):
@@ -59,7 +59,7 @@ class Banner(QFrame):
         self.setProperty("kind", kind)
         self.style().unpolish(self)
         self.style().polish(self)
-        self._glyph.setPixmap(icon(glyph, color).pixmap(QSize(SIZES.icon, SIZES.icon), self.devicePixelRatio()))
+        self._glyph.show_icon(icon(glyph, color))
         self._message.setText(message)
         self._hint.setText(hint)
         self._hint.setVisible(bool(hint))
@@ -74,6 +74,7 @@ class Banner(QFrame):
 
     def _replace(self, buttons: tuple[QPushButton, ...]) -> None:
         for old in self._buttons:
+            old.hide()
             old.deleteLater()
         self._buttons = list(buttons)
         for position, new in enumerate(buttons):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QMimeData, QSize, Qt, Signal
+from PySide6.QtCore import QMimeData, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from app.icons import icon
 from app.theme import SIZES
-from app.widgets.parts import label
+from app.widgets.parts import Glyph, label
 
 
 def dropped_model(data: QMimeData) -> Path | None:
@@ -27,8 +27,6 @@ class DropArea(QFrame):
         self.setProperty("role", "drop")
         self.setAcceptDrops(True)
         self.setAccessibleName("Drop a model folder or a GGUF file here")
-        picture = QLabel()
-        picture.setPixmap(icon("drop", "muted").pixmap(QSize(SIZES.logo, SIZES.logo), self.devicePixelRatio()))
         heading = label("Drop a model here", role="section")
         sentence = label(
             "A folder with config.json and .safetensors files, or one .gguf file.", role="muted", wrap=True
@@ -36,10 +34,10 @@ class DropArea(QFrame):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(SIZES.xl, SIZES.xl, SIZES.xl, SIZES.xl)
         layout.setSpacing(SIZES.s)
-        for widget in (picture, heading, sentence):
-            if isinstance(widget, QLabel):
-                widget.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-            layout.addWidget(widget)
+        layout.addWidget(Glyph(icon("drop", "muted"), SIZES.logo), alignment=Qt.AlignmentFlag.AlignHCenter)
+        for words in (heading, sentence):
+            words.setAlignment(Qt.AlignmentFlag.AlignHCenter)
+            layout.addWidget(words)
         actions = QHBoxLayout()
         actions.setSpacing(SIZES.s)
         actions.addStretch()

@@ -41,6 +41,8 @@ class Facts(QWidget):
 
     def _build(self, names: list[str]) -> None:
         for old in (*self._names, *self._values.values()):
+            self._grid.removeWidget(old)
+            old.hide()
             old.deleteLater()
         self._names, self._values = [], {}
         for position, name in enumerate(names):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from app import words
 from app.job_record import JobRecord
@@ -31,17 +31,16 @@ def result_facts(record: JobRecord) -> list[tuple[str, str]]:
     result = record.result
     if not result:
         return []
-    errors = result.get("errors") or []
-    worst = max((float(error["rmse"]) for error in errors), default=None)
+    worst = max(result.get("errors") or [], key=lambda error: float(error["rmse"]), default=None)
     formats = ", ".join(f"{count} {name}" for name, count in (result.get("formats") or {}).items())
     facts = [
         ("File", words.path(result.get("target", record.job.target))),
         ("Size", f"{words.size(result.get('file_bytes', 0))}, {words.exact(int(result.get('file_bytes', 0)))}"),
         ("Bits a weight", f"{float(result.get('bits_per_weight', 0)):.2f}"),
-        ("Checked", "Every tensor is whole and finite, and was compared with the source"),
-        ("Largest error", "" if worst is None else f"{worst:.2%} of a tensor's own size"),
+        ("Checked", "Whole, finite, and compared with the source"),
+        ("Worst tensor", f"{worst['name']}, off by {worst['rmse']:.2%}" if worst else ""),
         ("Tensors", formats),
-        ("Took", words.span(float(result.get("seconds", 0)))),
+        ("Took", words.span(record.seconds or 0.0)),
     ]
     return [fact for fact in facts if fact[1]]
 
@@ -57,7 +56,7 @@ class JobPanel(QWidget):
         super().__init__(parent)
         self._target = Path()
         self.progress = ProgressPanel()
-        self.chip, self.name, self.facts = VerdictChip("done"), Elided(role="section"), Facts()
+        self.chip, self.name, self.facts = VerdictChip("done"), Elided(role="section"), Facts(pairs=2)
         self._head = QWidget()
         head = QHBoxLayout(self._head)
         head.setContentsMargins(0, 0, 0, 0)
@@ -79,6 +78,10 @@ class JobPanel(QWidget):
             layout.addWidget(widget)
         layout.addStretch()
         layout.addLayout(buttons)
+
+    def first_focus(self) -> QPushButton:
+        """The button that comes first now."""
+        return next(button for button in (self.open, self.retry, self.cancel) if not button.isHidden())
 
     def show_record(self, record: JobRecord, *, before: int) -> None:
         self._target = record.target

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from app.theme import SIZES
 from app.widgets.memory_bar import MemoryBar, Need
-from app.widgets.parts import label, row
+from app.widgets.parts import Elided, label, row
 from app.widgets.target_row import TargetRow
 from app.widgets.verdict_chip import VerdictChip
 
@@ -21,22 +21,24 @@ _PLACES = {"GPU": "usable on the GPU", "CPU": "usable RAM", "GPU + CPU": "usable
 class OptionDetail(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.name, self.summary, self.reason = label(role="section"), label(wrap=True), label(role="muted", wrap=True)
+        self.name, self.summary, self.reason = label(role="section"), label(wrap=True), Elided(role="muted")
         self.chip = VerdictChip("fits")
         self.memory, self.target = MemoryBar(), TargetRow()
         self.again = QCheckBox("Quantize it again anyway: this source has been quantized before, and the losses add up")
+        head = row(self.name, self.chip)
+        head.addWidget(self.reason, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SIZES.s)
-        layout.addLayout(row(self.name, self.chip, 1))
-        for widget in (self.summary, self.reason, self.memory, self.again, self.target):
+        layout.addLayout(head)
+        for widget in (self.summary, self.memory, self.again, self.target):
             layout.addWidget(widget)
 
     def show_option(self, option: Option) -> None:
         self.name.setText(option.recipe.name)
         self.chip.show_chip(str(option.fit.verdict))
         self.summary.setText(option.recipe.summary)
-        self.reason.setText(option.reason)
+        self.reason.show_text(option.reason)
         self.memory.show_need(need_of(option.fit), place=_PLACES.get(option.fit.place, ""))
 
 

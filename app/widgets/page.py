@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QKeyEvent, QShowEvent
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
@@ -92,11 +92,9 @@ class Page(QWidget):
         else:
             self.act()
 
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        focus = QApplication.focusWidget()
-        target = self.first_focus()
-        if target is not None and (focus is None or not self.isAncestorOf(focus)):
+    def take_focus(self) -> None:
+        """Moves the keyboard to where it starts on this page."""
+        if (target := self.first_focus()) is not None:
             target.setFocus(Qt.FocusReason.OtherFocusReason)
 
 

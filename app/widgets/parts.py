@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtGui import QIcon, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
     QFrame,
@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
+    QStackedWidget,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -98,6 +99,52 @@ def holder(layout: QBoxLayout) -> QWidget:
     widget = QWidget()
     widget.setLayout(layout)
     return widget
+
+
+class Glyph(QWidget):
+    """An icon by itself, drawn anew when the theme changes."""
+
+    def __init__(self, icon: QIcon, side: int = SIZES.icon) -> None:
+        super().__init__()
+        self.setFixedSize(side, side)
+        self.show_icon(icon)
+
+    def show_icon(self, icon: QIcon) -> None:
+        self._icon = icon
+        self.update()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        self._icon.paint(painter, self.rect())
+
+
+class Stack(QStackedWidget):
+    """As high as what it shows, not as the highest of what it could show."""
+
+    def __init__(self, *widgets: QWidget) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        for widget in widgets:
+            self.addWidget(widget)
+        self.currentChanged.connect(lambda _: self.updateGeometry())
+
+    def sizeHint(self) -> QSize:
+        widget = self.currentWidget()
+        if widget is None:
+            return QSize()
+        hint = widget.sizeHint()
+        return QSize(hint.width(), widget.heightForWidth(self.width())) if widget.hasHeightForWidth() else hint
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, self.sizeHint().height())
+
+    def hasHeightForWidth(self) -> bool:
+        return False
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.oldSize().width() != event.size().width():
+            self.updateGeometry()
 
 
 class Elided(QLabel):

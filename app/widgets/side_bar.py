@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup, QColor, QFont, QPainter, QPaintEvent
-from PySide6.QtWidgets import QButtonGroup, QLabel, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QButtonGroup, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from app.icons import app_icon, icon
 from app.theme import SIZES, colors_of
-from app.widgets.parts import holder, label, row
+from app.widgets.parts import Glyph, holder, label, row
 
 THEMES = (("system", "As the system"), ("light", "Light"), ("dark", "Dark"))
 
@@ -62,7 +62,7 @@ class SideBar(QWidget):
         super().__init__()
         self.setObjectName("side")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.setFixedWidth(SIZES.side)
+        self.setFixedWidth(SIZES.side_width)
         self._group = QButtonGroup(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(SIZES.s, SIZES.l, SIZES.s, SIZES.m)
@@ -101,8 +101,6 @@ class SideBar(QWidget):
 
 
 def _brand() -> QWidget:
-    picture = QLabel()
-    picture.setPixmap(app_icon().pixmap(QSize(SIZES.logo, SIZES.logo), picture.devicePixelRatio()))
-    layout = row(picture, label("Snug", role="brand"), 1, spacing=SIZES.s)
+    layout = row(Glyph(app_icon(), SIZES.logo), label("Snug", role="brand"), 1, spacing=SIZES.s)
     layout.setContentsMargins(SIZES.s, 0, 0, 0)
     return holder(layout)

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QPushButton
+from pytestqt.qtbot import QtBot
+
+import core
+from app.pages.make import is_quantized
+from app.window import JOBS, MAKE, MODELS, MainWindow
+from core import JobState, QuantizeJob, sample_folder
+
+MakeWindow = Callable[..., MainWindow]
+SLOW = 30_000
+ENTER = Qt.Key.Key_Return
+
+
+def ready(window: MainWindow, qtbot: QtBot, folder: Path, *, source: Path | None = None) -> MainWindow:
+    """The page Make with a model, ready to make it into `folder`."""
+    window.show_page(MAKE)
+    window.open_path(source or sample_folder())
+    qtbot.waitUntil(lambda: window.make.state == "content", timeout=SLOW)
+    window.make.detail.target.show_folder(folder)
+    window.show_page(MAKE)
+    return window
+
+
+@pytest.fixture
+def window(make_window: MakeWindow, qtbot: QtBot, tmp_path: Path) -> MainWindow:
+    return ready(make_window(), qtbot, tmp_path)
+
+
+def name_target(window: MainWindow, name: str) -> Path:
+    window.make.detail.target.name.setText(name)
+    return window.make.detail.target.path
+
+
+def answer(window: MainWindow, word: str) -> None:
+    next(b for b in window.make.banner.findChildren(QPushButton) if b.text() == word and b.isVisible()).click()
+
+
+def test_every_recipe_is_listed_and_the_recommended_one_selected(window: MainWindow) -> None:
+    options = window.make.options.rows
+    assert len(options) == len(core.RECIPES)
+    chosen = window.make.table.current()
+    assert chosen is not None
+    assert chosen.recommended
+    assert window.make.make.text() == f"Make {chosen.recipe.name}"
+    assert window.make.detail.target.name.text() == f"Sample-{chosen.recipe.name}.gguf"
+    assert window.make.detail.summary.text() == chosen.recipe.summary
+
+
+def test_sizes_are_exact_on_hover(window: MainWindow) -> None:
+    index = window.make.options.index(0, 1)
+    assert index.data(Qt.ItemDataRole.ToolTipRole) == f"{window.make.options.rows[0].plan.file_bytes:,} bytes"
+
+
+def test_choosing_another_row_changes_all_that_depends_on_it(window: MainWindow) -> None:
+    window.make.table.choose("Q4_K_M")
+    option = window.make.table.current()
+    assert option is not None
+    assert window.make.make.text() == "Make Q4_K_M"
+    assert window.make.detail.target.path.name == "Sample-Q4_K_M.gguf"
+    assert window.make.detail.memory.need.total == option.fit.total
+
+
+def test_more_context_takes_more_memory_and_keeps_the_row(window: MainWindow, qtbot: QtBot) -> None:
+    window.make.table.choose("Q6_K")
+    before = window.make.detail.memory.need.kv
+    window.make.context.setValue(32_768)
+    qtbot.waitUntil(lambda: window.make.detail.memory.need.kv > before, timeout=SLOW)
+    chosen = window.make.table.current()
+    assert chosen is not None
+    assert chosen.recipe.name == "Q6_K"
+    assert window.settings.context == 32_768
+
+
+def test_a_job_is_made_followed_and_shown_in_jobs(window: MainWindow, qtbot: QtBot) -> None:
+    target = name_target(window, "plain.gguf")
+    qtbot.mouseClick(window.make.make, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: window.make.panel.chip.isVisible(), timeout=SLOW)
+    assert target.is_file()
+    assert window.make.panel.chip.accessibleName() == "Done"
+    assert window.make.make.text() == "Make another"
+    assert window.settings.last_target_folder == str(target.parent)
+    window.make.panel.jobs.click()
+    record = window.jobs.table.current()
+    assert record is not None
+    assert (window.pages.currentIndex(), record.target) == (JOBS, target)
+
+
+def test_an_existing_file_is_never_replaced_without_a_yes(window: MainWindow, qtbot: QtBot) -> None:
+    target = name_target(window, "plain.gguf")
+    target.write_text("precious")
+    window.make.act()
+    qtbot.waitUntil(lambda: window.make.banner.message == "plain.gguf exists already.")
+    answer(window, "Keep")
+    assert (target.read_text(), window.queue.records()) == ("precious", [])
+    window.make.act()
+    qtbot.waitUntil(lambda: window.make.banner.message != "")
+    answer(window, "Replace")
+    qtbot.waitUntil(lambda: window.queue.records() != [] and window.queue.records()[0].state == JobState.DONE)
+    assert target.read_text() == "unfinished"
+    assert window.queue.records()[0].job.overwrite
+
+
+def test_what_cannot_work_is_said_before_it_begins(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    window.make.detail.target.show_folder(tmp_path / "gone")
+    window.make.act()
+    qtbot.waitUntil(lambda: "does not exist" in window.make.banner.message)
+    assert window.queue.records() == []
+    assert window.make.make.isEnabled()
+
+
+def test_cancel_ends_the_job_and_can_be_retried(window: MainWindow, qtbot: QtBot) -> None:
+    target = name_target(window, "a-slow.gguf")
+    window.make.act()
+    qtbot.waitUntil(lambda: window.queue.records() != [] and window.queue.records()[0].progress is not None)
+    window.make.panel.cancel.click()
+    qtbot.waitUntil(lambda: window.make.panel.chip.isVisible(), timeout=1000)
+    assert window.make.panel.chip.accessibleName() == "Cancelled"
+    assert not Path(f"{target}.part").exists()
+    window.make.panel.retry.click()
+    qtbot.waitUntil(lambda: window.make.panel.progress.isVisible())
+    assert len(window.queue.records()) == 2
+
+
+def test_escape_asks_before_it_stops_a_job(window: MainWindow, qtbot: QtBot) -> None:
+    name_target(window, "a-slow.gguf")
+    window.make.act()
+    qtbot.waitUntil(lambda: window.make.panel.progress.isVisible())
+    qtbot.keyClick(window.make.panel.cancel, Qt.Key.Key_Escape)
+    assert window.make.banner.message == "Stop making a-slow.gguf?"
+    qtbot.keyClick(window.make, Qt.Key.Key_Escape)
+    assert window.make.banner.message == ""
+    assert len(window.queue.open_jobs()) == 1
+    qtbot.keyClick(window.make, Qt.Key.Key_Escape)
+    answer(window, "Stop")
+    qtbot.waitUntil(lambda: window.queue.open_jobs() == [], timeout=1000)
+
+
+def test_a_crash_is_told_with_its_signal_and_never_shown_as_done(window: MainWindow, qtbot: QtBot) -> None:
+    name_target(window, "x-killed.gguf")
+    window.make.act()
+    qtbot.waitUntil(lambda: window.make.panel.chip.isVisible())
+    assert window.make.panel.chip.accessibleName() == "Failed"
+    assert "The worker crashed (signal 9)." in window.make.panel.facts.as_text()
+
+
+def test_several_jobs_wait_for_one_another(window: MainWindow, qtbot: QtBot) -> None:
+    for name in ("a-slow.gguf", "b-slow.gguf"):
+        name_target(window, name)
+        window.make.act()
+        qtbot.waitUntil(lambda: window.make.panel.isVisible())
+        if name == "a-slow.gguf":
+            window.make.act()
+    assert window.make.panel.progress.heading.whole == "b-slow.gguf waits for 1 other job"
+
+
+def test_the_whole_way_with_the_keyboard_alone(make_window: MakeWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    window = make_window()
+    qtbot.keyClick(window, Qt.Key.Key_2, Qt.KeyboardModifier.ControlModifier)
+    assert window.focusWidget() is window.models.open_folder
+    for _ in range(2):
+        qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
+    assert window.focusWidget() is window.models.sample
+    qtbot.keyClick(window.focusWidget(), ENTER)
+    qtbot.waitUntil(lambda: window.focusWidget() is window.models.choose, timeout=SLOW)
+    qtbot.waitUntil(lambda: window.make.state == "content", timeout=SLOW)
+    qtbot.keyClick(window.focusWidget(), ENTER)
+    assert window.focusWidget() is window.make.table
+    window.make.detail.target.show_folder(tmp_path)
+    qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Down)
+    chosen = window.make.table.current()
+    assert chosen is not None
+    qtbot.keyClick(window.focusWidget(), ENTER)
+    target = tmp_path / f"Sample-{chosen.recipe.name}.gguf"
+    qtbot.waitUntil(target.is_file, timeout=SLOW)
+
+
+def test_the_real_worker_makes_a_file_that_opens(make_window: MakeWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    window = ready(make_window(worker_command=()), qtbot, tmp_path)
+    window.make.table.choose("Q4_0")
+    expected = window.make.table.current()
+    window.make.act()
+    qtbot.waitUntil(lambda: window.make.panel.chip.isVisible(), timeout=SLOW)
+    record = window.queue.records()[0]
+    assert (record.state, record.failure) == (JobState.DONE, None)
+    assert expected is not None
+    assert record.target.stat().st_size == expected.plan.file_bytes
+    assert core.verify_file(record.target).ok
+    window.jobs.choose(record.id)
+    assert len(window.jobs.tensors.rows) == record.result["tensors"]
+
+
+def test_the_real_worker_killed_is_a_crash(make_window: MakeWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    window = ready(make_window(worker_command=()), qtbot, tmp_path)
+    window.queue.add(QuantizeJob(str(sample_folder()), "Q4_K_M", str(tmp_path / "x.gguf"), backend="reference"))
+    assert window.queue._worker is not None
+    qtbot.waitUntil(lambda: window.queue._worker is not None and window.queue._worker.pid > 0)
+    os.kill(window.queue._worker.pid, signal.SIGKILL)
+    qtbot.waitUntil(lambda: window.queue.open_jobs() == [])
+    record = window.queue.records()[0]
+    assert record.failure is not None
+    assert (record.state, record.failure.message) == (JobState.FAILED, "The worker crashed (signal 9).")
+    assert list(tmp_path.glob("*.gguf*")) == []
+
+
+def test_a_quantized_source_needs_a_tick(make_window: MakeWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    source = tmp_path / "small.gguf"
+    job = QuantizeJob(str(sample_folder()), "Q8_0", str(source), backend="reference")
+    assert isinstance(list(core.run(job))[-1], core.Done)
+    window = ready(make_window(), qtbot, tmp_path, source=source)
+    assert window.make.model is not None
+    assert is_quantized(window.make.model)
+    assert window.make.detail.again.isVisible()
+    name_target(window, "plain.gguf")
+    window.make.act()
+    assert window.make.banner.message == "This model has been quantized before."
+    assert window.focusWidget() is window.make.detail.again
+    window.make.detail.again.setChecked(True)
+    window.make.act()
+    qtbot.waitUntil(lambda: window.queue.records() != [], timeout=SLOW)
+    assert window.queue.records()[0].job.allow_requantize
+
+
+def test_a_float_source_is_not_called_quantized(window: MainWindow) -> None:
+    assert window.make.model is not None
+    assert not is_quantized(window.make.model)
+    assert not window.make.detail.again.isVisible()
+
+
+def test_without_a_model_the_page_says_what_to_do(make_window: MakeWindow) -> None:
+    window = make_window()
+    window.show_page(MAKE)
+    assert window.make.state == "empty"
+    assert not window.make.make.isEnabled()
+    window.make.models_wanted.emit()
+    assert window.pages.currentIndex() == MODELS
