@@ -33,13 +33,12 @@ def cards_of(hardware: Hardware) -> list[CardContent]:
 
 
 def _cpu(cpu: Any) -> CardContent:
-    usable = f"{cpu.usable_cores:g}"
     facts = (
-        ("Cores", f"{cpu.physical_cores} physical, {cpu.logical_cores} logical"),
+        ("Cores", f"{words.count(cpu.physical_cores, 'physical core')}"),
         ("Instructions", ", ".join(cpu.instructions) or "none that matter here"),
     )
-    noun = "core" if cpu.usable_cores == 1 else "cores"
-    return CardContent("Processor", cpu.name, f"{usable} {noun}", "usable by Snug", facts=facts)
+    caption = f"of {words.count(cpu.logical_cores, 'logical core')} usable"
+    return CardContent("Processor", cpu.name, f"{cpu.usable_cores:g}", caption, facts=facts)
 
 
 def _memory(memory: Any) -> CardContent:

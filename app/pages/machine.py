@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QGuiApplication, QHideEvent, QShowEvent
-from PySide6.QtWidgets import QGridLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QVBoxLayout
 
 from app.machine_cards import cards_of
 from app.tasks import Tasks
 from app.theme import SIZES
 from app.widgets.machine_card import MachineCard
 from app.widgets.page import Page, empty_state
-from app.widgets.parts import button
+from app.widgets.parts import button, scrolled
 
 if TYPE_CHECKING:
     from core import Hardware
@@ -36,7 +36,10 @@ class MachinePage(Page):
         self._grid = QGridLayout()
         self._grid.setSpacing(SIZES.m)
         self.add_state("loading", empty_state("Looking at your machine", "Processor, memory, graphics and disks."))
-        self.add_state("content", self._scrolled())
+        layout = QVBoxLayout()
+        layout.addLayout(self._grid)
+        layout.addStretch()
+        self.add_state("content", scrolled(layout, name="Parts of this machine"))
         self._timer = QTimer(self, interval=EVERY_MS)
         self._timer.timeout.connect(self._refresh_quietly)
 
@@ -73,19 +76,6 @@ class MachinePage(Page):
     def _refresh_quietly(self) -> None:
         if self.window().isActiveWindow():
             self.refresh()
-
-    def _scrolled(self) -> QScrollArea:
-        inside = QWidget()
-        inside.setProperty("role", "scrolled")
-        layout = QVBoxLayout(inside)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(self._grid)
-        layout.addStretch()
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setWidget(inside)
-        area.setAccessibleName("Parts of this machine")
-        return area
 
     def _build(self, count: int) -> None:
         for card in self._cards:

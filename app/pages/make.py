@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSettings, QTimer, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QSpinBox, QVBoxLayout, QWidget
 
 from app import words
@@ -110,6 +111,10 @@ class MakePage(Page):
     def first_focus(self) -> QWidget | None:
         return self.table
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.refresh()
+
     def show_model(self, model: ModelInfo) -> None:
         """Starts over with `model`."""
         self.model = model
@@ -138,9 +143,7 @@ class MakePage(Page):
         before = self.table.current()
         self.options.set_rows(options)
         self.show_state("content")
-        names = [option.recipe.name for option in options if option.recommended]
-        wanted = before.recipe.name if before else (names or [options[0].recipe.name])[0]
-        self.table.choose(wanted)
+        self.table.choose(_wanted(options, before))
         if before is None and self.isVisible():
             self.table.setFocus()
 
@@ -277,6 +280,14 @@ class MakePage(Page):
 
     def take_settings(self, settings: Settings) -> None:
         self._settings = settings
+
+
+def _wanted(options: list[Option], before: Option | None) -> str:
+    """The row to select: what the user had chosen, or what is recommended now."""
+    if before is not None and not before.recommended:
+        return before.recipe.name
+    recommended = (option.recipe.name for option in options if option.recommended)
+    return next(recommended, before.recipe.name if before else options[0].recipe.name)
 
 
 def is_quantized(model: ModelInfo) -> bool:

@@ -16,7 +16,7 @@ from app.theme import SIZES
 from app.widgets.drop_area import DropArea
 from app.widgets.facts import Facts
 from app.widgets.page import Page, empty_state
-from app.widgets.parts import Elided, button, card, column, holder, label
+from app.widgets.parts import Elided, button, card, column, label, scrolled
 
 if TYPE_CHECKING:
     from core import ModelInfo
@@ -52,7 +52,7 @@ class ModelsPage(Page):
         )
         self.model_card.hide()
         layout = column(self.model_card, self.drop, self._recent_card, 1, spacing=SIZES.m)
-        self.add_state("content", holder(layout))
+        self.add_state("content", scrolled(layout, name="The open model and how to open another"))
         self.add_state("loading", empty_state("Reading the headers", "Names, shapes and keys; no weights are read."))
         self.show_state("content")
         self._show_recent()

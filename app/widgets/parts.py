@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QStackedWidget,
     QToolButton,
@@ -99,6 +100,18 @@ def holder(layout: QBoxLayout) -> QWidget:
     widget = QWidget()
     widget.setLayout(layout)
     return widget
+
+
+def scrolled(layout: QBoxLayout, *, name: str) -> QScrollArea:
+    """The layout in an area that scrolls when it must; `name` is for a screen reader."""
+    inside = holder(layout)
+    inside.setProperty("role", "scrolled")
+    layout.setContentsMargins(0, 0, 0, 0)
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setWidget(inside)
+    area.setAccessibleName(name)
+    return area
 
 
 class Glyph(QWidget):

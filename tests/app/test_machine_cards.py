@@ -43,5 +43,5 @@ def test_memory_says_whose_limit_it_is() -> None:
 
 def test_processor_and_disk_give_the_figure_that_matters() -> None:
     cards = cards_of(hardware())
-    assert (cards[0].name, cards[0].figure) == ("Ryzen 7", "8 cores")
+    assert (cards[0].name, cards[0].figure, cards[0].caption) == ("Ryzen 7", "8", "of 16 logical cores usable")
     assert (cards[-1].figure, cards[-1].caption) == ("300.0 GB", "of 1.0 TB free")

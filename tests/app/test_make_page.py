@@ -4,6 +4,8 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
@@ -11,7 +13,7 @@ from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
 import core
-from app.pages.make import is_quantized
+from app.pages.make import _wanted, is_quantized
 from app.window import JOBS, MAKE, MODELS, MainWindow
 from core import JobState, QuantizeJob, sample_folder
 
@@ -78,6 +80,17 @@ def test_more_context_takes_more_memory_and_keeps_the_row(window: MainWindow, qt
     assert chosen is not None
     assert chosen.recipe.name == "Q6_K"
     assert window.settings.context == 32_768
+
+
+def test_the_selection_follows_the_recommendation_until_another_row_is_chosen() -> None:
+    def option(name: str, recommended: bool) -> Any:
+        return SimpleNamespace(recipe=SimpleNamespace(name=name), recommended=recommended)
+
+    options = [option("Q8_0", False), option("Q4_K_M", True)]
+    assert _wanted(options, None) == "Q4_K_M"
+    assert _wanted(options, option("Q8_0", True)) == "Q4_K_M"
+    assert _wanted(options, option("Q8_0", False)) == "Q8_0"
+    assert _wanted([option("Q8_0", False)], None) == "Q8_0"
 
 
 def test_a_job_is_made_followed_and_shown_in_jobs(window: MainWindow, qtbot: QtBot) -> None:

@@ -142,6 +142,16 @@ def test_a_focus_ring_can_be_seen(window: MainWindow, qtbot: QtBot) -> None:
     assert with_ring != window.models.sample.grab().toImage()
 
 
+def test_every_page_fits_into_the_least_window(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
+    make_sample(window, qtbot)
+    window.queue.add(job_for("plain"))
+    qtbot.waitUntil(lambda: window.queue.open_jobs() == [])
+    for page in (window.machine, window.models, window.make, window.jobs):
+        needed = page.layout().minimumSize()
+        assert needed.height() <= window.minimumHeight()
+        assert needed.width() + window.side.width() <= window.minimumWidth()
+
+
 def test_geometry_and_page_are_remembered(window: MainWindow, make_window: Callable[[], MainWindow]) -> None:
     window.resize(781, 611)
     window.show_page(MODELS)
