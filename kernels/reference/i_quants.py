@@ -1,0 +1,7 @@
+"""The I-quants: IQ4 with uneven levels, IQ3 to IQ1 with grids of code words."""
+
+from kernels.reference import iq1, iq2, iq3, iq4
+
+ENCODERS = {**iq4.ENCODERS}
+WEIGHTED_ENCODERS = {**iq4.WEIGHTED_ENCODERS}
+DECODERS = {**iq4.DECODERS, **iq3.DECODERS, **iq2.DECODERS, **iq1.DECODERS}
