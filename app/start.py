@@ -20,7 +20,7 @@ _X11_LIBRARIES = (
 
 def run_window() -> int:
     """Shows the window until it is closed; returns the exit code."""
-    if problem := display_problem(os.environ, sys.platform) or missing_libraries(os.environ, sys.platform):
+    if problem := display_problem(os.environ, sys.platform) or x11_problem(os.environ, sys.platform):
         print(f"{problem}\n{OTHERWISE}", file=sys.stderr)
         return 1
     try:
@@ -40,8 +40,8 @@ def display_problem(environ: Mapping[str, str], platform: str) -> str:
     return "No display was found: neither DISPLAY nor WAYLAND_DISPLAY is set, so there is nowhere to show a window."
 
 
-def missing_libraries(environ: Mapping[str, str], platform: str) -> str:
-    """Which of the libraries are missing that Qt needs for a window on X11, and would abort without."""
+def x11_problem(environ: Mapping[str, str], platform: str) -> str:
+    """Why Qt would abort on X11: a library that it needs is missing, or there is no server."""
     if platform != "linux" or environ.get("QT_QPA_PLATFORM", "xcb") != "xcb" or not environ.get("DISPLAY"):
         return ""
     if environ.get("WAYLAND_DISPLAY") and not environ.get("QT_QPA_PLATFORM"):
@@ -53,7 +53,19 @@ def missing_libraries(environ: Mapping[str, str], platform: str) -> str:
             ctypes.CDLL(name)
         except OSError:
             return f"A library for windows on X11 is missing ({name}). On Debian and Ubuntu:\n  apt install {_X11}"
-    return ""
+    return "" if _x11_answers() else f"The display {environ['DISPLAY']} does not answer."
+
+
+def _x11_answers() -> bool:
+    """Whether an X server takes connections at $DISPLAY."""
+    import ctypes
+
+    xcb = ctypes.CDLL("libxcb.so.1")
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
+    answers = xcb.xcb_connection_has_error(connection) == 0
+    xcb.xcb_disconnect(connection)
+    return answers
 
 
 def library_problem(error: ImportError) -> str:

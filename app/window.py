@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QMessageBox, QStackedWidget, QWidget
 
-from app import theme
+from app import theme, words
 from app.icons import app_icon
 from app.job_queue import JobQueue
 from app.job_record import read_records
@@ -93,8 +94,9 @@ class MainWindow(QMainWindow):
         self.make.jobs_wanted.connect(self._show_job)
         self.make.settings_changed.connect(self._make_changed)
         self.jobs.make_wanted.connect(lambda: self.show_page(MAKE))
-        for signal in (self.queue.added, self.queue.changed, self.queue.finished, self.queue.removed):
-            signal.connect(lambda _: self.side.show_badge(JOBS, len(self.queue.open_jobs())))
+        for change in (self.queue.added, self.queue.changed, self.queue.finished, self.queue.removed):
+            change.connect(lambda _: self.side.show_badge(JOBS, len(self.queue.open_jobs())))
+        self.queue.finished.connect(lambda _: self._app.alert(self))
         self._app.styleHints().colorSchemeChanged.connect(lambda _: self._show_theme(self.settings))
 
     def _make_shortcuts(self) -> None:
@@ -191,6 +193,12 @@ class MainWindow(QMainWindow):
             failed=self.jobs.banner.show_problem,
         )
 
+    def show_bug(self, error: BaseException) -> None:
+        """The last stop of an error that nobody expected: the window says so and goes on."""
+        problem = words.problem(error)
+        print(problem.details, file=sys.stderr)
+        self.page.banner.show_problem(problem)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.matches(QKeySequence.StandardKey.Cancel):
             self.page.cancel()
@@ -246,5 +254,7 @@ def show_window() -> int:
     """Shows the window until it is closed; returns the exit code."""
     app = make_app(sys.argv[:1])
     window = MainWindow(app)
+    sys.excepthook = lambda _kind, error, _trace: window.show_bug(error)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C in the terminal ends the program at once
     window.show()
     return app.exec()

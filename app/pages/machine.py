@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtGui import QGuiApplication, QHideEvent, QShowEvent
+from PySide6.QtGui import QGuiApplication, QHideEvent, QKeyEvent, QKeySequence, QShowEvent
 from PySide6.QtWidgets import QGridLayout, QVBoxLayout
 
 from app.machine_cards import cards_of
@@ -61,6 +61,12 @@ class MachinePage(Page):
     def copy(self) -> None:
         QGuiApplication.clipboard().setText(self.as_text())
         self.banner.show_message("good", "Copied: everything on this page, as text.")
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.matches(QKeySequence.StandardKey.Copy):
+            self.copy()
+            return
+        super().keyPressEvent(event)
 
     def as_text(self) -> str:
         return "\n\n".join(card.as_text() for card in self._cards)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,8 +70,6 @@ class MakePage(Page):
             empty_state(
                 "No model is open",
                 "Open one, and every quantization of it is listed here with its size and verdict.",
-                "Choose a model",
-                self.models_wanted.emit,
             ),
         )
         self.add_state(
@@ -109,7 +108,7 @@ class MakePage(Page):
     # What is shown
 
     def first_focus(self) -> QWidget | None:
-        return self.table
+        return self.table if self.state == "content" else self.make
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -122,7 +121,7 @@ class MakePage(Page):
         self.detail.again.setChecked(False)
         self.detail.again.setVisible(is_quantized(model))
         self.detail.target.start_over()
-        self.detail.target.show_folder(self._folder_for(model))
+        self.detail.target.show_folder(first_folder(model.path, last=self._settings.last_target_folder))
         self.options.set_rows([])
         self._show_choice()
         self.show_state("loading")
@@ -157,6 +156,9 @@ class MakePage(Page):
     def _show_primary(self) -> None:
         option = self.table.current()
         choosing = self._lower.currentWidget() is self.detail
+        if self.model is None:
+            self.make.setText("Choose a model")
+            return
         self.make.setText((f"Make {option.recipe.name}" if option else "Make") if choosing else "Make another")
         self.make.setEnabled(option is not None or not choosing)
 
@@ -168,6 +170,9 @@ class MakePage(Page):
     # What the user does
 
     def _act(self) -> None:
+        if self.model is None:
+            self.models_wanted.emit()
+            return
         if self._lower.currentWidget() is self.panel:
             self._show_choice()
             self.table.setFocus()
@@ -270,16 +275,21 @@ class MakePage(Page):
             if self.isVisible():
                 self.panel.first_focus().setFocus()
 
-    def _folder_for(self, model: ModelInfo) -> Path:
-        from core import sample_folder
-
-        last = Path(self._settings.last_target_folder)
-        if self._settings.last_target_folder and last.is_dir():
-            return last
-        return Path.home() if model.path == sample_folder() else model.path.parent
-
     def take_settings(self, settings: Settings) -> None:
         self._settings = settings
+
+
+def first_folder(source: Path, *, last: str) -> Path:
+    """Where the first file goes: the last place, or beside the source, but never into Snug's own files or a cache."""
+    from core import sample_folder
+
+    if last and Path(last).is_dir():
+        return Path(last)
+    beside = source.parent
+    is_cache = beside.name == "snapshots"
+    if source == sample_folder() or is_cache or not os.access(beside, os.W_OK):
+        return Path.home()
+    return beside
 
 
 def _wanted(options: list[Option], before: Option | None) -> str:

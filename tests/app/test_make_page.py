@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
 import core
-from app.pages.make import _wanted, is_quantized
+from app.pages.make import _wanted, first_folder, is_quantized
 from app.window import JOBS, MAKE, MODELS, MainWindow
 from core import JobState, QuantizeJob, sample_folder
 
@@ -91,6 +93,18 @@ def test_the_selection_follows_the_recommendation_until_another_row_is_chosen() 
     assert _wanted(options, option("Q8_0", True)) == "Q4_K_M"
     assert _wanted(options, option("Q8_0", False)) == "Q8_0"
     assert _wanted([option("Q8_0", False)], None) == "Q8_0"
+
+
+def test_the_first_folder_is_beside_the_source_but_never_in_a_cache(tmp_path: Path) -> None:
+    model = tmp_path / "models" / "llama"
+    cached = tmp_path / "models--meta--llama" / "snapshots" / "0a1b2c"
+    for folder in (model, cached):
+        folder.mkdir(parents=True)
+    assert first_folder(model, last="") == model.parent
+    assert first_folder(model, last=str(tmp_path)) == tmp_path
+    assert first_folder(model, last="/gone") == model.parent
+    assert first_folder(cached, last="") == Path.home()
+    assert first_folder(sample_folder(), last="") == Path.home()
 
 
 def test_a_job_is_made_followed_and_shown_in_jobs(window: MainWindow, qtbot: QtBot) -> None:
@@ -200,8 +214,13 @@ def test_the_real_worker_makes_a_file_that_opens(make_window: MakeWindow, qtbot:
     window = ready(make_window(worker_command=()), qtbot, tmp_path)
     window.make.table.choose("Q4_0")
     expected = window.make.table.current()
+    ticks: list[float] = []
+    timer = QTimer(interval=5)
+    timer.timeout.connect(lambda: ticks.append(time.monotonic()))
+    timer.start()
     window.make.act()
     qtbot.waitUntil(lambda: window.make.panel.chip.isVisible(), timeout=SLOW)
+    assert max(later - sooner for sooner, later in pairwise(ticks)) < 0.5  # 0.07 s on a quiet machine
     record = window.queue.records()[0]
     assert (record.state, record.failure) == (JobState.DONE, None)
     assert expected is not None
@@ -248,10 +267,10 @@ def test_a_float_source_is_not_called_quantized(window: MainWindow) -> None:
     assert not window.make.detail.again.isVisible()
 
 
-def test_without_a_model_the_page_says_what_to_do(make_window: MakeWindow) -> None:
+def test_without_a_model_the_page_says_what_to_do(make_window: MakeWindow, qtbot: QtBot) -> None:
     window = make_window()
     window.show_page(MAKE)
     assert window.make.state == "empty"
-    assert not window.make.make.isEnabled()
-    window.make.models_wanted.emit()
+    assert window.focusWidget() is window.make.make
+    qtbot.keyClick(window.make.make, ENTER)
     assert window.pages.currentIndex() == MODELS

@@ -83,9 +83,16 @@ def test_a_missing_qt_says_how_to_get_it() -> None:
 
 
 def test_libraries_for_x11_are_looked_for_only_on_x11() -> None:
-    assert start.missing_libraries({"DISPLAY": ":0", "QT_QPA_PLATFORM": "offscreen"}, "linux") == ""
-    assert start.missing_libraries({"WAYLAND_DISPLAY": "wayland-0", "DISPLAY": ":0"}, "linux") == ""
-    assert start.missing_libraries({"DISPLAY": ":0"}, "darwin") == ""
+    assert start.x11_problem({"DISPLAY": ":0", "QT_QPA_PLATFORM": "offscreen"}, "linux") == ""
+    assert start.x11_problem({"WAYLAND_DISPLAY": "wayland-0", "DISPLAY": ":0"}, "linux") == ""
+    assert start.x11_problem({"DISPLAY": ":0"}, "darwin") == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="X11 is Linux's")
+def test_a_display_that_is_not_there_is_a_sentence_and_no_crash() -> None:
+    result = python("-m", "app", DISPLAY=":973", WAYLAND_DISPLAY=None, QT_QPA_PLATFORM=None)
+    assert result.returncode == 1
+    assert "The display :973 does not answer." in result.stderr or "A library for windows on X11" in result.stderr
 
 
 def test_the_first_picture_comes_soon_and_before_the_heavy_imports() -> None:

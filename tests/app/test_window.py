@@ -50,7 +50,7 @@ def test_refreshing_changes_figures_without_building_anew(window: MainWindow, qt
 
 def test_copying_the_machine_says_that_it_was_done(window: MainWindow, qtbot: QtBot) -> None:
     qtbot.waitUntil(lambda: window.machine.state == "content")
-    window.machine.copy()
+    qtbot.keyClick(window.focusWidget(), Qt.Key.Key_C, CONTROL)
     assert QApplication.clipboard().text() == window.machine.as_text()
     assert window.machine.banner.message.startswith("Copied")
 
@@ -173,6 +173,17 @@ def test_closing_while_a_job_runs_asks_first(
     assert window.close()
     assert window.queue.open_jobs() == []
     assert not Path(f"{record.job.target}.part").exists()
+
+
+def test_a_bug_is_said_in_the_window_and_told_in_the_terminal(
+    window: MainWindow, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        raise ValueError("three legs")
+    except ValueError as error:
+        window.show_bug(error)
+    assert window.machine.banner.message == "This is a bug in Snug: ValueError: three legs"
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_the_side_bar_counts_what_is_open(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
