@@ -55,7 +55,7 @@ class JobsPage(Page):
             ),
         )
         self.add_state("content", self._make_content())
-        queue.added.connect(lambda _: self._list())
+        queue.added.connect(self._added)
         queue.removed.connect(lambda _: self._list())
         queue.changed.connect(self._changed)
         queue.finished.connect(self._changed)
@@ -137,6 +137,11 @@ class JobsPage(Page):
         if records:
             known = current is not None and self.model.position_of(current.id) is not None
             self.table.choose(current.id if current and known else records[0].id)
+
+    def _added(self, id: str) -> None:
+        self._list()
+        if id in [record.id for record in self._queue.open_jobs()]:
+            self.choose(id)
 
     def _changed(self, id: str) -> None:
         record = self._queue.record(id)

@@ -37,7 +37,7 @@ def result_facts(record: JobRecord) -> list[tuple[str, str]]:
         ("File", words.path(result.get("target", record.job.target))),
         ("Size", f"{words.size(result.get('file_bytes', 0))}, {words.exact(int(result.get('file_bytes', 0)))}"),
         ("Bits a weight", f"{float(result.get('bits_per_weight', 0)):.2f}"),
-        ("Checked", "Whole, finite, and compared with the source"),
+        ("Checked", "Whole and finite; sampled against the source"),
         ("Worst tensor", f"{worst['name']}, off by {worst['rmse']:.2%}" if worst else ""),
         ("Tensors", formats),
         ("Took", words.span(record.seconds or 0.0)),

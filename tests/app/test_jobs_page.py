@@ -68,6 +68,14 @@ def test_a_running_job_can_be_cancelled_from_the_list(window: MainWindow, qtbot:
     qtbot.waitUntil(lambda: window.jobs.chip.accessibleName() == "Cancelled", timeout=1000)
 
 
+def test_a_new_job_is_selected(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
+    finish(window, qtbot, job_for("plain"))
+    record = window.queue.add(job_for("a-slow"))
+    current = window.jobs.table.current()
+    assert current is not None
+    assert current.id == record.id
+
+
 def test_the_log_is_read_when_it_is_looked_at(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
     finish(window, qtbot, job_for("x-crash"))
     window.jobs.tabs.setCurrentWidget(window.jobs.log)
