@@ -1,4 +1,4 @@
-"""The real runner: llama.cpp by way of the xllamacpp wheel, in a process of its own so that its crash is a test's failure.
+"""The real runner: llama.cpp by way of the xllamacpp wheel, in a process of its own: its crash is a test's failure.
 
 Run as a program it loads a GGUF file and prints the greedy continuation of a prompt as JSON.
 """
