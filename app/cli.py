@@ -138,15 +138,15 @@ def quantize(
 def _run(job: core.QuantizeJob, *, as_json: bool) -> dict[str, Any]:
     """The result of a job that ran to its end. The first Ctrl+C stops it cleanly."""
     stop = threading.Event()
+    last: core.Event = core.Failed("The job ended without a word.")
     with _signals(stop), report.progress(quiet=as_json) as show:
-        for event in core.run(job, cancelled=stop.is_set):
-            if isinstance(event, core.Done):
-                return event.result
-            if isinstance(event, core.Failed):
-                break
-            show(event)
-    code = CANCELLED if event.cancelled else event.exit_code
-    _fail(event.message, event.hint, as_json=as_json, exit_code=code)
+        for last in core.run(job, cancelled=stop.is_set):
+            show(last)
+    if isinstance(last, core.Done):
+        return last.result
+    failed = last if isinstance(last, core.Failed) else core.Failed("The job ended without a word.")
+    code = CANCELLED if failed.cancelled else failed.exit_code
+    _fail(failed.message, failed.hint, as_json=as_json, exit_code=code)
 
 
 class _signals:  # noqa: N801 - reads like a function

@@ -13,15 +13,10 @@ from PySide6.QtCore import QObject, Signal
 
 from app.job_record import NEVER_BEGAN, JobRecord, after
 from app.worker_process import WorkerProcess
-from core import Event, Failed, JobState, Progress, QuantizeJob, SnugError, create
+from core import Event, Failed, JobState, Progress, QuantizeJob, SnugError, create, part_path
 
 PROGRESS_KEPT_EVERY = 10.0
 CANCELLED = Failed("Cancelled.", "Nothing was left behind.", cancelled=True)
-
-
-def part_path(target: str) -> Path:
-    """The unfinished file beside `target`, by the name that core.output gives it."""
-    return Path(target + ".part")
 
 
 class JobQueue(QObject):

@@ -26,7 +26,6 @@ from app import theme, words
 from app.icons import app_icon
 from app.job_queue import JobQueue
 from app.job_record import read_records
-from app.old_python import keep_constants
 from app.pages.jobs import JobsPage
 from app.pages.machine import MachinePage
 from app.pages.make import MakePage
@@ -240,7 +239,6 @@ class MainWindow(QMainWindow):
 
 def make_app(arguments: list[str]) -> QApplication:
     """The application with Snug's style and font, before any window."""
-    keep_constants()
     existing = QApplication.instance()
     app = existing if isinstance(existing, QApplication) else QApplication(arguments)
     QGuiApplication.setDesktopFileName("snug")

@@ -18,6 +18,7 @@ _FACE = {
     "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "state_of", "with_target"),
     "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
     "options": ("Option", "options_for"),
+    "output": ("part_path",),
     "paths": ("cache_folder", "data_folder", "jobs_folder", "sample_folder", "settings_file"),
     "plan": ("Plan", "PlannedTensor", "make_plan"),
     "quantize": ("check_job", "run"),
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from core.model import TensorInfo as TensorInfo
     from core.options import Option as Option
     from core.options import options_for as options_for
+    from core.output import part_path as part_path
     from core.paths import cache_folder as cache_folder
     from core.paths import data_folder as data_folder
     from core.paths import jobs_folder as jobs_folder

@@ -6,19 +6,24 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core.architectures import family_of, find_architecture, map_keys, map_tensors
 from core.errors import SnugError
 from core.gguf import MAGIC, read_header
-from core.model import Metadata, ModelInfo, OutputTensor, TensorInfo
+from core.model import Metadata, ModelInfo, OutputTensor
 from core.shards import INDEX, read_folder
 from core.tokenizer import read_tokenizer
 
 _DECIDED_BY_RECIPE = ("general.file_type", "general.quantization_version", "general.alignment")
-_FLOATS = ("F64", "F32", "F16", "BF16")
 GIVE_UP_HINT = "Choose a folder with config.json, tokenizer files and .safetensors weights, or a .gguf file."
+
+QUANTIZED_NOTE = (
+    "This file is quantized already: quantizing it again adds its loss to the new one. "
+    "The original model gives a better result."
+)
 
 
 def open_model(path: Path | str) -> ModelInfo:
@@ -172,7 +177,7 @@ def open_gguf(path: Path) -> ModelInfo:
             "Merge the parts first, or open the original model folder.",
         )
     tensors = tuple(OutputTensor(t.name, t.shape, t.dtype, (t,)) for t in header.tensors)
-    return ModelInfo(
+    model = ModelInfo(
         name=str(keys.get("general.name") or path.stem),
         path=path,
         family=arch,
@@ -182,14 +187,5 @@ def open_gguf(path: Path) -> ModelInfo:
         tensors=tensors,
         files=(path,),
         is_gguf=True,
-        notes=_gguf_notes(header.tensors),
     )
-
-
-def _gguf_notes(tensors: Sequence[TensorInfo]) -> tuple[str, ...]:
-    if all(tensor.dtype in _FLOATS for tensor in tensors):
-        return ()
-    return (
-        "This file is quantized already: quantizing it again adds its loss to the new one. "
-        "The original model gives a better result.",
-    )
+    return replace(model, notes=(QUANTIZED_NOTE,)) if model.quantized_formats else model

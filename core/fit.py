@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from core.plan import Plan
 
 _MIB = 1024**2
+_GB = 10**9
 
 # Weights that llama.cpp rearranges for the processor at loading, in memory of their own: (needs, formats).
 _REPACKED: tuple[tuple[str, frozenset[str]], ...] = (
@@ -175,20 +176,17 @@ def _verdict(here: Needs, budget: int, *, exact: bool, splits: bool) -> Verdict:
 def _reason(total: int, budget: int, place: str, *, layers: str) -> str:
     where = {"GPU": "usable GPU memory", "CPU": "usable RAM", "GPU + CPU": "usable GPU memory and RAM"}[place]
     if total > budget:
-        return f"Needs {_gb(max(_tenths(total - budget), 1))} more than the {where}."
-    have, want = _tenths(budget), _tenths(total)
+        return f"Needs {_size(total - budget)} more than the {where}."
     if layers:
-        return f"Needs {_gb(want)}, too much for the GPU alone: {layers}."
-    return f"Needs {_gb(want)} of the {_gb(have)} of {where}; leaves {_gb(have - want)}."
+        return f"Needs {_size(total)}, too much for the GPU alone: {layers}."
+    # What is left is the difference of the rounded figures, so that the sentence adds up for its reader.
+    left = round(budget, -8) - round(total, -8) if total >= _GB else budget - total
+    return f"Needs {_size(total)} of the {_size(budget)} of {where}; leaves {_size(left)}."
 
 
 def _doubt(shape: Shape) -> str:
     return "" if shape.exact else f" An estimate: there is no exact rule for {shape.architecture} yet."
 
 
-def _tenths(nbytes: int) -> int:
-    return round(nbytes / 1e8)
-
-
-def _gb(tenths: int) -> str:
-    return f"{tenths // 10}.{tenths % 10} GB"
+def _size(nbytes: int) -> str:
+    return f"{nbytes / _GB:.1f} GB" if nbytes >= _GB else f"{max(1, round(nbytes / 1e6))} MB"

@@ -11,6 +11,8 @@ from typing import Any
 
 from core.tensor_ops import TensorOp
 
+FLOATS = ("F64", "F32", "F16", "BF16")
+
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
@@ -86,6 +88,11 @@ class ModelInfo:
     def key(self, name: str, default: Any = None) -> Any:
         """The value of an architecture key, without its prefix: key("block_count") reads llama.block_count."""
         return self.keys.get(f"{self.architecture}.{name}", default)
+
+    @cached_property
+    def quantized_formats(self) -> tuple[str, ...]:
+        """The formats in which the source has lost precision before; empty for an unquantized one."""
+        return tuple(sorted({tensor.dtype for tensor in self.tensors if tensor.dtype not in FLOATS}))
 
     @cached_property
     def parameters(self) -> int:

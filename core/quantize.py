@@ -52,9 +52,7 @@ def check_job(job: QuantizeJob) -> Plan:
 
 
 def _check_requantize(job: QuantizeJob, model: ModelInfo) -> None:
-    quantized = sorted(
-        {t.dtype for t in model.tensors if kernels.FORMATS[t.dtype].block_size > 1} if model.is_gguf else ()
-    )
+    quantized = model.quantized_formats
     if quantized and not job.allow_requantize:
         raise SnugError(
             f"{model.path.name} is quantized already ({', '.join(quantized)}); "

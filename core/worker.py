@@ -22,12 +22,14 @@ from core.jobs import QuantizeJob
 from core.quantize import run
 
 GRACE_SECONDS = 2.0
+NICENESS = 10
 
 
 def main() -> int:
     """Runs the job that stdin names; the exit code is 0 when it was done."""
     out = _claim_stdout()
     _volunteer_for_oom()
+    _step_back()
     line = sys.stdin.readline()
     try:
         job = QuantizeJob(**json.loads(line))
@@ -75,6 +77,12 @@ def _volunteer_for_oom() -> None:
     """Asks Linux to end this process rather than the window when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("800")
+
+
+def _step_back() -> None:
+    """Lowers this process's priority, so that the window stays smooth while every core encodes."""
+    with contextlib.suppress(AttributeError, OSError):  # Windows has no nice
+        os.nice(NICENESS)
 
 
 def _end_with_stdin(stop: threading.Event) -> None:

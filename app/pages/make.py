@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from core import ModelInfo, Option
 
 WAIT_MS = 200
-_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 _LEAST_CONTEXT, _MOST_CONTEXT, _CONTEXT_STEP = 256, 1 << 20, 1024
 
 
@@ -119,7 +118,7 @@ class MakePage(Page):
         self.model = model
         self._model_name.setText(f"{model.name}, {words.parameters(model.parameters)} weights")
         self.detail.again.setChecked(False)
-        self.detail.again.setVisible(is_quantized(model))
+        self.detail.again.setVisible(bool(model.quantized_formats))
         self.detail.target.start_over()
         self.detail.target.show_folder(first_folder(model.path, last=self._settings.last_target_folder))
         self.options.set_rows([])
@@ -184,7 +183,7 @@ class MakePage(Page):
         option, model = self.table.current(), self.model
         if option is None or model is None:
             return
-        if is_quantized(model) and not self.detail.again.isChecked():
+        if model.quantized_formats and not self.detail.again.isChecked():
             self.banner.show_message(
                 "warning",
                 "This model has been quantized before.",
@@ -298,11 +297,6 @@ def _wanted(options: list[Option], before: Option | None) -> str:
         return before.recipe.name
     recommended = (option.recipe.name for option in options if option.recommended)
     return next(recommended, before.recipe.name if before else options[0].recipe.name)
-
-
-def is_quantized(model: ModelInfo) -> bool:
-    """Whether the source has lost precision before."""
-    return model.is_gguf and any(tensor.dtype not in _FLOATS for tensor in model.tensors)
 
 
 def _options(model: ModelInfo, context: int) -> list[Option]:

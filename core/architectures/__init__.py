@@ -15,11 +15,10 @@ from core.architectures.config import required
 from core.architectures.entry import Architecture, Config, Key
 from core.architectures.llama import LLAMA
 from core.errors import SnugError
-from core.model import Metadata, OutputTensor, TensorInfo
+from core.model import FLOATS, Metadata, OutputTensor, TensorInfo
 from core.tensor_ops import RopePermute, TensorOp
 
 ENTRIES: tuple[Architecture, ...] = (LLAMA,)
-READABLE = ("F64", "F32", "F16", "BF16")
 _ALWAYS_DROPPED = (r".*\.attention\.(masked_)?bias", r".*\.rotary_emb\.inv_freq")
 _EXPERT = re.compile(r"(.*\.experts)\.(\d+)\.(.+)")
 
@@ -95,10 +94,10 @@ def _output(
     first = parts[0][1]
     if any((part.shape, part.dtype) != (first.shape, first.dtype) for _, part in parts):
         raise SnugError(f"The experts of {common} differ in shape or type.", "Download the model again.")
-    if first.dtype not in READABLE:
+    if first.dtype not in FLOATS:
         raise SnugError(
             f"The tensor {first.name} is stored as {first.dtype}, which Snug cannot read yet.",
-            f"Use a version of the model in one of {', '.join(READABLE)}.",
+            f"Use a version of the model in one of {', '.join(FLOATS)}.",
         )
     if not first.shape or 0 in first.shape:
         raise SnugError(f"The tensor {first.name} is empty: its shape is {list(first.shape)}.", "Download it again.")

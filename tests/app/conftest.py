@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from app.old_python import keep_constants
 from app.window import MainWindow, make_app
 from core import QuantizeJob, sample_folder
 
-keep_constants()
 FAKE_WORKER = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
 
 MakeWindow = Callable[..., MainWindow]

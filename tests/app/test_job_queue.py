@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from pytestqt.qtbot import QtBot
 
-from app.job_queue import JobQueue, part_path
+from app.job_queue import JobQueue
 from app.job_record import JobRecord, read_records
-from core import JobState, QuantizeJob, SnugError
-from core.output import part_path as name_in_core
+from core import JobState, QuantizeJob, SnugError, part_path
 
 JobFor = Callable[[str], QuantizeJob]
 
@@ -156,7 +155,3 @@ def test_closing_ends_the_worker_and_says_so_in_the_history(qtbot: QtBot, queue:
 def test_a_worker_that_cannot_be_started_is_a_failure(qtbot: QtBot, tmp_path: Path, job_for: JobFor) -> None:
     queue = JobQueue(tmp_path / "jobs", command=("/nowhere/python",))
     assert message_of(end_of(qtbot, queue, queue.add(job_for("x")).id)) == "The worker could not be started."
-
-
-def test_the_unfinished_file_has_the_name_that_core_gives_it() -> None:
-    assert part_path("/a/b.gguf") == name_in_core("/a/b.gguf")

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
 import core
-from app.pages.make import _wanted, first_folder, is_quantized
+from app.pages.make import _wanted, first_folder
 from app.window import JOBS, MAKE, MODELS, MainWindow
 from core import JobState, QuantizeJob, sample_folder
 
@@ -249,7 +249,7 @@ def test_a_quantized_source_needs_a_tick(make_window: MakeWindow, qtbot: QtBot, 
     assert isinstance(list(core.run(job))[-1], core.Done)
     window = ready(make_window(), qtbot, tmp_path, source=source)
     assert window.make.model is not None
-    assert is_quantized(window.make.model)
+    assert window.make.model.quantized_formats
     assert window.make.detail.again.isVisible()
     name_target(window, "plain.gguf")
     window.make.act()
@@ -263,7 +263,7 @@ def test_a_quantized_source_needs_a_tick(make_window: MakeWindow, qtbot: QtBot, 
 
 def test_a_float_source_is_not_called_quantized(window: MainWindow) -> None:
     assert window.make.model is not None
-    assert not is_quantized(window.make.model)
+    assert not window.make.model.quantized_formats
     assert not window.make.detail.again.isVisible()
 
 

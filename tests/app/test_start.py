@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app import old_python, start
+from app import start
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_PAINT = """
@@ -105,9 +105,3 @@ def test_the_first_picture_comes_soon_and_before_the_heavy_imports() -> None:
 def test_opening_a_model_and_checking_a_job_never_loads_torch_or_numba() -> None:
     result = python("-c", OPEN_A_MODEL)
     assert result.stdout.splitlines() == ["content True", "[]"], result.stderr
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="constants last for ever by themselves from Python 3.12 on")
-def test_constants_outlive_qt_under_an_old_python() -> None:
-    old_python.keep_constants()
-    assert min(sys.getrefcount(constant) for constant in (None, True, False)) > 10**8
