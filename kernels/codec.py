@@ -12,6 +12,7 @@ from kernels.formats import FORMATS, BlockFormat
 from kernels.reference.float import bf16_values
 
 _SOURCE_DTYPES = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.uint16))
+_NOT_A_NUMBER = {"MXFP4": ("e", 0xFF), "NVFP4": ("d", 0x7F)}  # an 8-bit scale with all these bits set is none
 _REFERENCE_CHUNK = 1 << 17  # weights at a time: keeps the reference's temporaries small
 
 
@@ -71,11 +72,16 @@ def decode(data: NDArray[np.uint8], format: str, *, backend: str = "auto") -> ND
 def scales_are_finite(data: NDArray[np.uint8], format: str) -> bool:
     """Whether every floating-point field (d, dmin, m; the value itself in F16 and kin) of packed rows is finite.
 
-    IQ1_M spreads its f16 scale over integer fields and MXFP4 and NVFP4 have 8-bit scales: those are not looked at.
+    The 8-bit scales of MXFP4 and NVFP4 know no infinity, but one byte that is not a number. GGML's CPU code reads it as
+    2**128 and as 0, others need not; its encoder writes the former for blocks whose largest weight is just above
+    2**-126. IQ1_M spreads its f16 scale over integer fields: that is not looked at.
     """
     layout = _layout(format)
     _check_packed(data, layout)
     records = np.ascontiguousarray(data).reshape(-1, layout.block_bytes).view(layout.dtype)
+    if format in _NOT_A_NUMBER:
+        name, pattern = _NOT_A_NUMBER[format]
+        return not ((records[name] & pattern) == pattern).any()
     for field in layout.fields:
         if field.dtype == "bf16":
             values = bf16_values(np.ascontiguousarray(records[field.name]))

@@ -31,6 +31,12 @@ KERNELS: Mapping[str, tuple[str, str]] = {
     "Q4_K": ("k_quants", "q4_k"),
     "Q5_K": ("k_quants", "q5_k"),
     "Q6_K": ("k_quants", "q6_k"),
+    "MXFP4": ("fp4", "mxfp4"),
+    "NVFP4": ("fp4", "nvfp4"),
+    "TQ1_0": ("ternary", "tq1_0"),
+    "TQ2_0": ("ternary", "tq2_0"),
+    "Q2_0": ("ternary", "q2_0"),
+    "Q1_0": ("one_bit", "q1_0"),
 }
 
 _INFINITE_BITS = 0x7F800000

@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.reference import float as floats
-from kernels.reference import k_quants, legacy
+from kernels.reference import fp4, k_quants, legacy, one_bit, ternary
 
 Encoder = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 Decoder = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
-ENCODERS: Mapping[str, Encoder] = {**floats.ENCODERS, **legacy.ENCODERS, **k_quants.ENCODERS}
-DECODERS: Mapping[str, Decoder] = {**floats.DECODERS, **legacy.DECODERS, **k_quants.DECODERS}
+_FAMILIES = (floats, legacy, k_quants, fp4, ternary, one_bit)
+
+ENCODERS: Mapping[str, Encoder] = {name: f for family in _FAMILIES for name, f in family.ENCODERS.items()}
+DECODERS: Mapping[str, Decoder] = {name: f for family in _FAMILIES for name, f in family.DECODERS.items()}

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 import kernels
 from tests.kernels import oracle
 
-FORMATS = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+_OLDER = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
+FORMATS = (*_OLDER, "MXFP4", "NVFP4", "TQ1_0", "TQ2_0", "Q2_0", "Q1_0")
 COLUMNS = 4096
 LONG_ENOUGH = 0.05  # seconds: what threads need to start is small beside it
 

@@ -30,10 +30,11 @@ def sizes(type_id: int) -> tuple[int, int]:
     return _LIBRARY.ggml_blck_size(type_id), _LIBRARY.ggml_type_size(type_id)
 
 
-def quantize(x: NDArray[np.float32], name: str) -> NDArray[np.uint8]:
-    """GGML's bytes of float32 rows, without an importance matrix."""
+def quantize(x: NDArray[np.float32], name: str, importance: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
+    """GGML's bytes of float32 rows, without an importance matrix or with one value a column."""
     packed = np.zeros((x.shape[0], FORMATS[name].row_bytes(x.shape[1])), np.uint8)
-    quantize_into(x, packed, name)
+    weights = None if importance is None else importance.ctypes.data
+    _QUANTIZE(FORMATS[name].type_id, x.ctypes.data, packed.ctypes.data, 0, *x.shape, weights)
     return packed
 
 
@@ -45,7 +46,7 @@ def quantize_into(x: NDArray[np.float32], packed: NDArray[np.uint8], name: str) 
 
 def dequantize(data: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
     """GGML's values of packed rows."""
-    function = getattr(_LIBRARY, f"dequantize_row_{name.replace('Q', 'q')}")
+    function = getattr(_LIBRARY, f"dequantize_row_{name if name.endswith('_K') else name.lower()}".replace("Q", "q"))
     columns = data.shape[1] // FORMATS[name].block_bytes * FORMATS[name].block_size
     values = np.zeros((data.shape[0], columns), np.float32)
     function(ctypes.c_void_p(data.ctypes.data), ctypes.c_void_p(values.ctypes.data), ctypes.c_int64(values.size))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import kernels
 
-OLDER = ["Q8_0", "Q4_0", "Q4_1", "Q3_K", "Q4_K", "Q6_K"]
+OLDER = ["Q8_0", "Q4_0", "Q4_1", "Q3_K", "Q4_K", "Q6_K", "NVFP4", "TQ1_0", "Q2_0", "Q1_0"]
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "encoded.json"
 
