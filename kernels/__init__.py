@@ -2,11 +2,12 @@
 
     FORMATS["Q4_K"].bits_per_weight                # every layout, as data
     data = encode(rows, "Q4_K")                    # float32, float16 or bf16 rows -> packed rows
+    data = encode(rows, "Q4_K", importance=vector) # the same, searched by what each column counts
     values = decode(data, "Q4_K")                  # packed rows -> float32 rows
 
-The bytes are GGML's: what `encode` gives equals what llama-quantize writes without an importance matrix, and tests
-hold it to that. Backends differ in speed only: `reference` is the definition in plain numpy, `cpu` is explicit SIMD
-through numba.
+The bytes are GGML's: what `encode` gives equals what llama-quantize writes, without an importance matrix or with one,
+and tests hold it to that. Backends differ in speed only: `reference` is the definition in plain numpy, `cpu` is
+explicit SIMD through numba.
 
 Numeric contract (all backends): IEEE float32 without fused multiply-add or fast-math, correctly rounded division,
 sums inside a block left to right, halves to nearest even, first best wins strictly. Non-finite weights are refused,

@@ -1,6 +1,6 @@
 """encode and decode: checks, blocks, backend and bytes, written once for all formats."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from kernels.errors import NonFinite, UnsupportedBackend, UnsupportedFormat
 from kernels.formats import FORMATS, BlockFormat
 from kernels.reference.float import bf16_values
 
+_EncodePart = Callable[[NDArray[np.float32], slice], NDArray[np.uint8]]  # blocks, and which of all they are
+
 _SOURCE_DTYPES = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.uint16))
 _NOT_A_NUMBER = {"MXFP4": ("e", 0xFF), "NVFP4": ("d", 0x7F)}  # an 8-bit scale with all these bits set is none
 _REFERENCE_CHUNK = 1 << 17  # weights at a time: keeps the reference's temporaries small
@@ -20,31 +22,33 @@ def encode(
     rows: NDArray[np.generic],
     format: str,
     *,
-    importance: None = None,
+    importance: NDArray[np.float32] | None = None,
     backend: str = "auto",
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Packed rows: [rows, columns] -> uint8 [rows, row_bytes], the bytes of ggml_quantize_chunk.
 
-    `rows` is C-contiguous float32, float16, or uint16 holding bf16 bit patterns. `backend` is "auto" (cpu, else
-    reference), "cpu" or "reference". `out` takes the result if given. Importance matrices are not supported yet.
-    Raises NonFinite, UnsupportedFormat, UnsupportedBackend, or ValueError for a wrong shape or dtype. Safe in
-    threads; the cpu backend releases the GIL.
+    `rows` is C-contiguous float32, float16, or uint16 holding bf16 bit patterns. `importance` is one float32 a column,
+    finite and not negative, which all rows share; formats without a weighted search ignore it. `backend` is "auto"
+    (cpu, else reference), "cpu" or "reference". `out` takes the result if given. Raises NonFinite, UnsupportedFormat,
+    UnsupportedBackend, or ValueError for a wrong shape, dtype or importance. Safe in threads; the cpu backend releases
+    the GIL.
     """
-    if importance is not None:
-        raise NotImplementedError("encoding with an importance matrix is not supported yet")
     layout = _layout(format)
-    chosen = _choose(format, backend)
+    chosen = _choose(format, backend, importance=importance is not None)
     _check_rows(rows)
     shape = (rows.shape[0], layout.row_bytes(rows.shape[1]))
     packed = np.empty(shape, np.uint8) if out is None else _checked_out(out, shape)
+    if importance is not None:
+        _check_importance(importance, rows.shape[1])
     if rows.size == 0:
         return packed
+    weights = importance if _weighted(format, importance is not None) else None
     if chosen == "cpu":
-        if not cpu.encode(rows, packed, layout):
+        if not cpu.encode(rows, packed, layout, weights):
             raise _first_non_finite(rows)
         return packed
-    _encode_by_reference(rows, packed, layout)
+    _encode_by_reference(rows, packed, layout, weights)
     return packed
 
 
@@ -94,9 +98,9 @@ def scales_are_finite(data: NDArray[np.uint8], format: str) -> bool:
     return True
 
 
-def encodable(format: str) -> bool:
-    """Whether some backend encodes the format."""
-    return format in reference.ENCODERS
+def encodable(format: str, *, importance: bool = False) -> bool:
+    """Whether some backend encodes the format: without importance, or with it. Some formats can only be with it."""
+    return format in reference.ENCODERS or (importance and format in reference.WEIGHTED_ENCODERS)
 
 
 def decodable(format: str) -> bool:
@@ -104,22 +108,35 @@ def decodable(format: str) -> bool:
     return format in reference.DECODERS
 
 
-def backends(format: str) -> tuple[str, ...]:
-    """The backends that encode the format, fastest first."""
-    tables = (("cpu", cpu.KERNELS), ("reference", reference.ENCODERS))
+def backends(format: str, *, importance: bool = False) -> tuple[str, ...]:
+    """The backends that encode the format, without importance or with it, fastest first."""
+    weighted = _weighted(format, importance)
+    tables: tuple[tuple[str, Mapping[str, Any]], ...] = (
+        ("cpu", cpu.WEIGHTED_KERNELS if weighted else cpu.KERNELS),
+        ("reference", reference.WEIGHTED_ENCODERS if weighted else reference.ENCODERS),
+    )
     return tuple(name for name, table in tables if format in table)
 
 
-def prepare(formats: Iterable[str], dtype: DTypeLike) -> None:
+def prepare(formats: Iterable[str], dtype: DTypeLike, *, importance: bool = False) -> None:
     """Loads the cpu kernels for rows of `dtype`, compiling what this machine has not compiled yet (seconds, once)."""
     for name in formats:
-        if name in cpu.KERNELS:
-            cpu.prepare(FORMATS[name], np.dtype(dtype))
+        if "cpu" in backends(name, importance=importance):
+            cpu.prepare(FORMATS[name], np.dtype(dtype), weighted=_weighted(name, importance))
 
 
-def is_prepared(formats: Iterable[str], dtype: DTypeLike) -> bool:
+def is_prepared(formats: Iterable[str], dtype: DTypeLike, *, importance: bool = False) -> bool:
     """Whether `prepare` would find everything compiled already. Cheap: looks at files, loads nothing."""
-    return all(cpu.is_prepared(name, np.dtype(dtype)) for name in formats if name in cpu.KERNELS)
+    return all(
+        cpu.is_prepared(name, np.dtype(dtype), weighted=_weighted(name, importance))
+        for name in formats
+        if "cpu" in backends(name, importance=importance)
+    )
+
+
+def _weighted(format: str, importance: bool) -> bool:
+    """Whether the format makes use of an importance that is there."""
+    return importance and format in reference.WEIGHTED_ENCODERS
 
 
 def _layout(format: str) -> BlockFormat:
@@ -128,8 +145,10 @@ def _layout(format: str) -> BlockFormat:
     return FORMATS[format]
 
 
-def _choose(format: str, backend: str) -> str:
-    available = backends(format)
+def _choose(format: str, backend: str, *, importance: bool) -> str:
+    available = backends(format, importance=importance)
+    if not available and encodable(format, importance=True):
+        raise UnsupportedFormat(f"{format} cannot be encoded without an importance matrix")
     if not available:
         raise UnsupportedFormat(f"{format} cannot be encoded yet")
     if backend == "auto":
@@ -144,6 +163,18 @@ def _check_rows(rows: NDArray[np.generic]) -> None:
         raise ValueError(f"rows must be a C-contiguous matrix, not {rows.ndim}-dimensional or strided")
     if rows.dtype not in _SOURCE_DTYPES:
         raise ValueError(f"rows must be float32, float16 or uint16 (bf16 bits), not {rows.dtype}")
+
+
+def _check_importance(importance: NDArray[np.float32], columns: int) -> None:
+    if importance.shape != (columns,) or importance.dtype != np.float32 or not importance.flags.c_contiguous:
+        raise ValueError(
+            f"importance must be C-contiguous float32 of shape {(columns,)}, "
+            f"not {importance.dtype} of shape {importance.shape}"
+        )
+    good = np.isfinite(importance) & (importance >= 0)
+    if not good.all():
+        column = int(np.argmin(good))
+        raise ValueError(f"the importance of column {column} is {importance[column]}, not a number from 0 up")
 
 
 def _checked_out(out: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
@@ -170,16 +201,50 @@ def _float32(values: NDArray[Any]) -> NDArray[np.float32]:
     return bf16_values(values) if values.dtype == np.uint16 else values.astype(np.float32, copy=False)
 
 
-def _encode_by_reference(rows: NDArray[np.generic], packed: NDArray[np.uint8], layout: BlockFormat) -> None:
+def _encode_by_reference(
+    rows: NDArray[np.generic],
+    packed: NDArray[np.uint8],
+    layout: BlockFormat,
+    importance: NDArray[np.float32] | None,
+) -> None:
     blocks = rows.reshape(-1, layout.block_size)
     target = packed.reshape(-1, layout.block_bytes)
-    encode_blocks = reference.ENCODERS[layout.name]
     with np.errstate(all="ignore"):
+        encode_blocks = _plain(layout) if importance is None else _with_importance(rows, layout, importance)
         for part in _chunks(len(blocks), layout):
             values = _float32(blocks[part])
             if not np.isfinite(values).all():
                 raise _first_non_finite(rows)
-            target[part] = encode_blocks(values)
+            target[part] = encode_blocks(values, part)
+
+
+def _plain(layout: BlockFormat) -> _EncodePart:
+    encode_blocks = reference.ENCODERS[layout.name]
+    return lambda values, _part: encode_blocks(values)
+
+
+def _with_importance(rows: NDArray[np.generic], layout: BlockFormat, importance: NDArray[np.float32]) -> _EncodePart:
+    encode_blocks = reference.WEIGHTED_ENCODERS[layout.name]
+    in_row = importance.reshape(-1, layout.block_size)
+    sigma2 = _mean_squares(rows)
+
+    def encode_part(values: NDArray[np.float32], part: slice) -> NDArray[np.uint8]:
+        block = np.arange(part.start, part.start + len(values))
+        return encode_blocks(values, in_row[block % len(in_row)], sigma2[block // len(in_row)])
+
+    return encode_part
+
+
+def _mean_squares(rows: NDArray[np.generic]) -> NDArray[np.float32]:
+    """The mean square of each row, summed left to right."""
+    columns = rows.shape[1]
+    step = max(1, _REFERENCE_CHUNK // columns)
+    sums = [np.cumsum(_float32(part) ** 2, axis=1)[:, -1] for part in _cut(rows, step)]
+    return np.concatenate(sums) / np.float32(columns)
+
+
+def _cut(rows: NDArray[np.generic], step: int) -> Iterator[NDArray[np.generic]]:
+    return (rows[start : start + step] for start in range(0, len(rows), step))
 
 
 def _first_non_finite(rows: NDArray[np.generic]) -> NonFinite:

@@ -2,7 +2,7 @@
 
 A kernel is `kernel(x, out, first, last) -> int32`: it packs blocks first..last of the flat source x into the flat
 bytes out, and gives the largest magnitude it met, as the bits of a float32, so that finiteness costs no pass of its
-own.
+own. A weighted kernel is `kernel(x, importance, out, first, last)`, where importance has a float32 for each column.
 """
 
 import importlib
@@ -39,29 +39,43 @@ KERNELS: Mapping[str, tuple[str, str]] = {
     "Q1_0": ("one_bit", "q1_0"),
 }
 
+WEIGHTED_KERNELS: Mapping[str, tuple[str, str]] = {}
+
 _INFINITE_BITS = 0x7F800000
 _loading = threading.Lock()
 
 
-def encode(rows: NDArray[np.generic], packed: NDArray[np.uint8], layout: BlockFormat) -> bool:
+def encode(
+    rows: NDArray[np.generic],
+    packed: NDArray[np.uint8],
+    layout: BlockFormat,
+    importance: NDArray[np.float32] | None = None,
+) -> bool:
     """Packs the rows; False if a weight is not finite."""
     blocks = rows.size // layout.block_size
-    return _run(_kernel(layout.name), _flat(rows), packed.reshape(-1), blocks) < _INFINITE_BITS
+    kernel = _kernel(layout.name, weighted=importance is not None)
+    return _run(kernel, _sources(rows, importance), packed.reshape(-1), blocks) < _INFINITE_BITS
 
 
-def prepare(layout: BlockFormat, dtype: np.dtype) -> None:
+def prepare(layout: BlockFormat, dtype: np.dtype, *, weighted: bool = False) -> None:
     """Loads the kernel of a format for a source dtype, compiling it if need be."""
-    _run(_kernel(layout.name), _flat(np.empty((0, 0), dtype)), np.empty(0, np.uint8), 0)
-    cache.mark(_name(layout.name, dtype))
+    importance = np.empty(layout.block_size, np.float32) if weighted else None
+    sources = _sources(np.empty((0, 0), dtype), importance)
+    _run(_kernel(layout.name, weighted=weighted), sources, np.empty(0, np.uint8), 0)
+    cache.mark(_name(layout.name, dtype, weighted))
 
 
-def is_prepared(name: str, dtype: np.dtype) -> bool:
+def is_prepared(name: str, dtype: np.dtype, *, weighted: bool = False) -> bool:
     """Whether the kernel was compiled by this version on this machine before."""
-    return cache.is_marked(_name(name, dtype))
+    return cache.is_marked(_name(name, dtype, weighted))
 
 
-def _name(format_name: str, dtype: np.dtype) -> str:
-    return f"{format_name}-{dtype.name}"
+def _name(format_name: str, dtype: np.dtype, weighted: bool) -> str:
+    return f"{format_name}-{dtype.name}{'-weighted' * weighted}"
+
+
+def _sources(rows: NDArray[np.generic], importance: NDArray[np.float32] | None) -> tuple[NDArray[np.generic], ...]:
+    return (_flat(rows),) if importance is None else (_flat(rows), _flat(importance))
 
 
 def _flat(rows: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -75,20 +89,20 @@ def _flat(rows: NDArray[np.generic]) -> NDArray[np.generic]:
     return flat
 
 
-def _run(kernel: Any, x: NDArray[np.generic], out: NDArray[np.uint8], blocks: int) -> int:
+def _run(kernel: Any, sources: tuple[NDArray[np.generic], ...], out: NDArray[np.uint8], blocks: int) -> int:
     try:
-        peak: int = kernel(x, out, 0, blocks)
+        peak: int = kernel(*sources, out, 0, blocks)
     except OSError:
         # It is compiled, but could not be kept on disk (full, or gone since): go on without.
         from numba.core.caching import NullCache
 
         kernel._cache = NullCache()
-        peak = kernel(x, out, 0, blocks)
+        peak = kernel(*sources, out, 0, blocks)
     return peak
 
 
 @cached
-def _kernel(format_name: str) -> Any:
-    module, function = KERNELS[format_name]
+def _kernel(format_name: str, *, weighted: bool) -> Any:
+    module, function = WEIGHTED_KERNELS[format_name] if weighted else KERNELS[format_name]
     with _loading, cache.in_use():
         return getattr(importlib.import_module(f"kernels.cpu.{module}"), function)

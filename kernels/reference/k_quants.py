@@ -32,6 +32,11 @@ def nearest_int(values: F32) -> I32:
     return ((values + _MAGIC).view(np.int32) & 0x7FFFFF) - 0x400000
 
 
+def _lanes(x: F32, size: int) -> F32:
+    """Superblocks [n, 256] as sub-blocks side by side: [size, n * 256/size]."""
+    return np.ascontiguousarray(x.reshape(-1, size).T)
+
+
 def sum_in_order(terms: F32) -> F32:
     """The sum over the first axis, one term after the other."""
     total = np.zeros(terms.shape[1:], np.float32)
@@ -70,6 +75,7 @@ class Affine:
     candidates: int
     absolute: bool = False  # mean absolute error instead of squared
     step: float = 0.1
+    clip_first: bool = False  # candidates clip before they round: no wrapping, and a NaN is code 0
 
 
 def search_scale_and_minimum(x: F32, weights: F32, how: Affine) -> tuple[F32, F32, I32]:
@@ -88,7 +94,7 @@ def search_scale_and_minimum(x: F32, weights: F32, how: Affine) -> tuple[F32, F3
     for k in range(how.candidates):
         # `low` is the best minimum so far, not the smallest weight: later candidates build on earlier ones.
         inverse = (f32(how.first) + f32(how.step) * f32(k) + f32(how.levels)) / (high - low)
-        trial = _codes(x, inverse, low, how)
+        trial = _clipped_first(x, inverse, low, how) if how.clip_first else _codes(x, inverse, low, how)
         wl = weights * trial
         sum_l, sum_l2, sum_xl = sum_in_order(wl), sum_in_order(wl * trial), sum_in_order(wl * x)
         determinant = sum_w * sum_l2 - sum_l * sum_l
@@ -108,6 +114,11 @@ def _codes(x: F32, inverse: F32, low: F32, how: Affine) -> F32:
     return np.clip(nearest_int(inverse * (x - low)), 0, how.levels).astype(np.float32)
 
 
+def _clipped_first(x: F32, inverse: F32, low: F32, how: Affine) -> F32:
+    values = inverse * (x - low)
+    return nearest_int(np.where(values > 0, np.minimum(values, f32(how.levels)), _ZERO)).astype(np.float32)
+
+
 def _error(x: F32, weights: F32, codes: F32, scale: F32, low: F32, how: Affine) -> F32:
     difference = scale * codes + low - x
     return sum_in_order(weights * (np.abs(difference) if how.absolute else difference * difference))
@@ -118,15 +129,93 @@ _Q4 = Affine(levels=15, first=-1.0, candidates=21)
 _Q5 = Affine(levels=31, first=-0.5, candidates=16)
 
 
+def with_importance(levels: int) -> Affine:
+    """The finer search that GGML makes when it knows what matters (make_qkx3_quants)."""
+    return Affine(levels=levels, first=-0.9, candidates=37, step=0.05, clip_first=True)
+
+
+def importance_weights(x: F32, importance: F32, sigma2: F32) -> F32:
+    """What an error of each weight counts: importance * sqrt(sigma2 + x**2), [n, size]; sigma2 [n]."""
+    weights: F32 = importance * np.sqrt(sigma2[:, None] + x * x)
+    return weights
+
+
+def _block_weights(x: F32, importance: F32, factor: float) -> F32:
+    """The same, where sigma2 is `factor` times the mean square of the superblock itself."""
+    sigma2 = f32(factor) * sum_in_order((x * x).T) / f32(x.shape[1])
+    return importance_weights(x, importance, sigma2)
+
+
 def _search_subblocks(x: F32, size: int, how: Affine) -> tuple[F32, F32, I32]:
     """Scales [n, 256/size], minima alike and codes [n, 256/size, size] of superblocks x [n, 256]."""
-    lanes = np.ascontiguousarray(x.reshape(-1, size).T)
+    lanes = _lanes(x, size)
     weights = np.abs(lanes)
     if not how.absolute:
         weights = np.sqrt(sum_in_order(lanes * lanes) / f32(size)) + weights
     scales, minima, codes = search_scale_and_minimum(lanes, weights, how)
     count = x.shape[1] // size
     return scales.reshape(-1, count), minima.reshape(-1, count), codes.T.reshape(-1, count, size)
+
+
+def _search_weighted(x: F32, weights: F32, size: int, how: Affine) -> tuple[F32, F32, I32, F32]:
+    """As _search_subblocks, by given weights [n, 256]; and their sums [n, 256/size]."""
+    lanes, lane_weights = _lanes(x, size), _lanes(weights, size)
+    scales, minima, codes = search_scale_and_minimum(lanes, lane_weights, how)
+    count = x.shape[1] // size
+    sums = sum_in_order(lane_weights).reshape(-1, count)
+    return scales.reshape(-1, count), minima.reshape(-1, count), codes.T.reshape(-1, count, size), sums
+
+
+def fit_integers(values: F32, weights: F32, top: int) -> tuple[F32, I32]:
+    """The (scale, integers 0..top) of values [n, k] that are not negative, by least weighted error (make_qp_quants).
+
+    A negative value, which only rounding brings about, has an integer that GGML wraps to a byte: it counts as it is
+    where it is new, and as the byte from then on.
+    """
+    x, w = values.T, weights.T
+    peak = np.zeros(x.shape[1], np.float32)
+    for v in x:
+        peak = np.where(peak > v, peak, v)  # a NaN passes unless a later value takes its place
+    inverse, scale = f32(top) / peak, _ONE / (f32(top) / peak)
+    best = _integer_error(x, w, scale, (nearest_int(inverse * x) & 255).astype(np.float32))
+    for k in [*range(-4, 0), *range(1, 5)]:
+        trial: F32 = (f32(0.1) * f32(k) + f32(top)) / peak
+        error = _integer_error(x, w, _ONE / trial, _at_most(top, trial * x))
+        better = error < best
+        best, inverse = np.where(better, error, best), np.where(better, trial, inverse)
+    scale, integers = _descend_integers(x, w, _at_most(top, inverse * x), top)
+    tiny = peak < _TINY
+    return np.where(tiny, _ZERO, scale), np.where(tiny, 0, integers.astype(np.int32)).T
+
+
+def _at_most(top: int, values: F32) -> F32:
+    return np.minimum(nearest_int(values), top).astype(np.float32)
+
+
+def _as_byte(integers: F32) -> F32:
+    return (integers.astype(np.int32) & 255).astype(np.float32)
+
+
+def _integer_error(x: F32, w: F32, scale: F32, integers: F32) -> F32:
+    difference = x - scale * integers
+    return sum_in_order(w * difference * difference)
+
+
+def _descend_integers(x: F32, w: F32, first: F32, top: int) -> tuple[F32, F32]:
+    """The scale and integers after five sweeps of moves of one integer that each lower the error."""
+    sum_lx, sum_l2 = sum_in_order(w * x * first), sum_in_order(w * first * first)
+    integers = _as_byte(first)
+    for _ in range(5):
+        for i in range(len(x)):
+            old = integers[i]
+            rest_lx, rest_l2 = sum_lx - w[i] * x[i] * old, sum_l2 - w[i] * old * old
+            new = _at_most(top, x[i] * rest_l2 / rest_lx)
+            new_lx, new_l2 = rest_lx + w[i] * x[i] * new, rest_l2 + w[i] * new * new
+            better = (rest_lx > 0) & (rest_l2 > 0) & (new != old)
+            better &= new_lx * new_lx * sum_l2 > sum_lx * sum_lx * new_l2
+            integers[i] = np.where(better, _as_byte(new), old)
+            sum_lx, sum_l2 = np.where(better, new_lx, sum_lx), np.where(better, new_l2, sum_l2)
+    return np.where(sum_l2 > 0, sum_lx / sum_l2, _ZERO), integers
 
 
 def _recode(x: F32, *, d: F32, minimum: F32, codes: I32, levels: int) -> I32:
@@ -166,25 +255,55 @@ def _encode_six_bit(x: F32, name: str, how: Affine) -> tuple[np.ndarray, I32]:
     block["d"], ls = _six_bit(scales)
     block["dmin"], lm = _six_bit(minima)
     block["scales"] = pack_six_bit(ls, lm)
+    return block, _recode_six_bit(x, block, codes, how.levels)
+
+
+def _encode_six_bit_weighted(x: F32, importance: F32, name: str, how: Affine) -> tuple[np.ndarray, I32]:
+    weights = _block_weights(x, importance, 2)
+    scales, minima, codes, sums = _search_weighted(x, weights, 32, how)
+    block = np.zeros(len(x), FORMATS[name].dtype)
+    block["d"], ls = fit_integers(scales, sums, 63)
+    block["dmin"], lm = fit_integers(minima, sums, 63)
+    top = 63 if name == "Q5_K" else 255  # GGML clips the bytes of Q5_K; those of Q4_K run into each other
+    block["scales"] = pack_six_bit(np.minimum(ls, top), np.minimum(lm, top))
+    return block, _recode_six_bit(x, block, codes, how.levels)
+
+
+def _recode_six_bit(x: F32, block: np.ndarray, codes: I32, levels: int) -> I32:
+    ls, lm = unpack_six_bit(block["scales"])
     d = block["d"].astype(np.float32)[:, None] * ls.astype(np.float32)
     minimum = block["dmin"].astype(np.float32)[:, None] * lm.astype(np.float32)
-    return block, _recode(x, d=d, minimum=minimum, codes=codes, levels=how.levels).reshape(-1, 4, 2, 32)
+    return _recode(x, d=d, minimum=minimum, codes=codes, levels=levels).reshape(-1, 4, 2, 32)
 
 
 def encode_q4_k(x: F32) -> U8:
     """d, dmin, 12 bytes of 6-bit scales and minima, 128 bytes of nibbles: x ~ d * scale * q - dmin * minimum."""
-    block, codes = _encode_six_bit(x, "Q4_K", _Q4)
+    return _q4_k_bytes(*_encode_six_bit(x, "Q4_K", _Q4))
+
+
+def encode_q4_k_weighted(x: F32, importance: F32, _sigma2: F32) -> U8:
+    return _q4_k_bytes(*_encode_six_bit_weighted(x, importance, "Q4_K", with_importance(15)))
+
+
+def _q4_k_bytes(block: np.ndarray, codes: I32) -> U8:
     block["qs"] = (codes[:, :, 0] | (codes[:, :, 1] << 4)).reshape(-1, 128)
-    return block.view(np.uint8).reshape(len(x), -1)
+    return block.view(np.uint8).reshape(len(block), -1)
 
 
 def encode_q5_k(x: F32) -> U8:
     """Q4_K with a fifth bit in qh: bit s of byte j belongs to weight j of sub-block s."""
-    block, codes = _encode_six_bit(x, "Q5_K", _Q5)
+    return _q5_k_bytes(*_encode_six_bit(x, "Q5_K", _Q5))
+
+
+def encode_q5_k_weighted(x: F32, importance: F32, _sigma2: F32) -> U8:
+    return _q5_k_bytes(*_encode_six_bit_weighted(x, importance, "Q5_K", with_importance(31)))
+
+
+def _q5_k_bytes(block: np.ndarray, codes: I32) -> U8:
     block["qs"] = ((codes[:, :, 0] & 15) | ((codes[:, :, 1] & 15) << 4)).reshape(-1, 128)
     fifth = codes.reshape(-1, 8, 32) >> 4
     block["qh"] = stacked_bits(fifth, 1)
-    return block.view(np.uint8).reshape(len(x), -1)
+    return block.view(np.uint8).reshape(len(block), -1)
 
 
 def _affine_values(codes: U8, d: F32, minimum: F32) -> F32:
@@ -244,7 +363,19 @@ def encode_q2_k(x: F32) -> U8:
     block = np.zeros(len(x), FORMATS["Q2_K"].dtype)
     block["d"], ls = _four_bit(scales)
     block["dmin"], lm = _four_bit(minima)
-    packed = ((ls & 255) | (lm << 4)) & 255
+    return _q2_k_bytes(x, block, ((ls & 255) | (lm << 4)) & 255, codes)
+
+
+def encode_q2_k_weighted(x: F32, importance: F32, _sigma2: F32) -> U8:
+    weights = _block_weights(x, importance, 1)
+    scales, minima, codes, sums = _search_weighted(x, weights, 16, with_importance(3))
+    block = np.zeros(len(x), FORMATS["Q2_K"].dtype)
+    block["d"], ls = fit_integers(scales, sums, 15)
+    block["dmin"], lm = fit_integers(minima, sums, 15)
+    return _q2_k_bytes(x, block, (ls | (lm << 4)) & 255, codes)
+
+
+def _q2_k_bytes(x: F32, block: np.ndarray, packed: I32, codes: I32) -> U8:
     block["scales"] = packed
     d = block["d"].astype(np.float32)[:, None] * (packed & 15).astype(np.float32)
     minimum = block["dmin"].astype(np.float32)[:, None] * (packed >> 4).astype(np.float32)
@@ -262,10 +393,9 @@ def decode_q2_k(blocks: U8) -> F32:
 # Scale alone: x ~ scale * q, q in -half..half-1.
 
 
-def search_scale(x: F32, half: int) -> tuple[F32, I32]:
-    """The (scale, codes + half) of least x**2-weighted error over 19 trial scales (make_qx_quants, rmse_type 1)."""
+def search_scale(x: F32, weights: F32, half: int) -> tuple[F32, I32]:
+    """The (scale, codes + half) of least weighted error over 19 trial scales (make_qx_quants): [elements, s] -> [s]."""
     peak = signed_peak(x.T)
-    weights = x * x
     wx = weights * x
     inverse = f32(-half) / peak
     codes = _clipped(inverse * x, half)
@@ -290,7 +420,16 @@ def _clipped(values: F32, half: int) -> F32:
 
 def encode_q6_k(x: F32) -> U8:
     """128 bytes of low nibbles, 64 of high bit pairs, 16 signed scales, d: x ~ d * scale * (q - 32)."""
-    scales, codes = search_scale(np.ascontiguousarray(x.reshape(-1, 16).T), 32)
+    return _encode_q6_k(x, x * x)
+
+
+def encode_q6_k_weighted(x: F32, importance: F32, _sigma2: F32) -> U8:
+    """Unlike its kin, GGML takes the importance as the weight itself."""
+    return _encode_q6_k(x, importance)
+
+
+def _encode_q6_k(x: F32, weights: F32) -> U8:
+    scales, codes = search_scale(_lanes(x, 16), _lanes(weights, 16), 32)
     scales, codes = scales.reshape(-1, 16), codes.T.reshape(-1, 16, 16)
     peak = signed_peak(scales)
     inverse = f32(-128) / peak
@@ -365,7 +504,7 @@ def unpack_q3_scales(packed: U8) -> I32:
 
 def encode_q3_k(x: F32) -> U8:
     """32 bytes of third bits, 64 of 2-bit codes, 12 of 6-bit scales, d: x ~ d * (scale - 32) * (q - 4)."""
-    scales, codes = descend_scale(np.ascontiguousarray(x.reshape(-1, 16).T), 4)
+    scales, codes = descend_scale(_lanes(x, 16), 4)
     scales, codes = scales.reshape(-1, 16), codes.T.reshape(-1, 16, 16)
     peak = signed_peak(scales)
     inverse = f32(-32) / peak
@@ -374,6 +513,21 @@ def encode_q3_k(x: F32) -> U8:
     block = np.zeros(len(x), FORMATS["Q3_K"].dtype)
     block["scales"] = np.where(some, pack_q3_scales(integers + 32), 0)
     block["d"] = np.where(some[:, 0], _ONE / inverse, _ZERO)
+    return _q3_k_bytes(x, block, codes)
+
+
+def encode_q3_k_weighted(x: F32, importance: F32, _sigma2: F32) -> U8:
+    weights = _block_weights(x, importance, 2)
+    lane_weights = _lanes(weights, 16)
+    scales, codes = search_scale(_lanes(x, 16), lane_weights, 4)
+    sums = sum_in_order(lane_weights)
+    d, integers = search_scale(scales.reshape(-1, 16).T, sums.reshape(-1, 16).T, 32)
+    block = np.zeros(len(x), FORMATS["Q3_K"].dtype)
+    block["d"], block["scales"] = d, pack_q3_scales(integers.T)
+    return _q3_k_bytes(x, block, codes.T.reshape(-1, 16, 16))
+
+
+def _q3_k_bytes(x: F32, block: np.ndarray, codes: I32) -> U8:
     d = block["d"].astype(np.float32)[:, None] * unpack_q3_scales(block["scales"]).astype(np.float32)
     again = np.clip(nearest_int(x.reshape(codes.shape) / d[..., None]), -4, 3) + 4
     final = np.where((d != 0)[..., None], again, codes).reshape(-1, 256)
@@ -396,6 +550,13 @@ ENCODERS = {
     "Q4_K": encode_q4_k,
     "Q5_K": encode_q5_k,
     "Q6_K": encode_q6_k,
+}
+WEIGHTED_ENCODERS = {
+    "Q2_K": encode_q2_k_weighted,
+    "Q3_K": encode_q3_k_weighted,
+    "Q4_K": encode_q4_k_weighted,
+    "Q5_K": encode_q5_k_weighted,
+    "Q6_K": encode_q6_k_weighted,
 }
 DECODERS = {
     "Q2_K": decode_q2_k,

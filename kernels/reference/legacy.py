@@ -1,13 +1,16 @@
 """Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: 32 weights, one scale, codes by one rounding.
 
-From quantize_row_*_ref and dequantize_row_* of ggml-quants.c. Codes are chosen with the float32 scale, which is then
-stored as f16.
+From quantize_row_*_ref, quantize_row_*_impl and dequantize_row_* of ggml-quants.c. Codes are chosen with the float32
+scale, which is then stored as f16. With importance the scale is searched as in the K-quants; Q8_0 has no such search.
 """
+
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.formats import FORMATS
+from kernels.reference.k_quants import importance_weights, search_scale, search_scale_and_minimum, with_importance
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -70,10 +73,13 @@ def _encode_symmetric(x: F32, *, name: str, half_range: int) -> U8:
     d = signed_peak(x) / np.float32(-half_range)
     scaled = x * reciprocal(d)[:, None] + np.float32(half_range + 0.5)
     codes = np.minimum(truncated(scaled), 2 * half_range - 1)
-    block = np.zeros(len(x), FORMATS[name].dtype)
-    block["d"] = d
-    _put_codes(block, codes)
-    return block.view(np.uint8).reshape(len(x), -1)
+    return _packed(name, codes, d=d)
+
+
+def _search_symmetric(x: F32, importance: F32, sigma2: F32, *, name: str, half_range: int) -> U8:
+    weights = importance_weights(x, importance, sigma2)
+    d, codes = search_scale(_lanes(x), _lanes(weights), half_range)
+    return _packed(name, codes.T, d=d)
 
 
 def _encode_with_minimum(x: F32, *, name: str, levels: int) -> U8:
@@ -82,17 +88,28 @@ def _encode_with_minimum(x: F32, *, name: str, levels: int) -> U8:
     d = (high - m) / np.float32(levels)
     scaled = (x - m[:, None]) * reciprocal(d)[:, None] + _HALF
     codes = np.minimum(truncated(scaled), levels)
-    block = np.zeros(len(x), FORMATS[name].dtype)
-    block["d"], block["m"] = d, m
-    _put_codes(block, codes)
-    return block.view(np.uint8).reshape(len(x), -1)
+    return _packed(name, codes, d=d, m=m)
 
 
-def _put_codes(block: np.ndarray, codes: I32) -> None:
+def _search_with_minimum(x: F32, importance: F32, sigma2: F32, *, name: str, levels: int) -> U8:
+    weights = importance_weights(x, importance, sigma2)
+    d, minimum, codes = search_scale_and_minimum(_lanes(x), _lanes(weights), with_importance(levels))
+    return _packed(name, codes.T, d=d, m=-minimum)
+
+
+def _lanes(blocks: F32) -> F32:
+    return np.ascontiguousarray(blocks.T)
+
+
+def _packed(name: str, codes: I32, **scales: F32) -> U8:
+    block = np.zeros(len(codes), FORMATS[name].dtype)
+    for field, values in scales.items():
+        block[field] = values
     if "qh" in (block.dtype.names or ()):
         block["qs"], block["qh"] = with_fifth_bit(codes)
     else:
         block["qs"] = nibbles(codes)
+    return block.view(np.uint8).reshape(len(block), -1)
 
 
 def encode_q4_0(x: F32) -> U8:
@@ -167,6 +184,12 @@ ENCODERS = {
     "Q5_0": encode_q5_0,
     "Q5_1": encode_q5_1,
     "Q8_0": encode_q8_0,
+}
+WEIGHTED_ENCODERS = {
+    "Q4_0": partial(_search_symmetric, name="Q4_0", half_range=8),
+    "Q4_1": partial(_search_with_minimum, name="Q4_1", levels=15),
+    "Q5_0": partial(_search_symmetric, name="Q5_0", half_range=16),
+    "Q5_1": partial(_search_with_minimum, name="Q5_1", levels=31),
 }
 DECODERS = {
     "Q4_0": decode_q4_0,

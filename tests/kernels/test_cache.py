@@ -84,4 +84,4 @@ def test_a_disk_that_fills_up_costs_the_cache_and_not_the_job() -> None:
             return 42
 
     empty = np.empty(0, np.uint8)
-    assert cpu._run(Kernel(), empty, empty, 0) == 42
+    assert cpu._run(Kernel(), (empty,), empty, 0) == 42

@@ -45,11 +45,6 @@ def test_a_missing_backend_is_refused_with_those_that_exist() -> None:
         kernels.encode(np.zeros((1, 256), np.float32), "Q4_K", backend="gpu")
 
 
-def test_an_importance_matrix_is_refused_clearly() -> None:
-    with pytest.raises(NotImplementedError, match="importance matrix"):
-        kernels.encode(np.zeros((1, 256), np.float32), "Q4_K", importance=np.ones(256))  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
     "rows",
     [
