@@ -1,0 +1,81 @@
+"""The searches as SIMD lanes through numba: the bytes of the reference. Importing this imports no numba.
+
+A kernel is `kernel(x, importance, out, first, last)`: it lowers the error of blocks first..last of the flat bytes
+`out`, where x is flat float32. `importance` has one value a column, or none at all.
+"""
+
+import hashlib
+import importlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache as cached
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.cpu import _loading, cache  # one lock, because loading either kind sets the same setting of numba
+from kernels.formats import BlockFormat
+
+KERNELS: Mapping[str, tuple[str, str]] = {
+    "Q2_K": ("k_quants", "q2_k"),
+    "Q3_K": ("k_quants", "q3_k"),
+    "Q4_K": ("k_quants", "q4_k"),
+    "Q5_K": ("k_quants", "q5_k"),
+    "Q6_K": ("k_quants", "q6_k"),
+}
+
+_NO_IMPORTANCE = np.empty(0, np.float32)
+
+
+def improve(
+    rows: NDArray[np.float32], packed: NDArray[np.uint8], layout: BlockFormat, importance: NDArray[np.float32] | None
+) -> None:
+    """Lowers the error of packed rows in place."""
+    known = _NO_IMPORTANCE if importance is None else _flat(importance)
+    _run(_kernel(layout.name), _flat(rows), known, packed.reshape(-1), rows.size // layout.block_size)
+
+
+def _flat(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One dimension, aligned and read-only: numba compiles a kernel anew for each of these properties of an array."""
+    flat = values.reshape(-1) if values.flags.aligned and values.flags.c_contiguous else values.flatten()
+    flat = flat.view()
+    flat.flags.writeable = False
+    return flat
+
+
+def _run(kernel: Any, x: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8], n: int) -> None:
+    try:
+        kernel(x, importance, out, 0, n)
+    except OSError:
+        # It is compiled, but could not be kept on disk (full, or gone since): go on without.
+        from numba.core.caching import NullCache
+
+        kernel._cache = NullCache()
+        kernel(x, importance, out, 0, n)
+
+
+@cached
+def _kernel(format_name: str) -> Any:
+    module, function = KERNELS[format_name]
+    with _loading, _cache_in_use():
+        return getattr(importlib.import_module(f"kernels.best.cpu.{module}"), function)
+
+
+@contextmanager
+def _cache_in_use() -> Iterator[None]:
+    """numba keeps these kernels in the folder of those they build on, in one that is named by their own sources."""
+    import numba
+
+    config: Any = numba.config
+    with cache.in_use():
+        config.CACHE_DIR = str(cache.folder() / f"best-{_source_hash()}")
+        yield
+
+
+def _source_hash() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]

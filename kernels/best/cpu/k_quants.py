@@ -1,0 +1,633 @@
+# mypy: allow-untyped-defs, allow-untyped-calls
+"""Q2_K to Q6_K with lower error: the searches of the reference with one sub-block a lane, WIDE of them at once.
+
+A kernel finds GGML's bytes in `out` and replaces a superblock where the search found less error.
+"""
+
+import numpy as np
+
+from kernels.best.cpu.parts import (
+    add_error,
+    copy,
+    half,
+    importance_weights,
+    in_order,
+    lanes_of,
+    load_bytes,
+    plain_weights,
+    rows_of,
+    squares,
+    top,
+    total,
+)
+from kernels.best.searches import Q2_K, Q3_K, Q4_K, Q5_K, Q6_K
+from kernels.cpu.halves import f16_value, layout, put_f16
+from kernels.cpu.lanes import (
+    WIDE,
+    absolute,
+    inlined,
+    kernel,
+    larger,
+    load,
+    nearest,
+    select,
+    smaller,
+    splat,
+    store,
+    to_bytes,
+    to_float,
+    to_int,
+)
+from kernels.formats import FORMATS
+
+f32 = np.float32
+f64 = np.float64
+i32 = np.int32
+
+_SIZE = FORMATS["Q4_K"].block_size
+_Q2_K, _Q3_K, _Q4_K, _Q5_K, _Q6_K = (layout(name) for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"))
+_HUGE = f32(3e38)
+
+
+@inlined
+def _weights(xt, wt, how, important):
+    """Replaces the importance in wt, if there is any, by the weights of the errors."""
+    if important:
+        if how.spread > 0:
+            count = _SIZE // how.size
+            mean = total(squares(xt, how.size), count) * splat(f32(how.spread) / f32(_SIZE), WIDE)
+            importance_weights(xt, wt, how.size, mean)
+    else:
+        plain_weights(xt, wt, how.size, how.plain)
+
+
+# Scale and minimum.
+
+
+@inlined
+def _code(v, inverse, low, levels):
+    code = smaller(nearest((v - low) * inverse), splat(f32(levels), WIDE))
+    return larger(code, splat(f32(0), WIDE))
+
+
+@inlined
+def _measure(difference, mean_absolute):
+    return absolute(difference) if mean_absolute else difference * difference
+
+
+@inlined
+def _affine_error(xt, wt, how, scale, low, mean_absolute):
+    """The error of each sub-block with its best codes."""
+    inverse, error = splat(f32(1), WIDE) / scale, splat(f32(0), WIDE)
+    for i in range(how.size):
+        v = load(xt, i * WIDE, WIDE)
+        difference = scale * _code(v, inverse, low, how.levels) + low - v
+        error = error + load(wt, i * WIDE, WIDE) * _measure(difference, mean_absolute)
+    return error
+
+
+@inlined
+def _affine_sums(xt, wt, how, inverse, low):
+    """sum(w q), sum(w q q) and sum(w q x) of each sub-block."""
+    sum_l, sum_l2, sum_xl = splat(f32(0), WIDE), splat(f32(0), WIDE), splat(f32(0), WIDE)
+    for i in range(how.size):
+        v = load(xt, i * WIDE, WIDE)
+        code = _code(v, inverse, low, how.levels)
+        wl = load(wt, i * WIDE, WIDE) * code
+        sum_l = sum_l + wl
+        sum_l2 = sum_l2 + wl * code
+        sum_xl = sum_xl + wl * v
+    return sum_l, sum_l2, sum_xl
+
+
+@inlined
+def _fitted(sums, sum_w, sum_x):
+    """Scale and low end of least squares for given codes, low end at most 0; and whether there is one."""
+    sum_l, sum_l2, sum_xl = sums
+    zero = splat(f32(0), WIDE)
+    determinant = sum_w * sum_l2 - sum_l * sum_l
+    scale = (sum_w * sum_xl - sum_x * sum_l) / determinant
+    low = (sum_l2 * sum_x - sum_l * sum_xl) / determinant
+    positive = low > zero
+    scale, low = select(positive, sum_xl / sum_l2, scale), select(positive, zero, low)
+    return scale, low, (determinant > zero) & (scale > zero)
+
+
+@inlined
+def _search_affine(xt, wt, how, mean_absolute):
+    """The float scale and low end of each sub-block, and the curve of its error around them."""
+    zero, one, worst = splat(f32(0), WIDE), splat(f32(1), WIDE), splat(-_HUGE, WIDE)
+    low = load(xt, 0, WIDE)
+    high, sum_w, sum_x = low, zero, zero
+    for i in range(how.size):
+        v, w = load(xt, i * WIDE, WIDE), load(wt, i * WIDE, WIDE)
+        low, high = smaller(v, low), larger(v, high)
+        sum_w = sum_w + w
+        sum_x = sum_x + w * v
+    low = smaller(low, zero)
+    span = high - low
+    best, scale, best_low = worst, span / splat(f32(how.levels), WIDE), low
+    for p in range(how.stretches):
+        stretched = span / splat(f32(how.levels) + f32(how.first) + f32(how.step) * f32(p), WIDE)
+        inverse = one / stretched
+        for q in range(how.shifts):
+            start = smaller(low + stretched * splat(f32(how.shift) + f32(how.shift_step) * f32(q), WIDE), zero)
+            sums = _affine_sums(xt, wt, how, inverse, start)
+            trial, trial_low, found = _fitted(sums, sum_w, sum_x)
+            if mean_absolute:
+                gain = zero - _affine_error(xt, wt, how, trial, trial_low, True)
+            else:
+                gain = trial * sums[2] + trial_low * sum_x
+            better = select(found, gain, worst) > best
+            best = select(better, gain, best)
+            scale, best_low = select(better, trial, scale), select(better, trial_low, best_low)
+    low = best_low
+    error = _affine_error(xt, wt, how, scale, low, mean_absolute)
+    for _ in range(how.polish):
+        trial, trial_low, found = _fitted(_affine_sums(xt, wt, how, one / scale, low), sum_w, sum_x)
+        trial_error = _affine_error(xt, wt, how, trial, trial_low, mean_absolute)
+        better = select(found, trial_error, error) < error
+        error = select(better, trial_error, error)
+        scale, low = select(better, trial, scale), select(better, trial_low, low)
+    sum_l, sum_l2, _ = _affine_sums(xt, wt, how, one / scale, low)
+    mean = sum_l / sum_w
+    return scale, low, mean, sum_l2 - sum_l * mean, sum_w, sum_x
+
+
+@inlined
+def _grid_value(peak, how, k):
+    return half(peak / splat(f32(how.top) + f32(0.4) - f32(how.reach) * f32(k) / f32(how.grid), WIDE))
+
+
+@inlined
+def _integer(value, inverse, limit):
+    return larger(smaller(nearest(value * inverse), limit), splat(f32(0), WIDE))
+
+
+@inlined
+def _search_super_scales(found, how, dmins):
+    """d, dmin and integers of least error, if the error were the parabola around the searched scales and low ends."""
+    scale, low, mean, curve, sum_w, _ = found
+    count = _SIZE // how.size
+    zero, one, limit = splat(f32(0), WIDE), splat(f32(1), WIDE), splat(f32(how.top), WIDE)
+    peak, depth = top(scale, count), top(zero - low, count)
+    for q in range(how.grid):
+        store(dmins, q * WIDE, _grid_value(depth, how, q))
+    best = splat(_HUGE, WIDE)
+    best_d, best_dmin = _grid_value(peak, how, 0), _grid_value(depth, how, 0)
+    best_scale, best_minimum = zero, zero
+    for p in range(how.grid):
+        d = _grid_value(peak, how, p)
+        integer = _integer(scale, one / d, limit)
+        change = d * integer - scale
+        wanted = low - mean * change
+        known = curve * change * change
+        inner, inner_dmin, inner_minimum = splat(_HUGE, WIDE), best_dmin, zero
+        for q in range(how.grid):
+            dmin = load(dmins, q * WIDE, WIDE)
+            minimum = _integer(zero - wanted, one / dmin, limit)
+            miss = dmin * minimum + wanted
+            error = total(known + sum_w * miss * miss, count)
+            better = error < inner
+            inner, inner_dmin = select(better, error, inner), select(better, dmin, inner_dmin)
+            inner_minimum = select(better, minimum, inner_minimum)
+        better = inner < best
+        best, best_d = select(better, inner, best), select(better, d, best_d)
+        best_dmin = select(better, inner_dmin, best_dmin)
+        best_scale, best_minimum = select(better, integer, best_scale), select(better, inner_minimum, best_minimum)
+    return best_d, best_dmin, best_scale, best_minimum
+
+
+@inlined
+def _around(xt, wt, how, d, dmin, scale, minimum, mean_absolute):
+    """The best of scale and minimum one up, one down or as they are, by the true error of the superblock."""
+    zero, limit, best = splat(f32(0), WIDE), splat(f32(how.top), WIDE), splat(_HUGE, WIDE)
+    best_scale, best_minimum = scale, minimum
+    for up in range(-1, 2):
+        trial = larger(smaller(scale + splat(f32(up), WIDE), limit), zero)
+        for deeper in range(-1, 2):
+            trial_minimum = larger(smaller(minimum + splat(f32(deeper), WIDE), limit), zero)
+            error = _affine_error(xt, wt, how, d * trial, zero - dmin * trial_minimum, mean_absolute)
+            better = error < best
+            best = select(better, error, best)
+            best_scale = select(better, trial, best_scale)
+            best_minimum = select(better, trial_minimum, best_minimum)
+    return total(best, _SIZE // how.size), best_scale, best_minimum
+
+
+@inlined
+def _refit_affine(xt, wt, how, d, dmin, scale, minimum, sum_w, sum_x):
+    """d and dmin of least squares for the codes of the superblock, or as they were where there are none."""
+    count, zero = _SIZE // how.size, splat(f32(0), WIDE)
+    inverse = splat(f32(1), WIDE) / (d * scale)
+    sum_l, sum_l2, sum_xl = _affine_sums(xt, wt, how, inverse, zero - dmin * minimum)
+    a11 = total(scale * scale * sum_l2, count)
+    a12 = zero - total(scale * minimum * sum_l, count)
+    a22 = total(minimum * minimum * sum_w, count)
+    b1, b2 = total(scale * sum_xl, count), zero - total(minimum * sum_x, count)
+    determinant = a11 * a22 - a12 * a12
+    trial, trial_min = (a22 * b1 - a12 * b2) / determinant, (a11 * b2 - a12 * b1) / determinant
+    found = (determinant > zero) & (trial > zero) & (trial_min > zero)
+    return select(found, half(trial), d), select(found, half(trial_min), dmin)
+
+
+@inlined
+def _affine(xt, wt, room, how, mean_absolute):
+    """d, dmin, scales and minima of the superblocks in the lanes."""
+    found = _search_affine(xt, wt, how, mean_absolute)
+    d, dmin, scale, minimum = _search_super_scales(found, how, room)
+    error, scale, minimum = _around(xt, wt, how, d, dmin, scale, minimum, mean_absolute)
+    for _ in range(how.rounds):
+        trial, trial_min = _refit_affine(xt, wt, how, d, dmin, scale, minimum, found[4], found[5])
+        trial_error, new, new_minimum = _around(xt, wt, how, trial, trial_min, scale, minimum, mean_absolute)
+        better = trial_error < error
+        error = select(better, trial_error, error)
+        d, dmin = select(better, trial, d), select(better, trial_min, dmin)
+        scale, minimum = select(better, new, scale), select(better, new_minimum, minimum)
+    return d, dmin, scale, minimum
+
+
+# Scale alone.
+
+
+@inlined
+def _signed_code(v, inverse, low):
+    code = smaller(nearest(v * inverse), splat(f32(-low - 1), WIDE))
+    return larger(code, splat(f32(low), WIDE))
+
+
+@inlined
+def _signed_error(xt, wt, how, scale):
+    """The error of each sub-block with its best codes."""
+    inverse, error = splat(f32(1), WIDE) / scale, splat(f32(0), WIDE)
+    for i in range(how.size):
+        v = load(xt, i * WIDE, WIDE)
+        difference = scale * _signed_code(v, inverse, how.low) - v
+        error = error + load(wt, i * WIDE, WIDE) * (difference * difference)
+    return error
+
+
+@inlined
+def _signed_sums(xt, wt, how, inverse):
+    """sum(w q x) and sum(w q q) of each sub-block."""
+    sum_lx, sum_l2 = splat(f32(0), WIDE), splat(f32(0), WIDE)
+    for i in range(how.size):
+        v = load(xt, i * WIDE, WIDE)
+        code = _signed_code(v, inverse, how.low)
+        wl = load(wt, i * WIDE, WIDE) * code
+        sum_lx = sum_lx + wl * v
+        sum_l2 = sum_l2 + wl * code
+    return sum_lx, sum_l2
+
+
+@inlined
+def _search_signed(xt, wt, how):
+    """The float scale of each sub-block."""
+    zero = splat(f32(0), WIDE)
+    magnitude, peak = zero, zero
+    for i in range(how.size):
+        v = load(xt, i * WIDE, WIDE)
+        found = absolute(v) > magnitude
+        magnitude, peak = select(found, absolute(v), magnitude), select(found, v, peak)
+    best, scale = zero, zero
+    for side in range(2):
+        base = zero - peak if side else peak
+        for k in range(how.starts):
+            inverse = splat(f32(how.low) - f32(how.first) - f32(how.step) * f32(k), WIDE) / base
+            sum_lx, sum_l2 = _signed_sums(xt, wt, how, inverse)
+            trial = sum_lx / sum_l2
+            gain = trial * sum_lx
+            better = gain > best
+            best, scale = select(better, gain, best), select(better, trial, scale)
+    return scale
+
+
+@inlined
+def _signed_around(xt, wt, how, d, scale):
+    """The best integer scale near `scale`, by the true error of the superblock."""
+    low, high, best = splat(f32(-how.top - 1), WIDE), splat(f32(how.top), WIDE), splat(_HUGE, WIDE)
+    best_scale = scale
+    for k in range(-how.around, how.around + 1):
+        trial = larger(smaller(scale + splat(f32(k), WIDE), high), low)
+        error = _signed_error(xt, wt, how, d * trial)
+        better = error < best
+        best, best_scale = select(better, error, best), select(better, trial, best_scale)
+    return best, best_scale
+
+
+@inlined
+def _signed(xt, wt, room, how, mean_absolute):
+    """d and scales of the superblocks in the lanes."""
+    zero, one, count = splat(f32(0), WIDE), splat(f32(1), WIDE), _SIZE // how.size
+    scale = _search_signed(xt, wt, how)
+    peak = top(absolute(scale), count)
+    error, best_d, best_scale = splat(_HUGE, WIDE), half(peak / splat(f32(how.top), WIDE)), zero
+    for p in range(how.grid):
+        for side in range(2):
+            # With d negative the largest scale may be one larger.
+            longest = f32(how.top + side) + f32(0.4) - f32(how.reach) * f32(p) / f32(how.grid)
+            d = half(peak / splat(longest if side == 0 else -longest, WIDE))
+            trial_error, trial = _signed_around(xt, wt, how, d, nearest(scale * (one / d)))
+            trial_error = total(trial_error, count)
+            better = trial_error < error
+            error = select(better, trial_error, error)
+            best_d, best_scale = select(better, d, best_d), select(better, trial, best_scale)
+    for _ in range(how.rounds):
+        sum_lx, sum_l2 = _signed_sums(xt, wt, how, one / (best_d * best_scale))
+        fitted = total(best_scale * sum_lx, count) / total(best_scale * best_scale * sum_l2, count)
+        d = half(select(absolute(fitted) > zero, fitted, best_d))
+        trial_error, trial = _signed_around(xt, wt, how, d, best_scale)
+        trial_error = total(trial_error, count)
+        better = trial_error < error
+        error = select(better, trial_error, error)
+        best_d, best_scale = select(better, d, best_d), select(better, trial, best_scale)
+    return best_d, zero, best_scale, zero
+
+
+# Bytes, and the guard.
+
+
+@inlined
+def _codes(buffer, how, bounds, scales, minima, codes):
+    """Codes of all sub-blocks for rounded scales and minima, 0 where the scale is 0."""
+    low, high = splat(f32(bounds[0]), 16), splat(f32(bounds[1]), 16)
+    for j in range(WIDE):
+        inverse = f32(1) / scales[j] if scales[j] != 0 else f32(0)
+        for i in range(how.size * j, how.size * (j + 1), 16):
+            code = nearest((load(buffer, i, 16) + splat(minima[j], 16)) * splat(inverse, 16))
+            store(codes, i, larger(smaller(code, high), low))
+
+
+@inlined
+def _decoded_error(x, weights, start, how, decoded, sums, mean_absolute):
+    """The error of an unpacked superblock."""
+    scales, minima, codes = decoded
+    for i in range(16):
+        sums[i] = f64(0)
+    for i in range(0, _SIZE, 16):
+        j = i // how.size
+        value = splat(scales[j], 16) * load(codes, i, 16) - splat(minima[j], 16)
+        add_error(sums, load(x, start + i, 16), value, load(weights, start + i, 16), mean_absolute)
+    return in_order(sums)
+
+
+@inlined
+def _load_importance(importance, b, superblocks, target):
+    """The importance of superblocks from b on; each row begins anew."""
+    for s in range(superblocks):
+        column = (b + s) * _SIZE % len(importance)
+        for i in range(0, _SIZE, 16):
+            store(target, s * _SIZE + i, load(importance, column + i, 16))
+
+
+@inlined
+def _improve(x, importance, out, first, last, how, bounds, mean_absolute, search, pack, unpack, size):
+    """Replaces superblocks in `out` by what `search` finds, where that decodes with less error."""
+    count = _SIZE // how.size
+    group = WIDE // count
+    buffer, weights = np.zeros(how.size * WIDE, f32), np.zeros(how.size * WIDE, f32)
+    xt, wt, codes = np.zeros(how.size * WIDE, f32), np.zeros(how.size * WIDE, f32), np.zeros(how.size * WIDE, f32)
+    room, sums, block = np.empty(how.grid * WIDE, f32), np.empty(16, f64), np.zeros(size, np.uint8)
+    ds, dmins, scales, minima = np.zeros(WIDE, f32), np.zeros(WIDE, f32), np.zeros(WIDE, f32), np.zeros(WIDE, f32)
+    rounded, offsets = np.zeros(WIDE, f32), np.zeros(WIDE, f32)
+    decoded = np.zeros(16, f32), np.zeros(16, f32), np.zeros(_SIZE, f32)
+    important = len(importance) > 0
+    mean_absolute = mean_absolute and not important
+    for b in range(first, last, group):
+        filled = min(group, last - b)
+        copy(x, b * _SIZE, filled * _SIZE, buffer)
+        lanes_of(buffer, xt, how.size)
+        if important:
+            _load_importance(importance, b, filled, weights)
+            lanes_of(weights, wt, how.size)
+        _weights(xt, wt, how, important)
+        rows_of(wt, weights, how.size)
+        d, dmin, scale, minimum = search(xt, wt, room, how, mean_absolute)
+        store(ds, 0, d)
+        store(dmins, 0, dmin)
+        store(scales, 0, scale)
+        store(minima, 0, minimum)
+        store(rounded, 0, d * scale)
+        store(offsets, 0, dmin * minimum)
+        _codes(buffer, how, bounds, rounded, offsets, codes)
+        for s in range(filled):
+            at, start = (b + s) * size, s * _SIZE
+            pack(block, ds[count * s], dmins[count * s], scales, minima, count * s, codes, start)
+            unpack(block, 0, decoded[0], decoded[1], decoded[2])
+            ours = _decoded_error(buffer, weights, start, how, decoded, sums, mean_absolute)
+            unpack(out, at, decoded[0], decoded[1], decoded[2])
+            if ours < _decoded_error(buffer, weights, start, how, decoded, sums, mean_absolute):
+                for i in range(size):
+                    out[at + i] = block[i]
+
+
+@inlined
+def _stored_f16(block, at):
+    return f16_value(i32(block[at]) | (i32(block[at + 1]) << i32(8)))
+
+
+@inlined
+def _pack_six_bit(block, d, dmin, scales, minima, j0):
+    """d, dmin and scales of Q4_K, and of Q5_K alike; j in order, as the upper four share bytes with the lower."""
+    put_f16(block, _Q4_K.d, d)
+    put_f16(block, _Q4_K.dmin, dmin)
+    for j in range(8):
+        scale, minimum, at = i32(scales[j0 + j]), i32(minima[j0 + j]), _Q4_K.scales + j
+        if j < 4:
+            block[at], block[at + 4] = scale, minimum
+        else:
+            block[at + 4] = (scale & i32(15)) | ((minimum & i32(15)) << i32(4))
+            block[at - 4] |= (scale >> i32(4)) << i32(6)
+            block[at] |= (minimum >> i32(4)) << i32(6)
+
+
+@inlined
+def _unpack_six_bit(block, at, scales, minima):
+    d, dmin = _stored_f16(block, at + _Q4_K.d), _stored_f16(block, at + _Q4_K.dmin)
+    for j in range(8):
+        p = at + _Q4_K.scales + j
+        if j < 4:
+            scale, minimum = i32(block[p]) & i32(63), i32(block[p + 4]) & i32(63)
+        else:
+            scale = (i32(block[p + 4]) & i32(15)) | ((i32(block[p - 4]) >> i32(6)) << i32(4))
+            minimum = (i32(block[p + 4]) >> i32(4)) | ((i32(block[p]) >> i32(6)) << i32(4))
+        scales[j], minima[j] = d * f32(scale), dmin * f32(minimum)
+
+
+@inlined
+def _pack_q4(block, d, dmin, scales, minima, j0, codes, start):
+    _pack_six_bit(block, d, dmin, scales, minima, j0)
+    for i in range(0, 128, 16):
+        at = start + i // 32 * 64 + i % 32
+        low, high = to_int(load(codes, at, 16)), to_int(load(codes, at + 32, 16))
+        store(block, _Q4_K.qs + i, to_bytes(low | (high << splat(4, 16))))
+
+
+@inlined
+def _unpack_q4(block, at, scales, minima, codes):
+    _unpack_six_bit(block, at, scales, minima)
+    for i in range(0, 128, 16):
+        packed, to = load_bytes(block, at + _Q4_K.qs + i, 16), i // 32 * 64 + i % 32
+        store(codes, to, to_float(packed & splat(15, 16)))
+        store(codes, to + 32, to_float(packed >> splat(4, 16)))
+
+
+@kernel
+def q4_k(x, importance, out, first, last):
+    bounds = (0, Q4_K.levels)
+    _improve(x, importance, out, first, last, Q4_K, bounds, False, _affine, _pack_q4, _unpack_q4, _Q4_K.size)
+
+
+@inlined
+def _pack_q5(block, d, dmin, scales, minima, j0, codes, start):
+    _pack_six_bit(block, d, dmin, scales, minima, j0)
+    for element in range(0, 32, 16):
+        fifth = splat(0, 16)
+        for pair in range(4):
+            at = start + 64 * pair + element
+            low, high = to_int(load(codes, at, 16)), to_int(load(codes, at + 32, 16))
+            nibbles = (low & splat(15, 16)) | ((high & splat(15, 16)) << splat(4, 16))
+            store(block, _Q5_K.qs + 32 * pair + element, to_bytes(nibbles))
+            fifth = fifth | ((low >> splat(4, 16)) << splat(2 * pair, 16))
+            fifth = fifth | ((high >> splat(4, 16)) << splat(2 * pair + 1, 16))
+        store(block, _Q5_K.qh + element, to_bytes(fifth))
+
+
+@inlined
+def _unpack_q5(block, at, scales, minima, codes):
+    _unpack_six_bit(block, at, scales, minima)
+    one, i4 = splat(1, 16), splat(4, 16)
+    for element in range(0, 32, 16):
+        fifth = load_bytes(block, at + _Q5_K.qh + element, 16)
+        for pair in range(4):
+            packed, to = load_bytes(block, at + _Q5_K.qs + 32 * pair + element, 16), 64 * pair + element
+            low, high = (fifth >> splat(2 * pair, 16)) & one, (fifth >> splat(2 * pair + 1, 16)) & one
+            store(codes, to, to_float((packed & splat(15, 16)) | (low << i4)))
+            store(codes, to + 32, to_float((packed >> i4) | (high << i4)))
+
+
+@kernel
+def q5_k(x, importance, out, first, last):
+    bounds = (0, Q5_K.levels)
+    _improve(x, importance, out, first, last, Q5_K, bounds, False, _affine, _pack_q5, _unpack_q5, _Q5_K.size)
+
+
+@inlined
+def _pack_pairs(block, at, codes, start):
+    """2-bit codes: byte j of a half holds weights j, j + 32, j + 64 and j + 96 of that half."""
+    for i in range(0, 64, 16):
+        packed = splat(0, 16)
+        for k in range(4):
+            code = to_int(load(codes, start + i // 32 * 128 + i % 32 + 32 * k, 16))
+            packed = packed | ((code & splat(3, 16)) << splat(2 * k, 16))
+        store(block, at + i, to_bytes(packed))
+
+
+@inlined
+def _pack_q2(block, d, dmin, scales, minima, j0, codes, start):
+    put_f16(block, _Q2_K.d, d)
+    put_f16(block, _Q2_K.dmin, dmin)
+    for j in range(16):
+        block[_Q2_K.scales + j] = i32(scales[j0 + j]) | (i32(minima[j0 + j]) << i32(4))
+    _pack_pairs(block, _Q2_K.qs, codes, start)
+
+
+@inlined
+def _unpack_q2(block, at, scales, minima, codes):
+    d, dmin = _stored_f16(block, at + _Q2_K.d), _stored_f16(block, at + _Q2_K.dmin)
+    for j in range(16):
+        packed = i32(block[at + _Q2_K.scales + j])
+        scales[j], minima[j] = d * f32(packed & i32(15)), dmin * f32(packed >> i32(4))
+    for i in range(0, 64, 16):
+        packed = load_bytes(block, at + _Q2_K.qs + i, 16)
+        for k in range(4):
+            to = i // 32 * 128 + i % 32 + 32 * k
+            store(codes, to, to_float((packed >> splat(2 * k, 16)) & splat(3, 16)))
+
+
+@kernel
+def q2_k(x, importance, out, first, last):
+    bounds = (0, Q2_K.levels)
+    _improve(x, importance, out, first, last, Q2_K, bounds, True, _affine, _pack_q2, _unpack_q2, _Q2_K.size)
+
+
+@inlined
+def _pack_q6(block, d, dmin, scales, minima, j0, codes, start):
+    put_f16(block, _Q6_K.d, d)
+    bias, m15, i4, i2, i6 = splat(32, 16), splat(15, 16), splat(4, 16), splat(2, 16), splat(6, 16)
+    for j in range(16):
+        block[_Q6_K.scales + j] = i32(scales[j0 + j]) & i32(255)
+    for part in range(4):
+        at = start + part // 2 * 128 + part % 2 * 16
+        q1, q2 = to_int(load(codes, at, 16)) + bias, to_int(load(codes, at + 32, 16)) + bias
+        q3, q4 = to_int(load(codes, at + 64, 16)) + bias, to_int(load(codes, at + 96, 16)) + bias
+        ql = _Q6_K.ql + part // 2 * 64 + part % 2 * 16
+        store(block, ql, to_bytes((q1 & m15) | ((q3 & m15) << i4)))
+        store(block, ql + 32, to_bytes((q2 & m15) | ((q4 & m15) << i4)))
+        high = (q1 >> i4) | ((q2 >> i4) << i2) | ((q3 >> i4) << i4) | ((q4 >> i4) << i6)
+        store(block, _Q6_K.qh + part // 2 * 32 + part % 2 * 16, to_bytes(high))
+
+
+@inlined
+def _signed_byte(byte):
+    return i32(byte) - i32(256) if byte > 127 else i32(byte)
+
+
+@inlined
+def _unpack_q6(block, at, scales, minima, codes):
+    bias, m15, m3, i4 = splat(32, 16), splat(15, 16), splat(3, 16), splat(4, 16)
+    d = _stored_f16(block, at + _Q6_K.d)
+    for j in range(16):
+        scales[j], minima[j] = d * f32(_signed_byte(block[at + _Q6_K.scales + j])), f32(0)
+    for part in range(4):
+        to, ql = part // 2 * 128 + part % 2 * 16, at + _Q6_K.ql + part // 2 * 64 + part % 2 * 16
+        high = load_bytes(block, at + _Q6_K.qh + part // 2 * 32 + part % 2 * 16, 16)
+        low, other = load_bytes(block, ql, 16), load_bytes(block, ql + 32, 16)
+        store(codes, to, to_float(((low & m15) | ((high & m3) << i4)) - bias))
+        store(codes, to + 32, to_float(((other & m15) | (((high >> splat(2, 16)) & m3) << i4)) - bias))
+        store(codes, to + 64, to_float(((low >> i4) | (((high >> i4) & m3) << i4)) - bias))
+        store(codes, to + 96, to_float(((other >> i4) | ((high >> splat(6, 16)) << i4)) - bias))
+
+
+@kernel
+def q6_k(x, importance, out, first, last):
+    _improve(x, importance, out, first, last, Q6_K, (-32, 31), False, _signed, _pack_q6, _unpack_q6, _Q6_K.size)
+
+
+@inlined
+def _pack_q3(block, d, dmin, scales, minima, j0, codes, start):
+    put_f16(block, _Q3_K.d, d)
+    for j in range(12):
+        block[_Q3_K.scales + j] = 0
+    for j in range(16):
+        biased = i32(scales[j0 + j]) + i32(32)
+        block[_Q3_K.scales + j % 8] |= (biased & i32(15)) << i32(4 * (j // 8))
+        block[_Q3_K.scales + 8 + j % 4] |= (biased >> i32(4)) << i32(2 * (j // 4))
+    for i in range(_SIZE):
+        codes[start + i] += f32(4)
+    _pack_pairs(block, _Q3_K.qs, codes, start)
+    for i in range(0, 32, 16):
+        third = splat(0, 16)
+        for k in range(8):
+            code = to_int(load(codes, start + 32 * k + i, 16))
+            third = third | ((code >> splat(2, 16)) << splat(k, 16))
+        store(block, _Q3_K.hmask + i, to_bytes(third))
+
+
+@inlined
+def _unpack_q3(block, at, scales, minima, codes):
+    d = _stored_f16(block, at + _Q3_K.d)
+    for j in range(16):
+        low = (i32(block[at + _Q3_K.scales + j % 8]) >> i32(4 * (j // 8))) & i32(15)
+        high = (i32(block[at + _Q3_K.scales + 8 + j % 4]) >> i32(2 * (j // 4))) & i32(3)
+        scales[j], minima[j] = d * f32((low | (high << i32(4))) - i32(32)), f32(0)
+    for i in range(0, _SIZE, 16):
+        pair = load_bytes(block, at + _Q3_K.qs + i // 128 * 32 + i % 32, 16) >> splat(i % 128 // 32 * 2, 16)
+        third = load_bytes(block, at + _Q3_K.hmask + i % 32, 16) >> splat(i // 32, 16)
+        code = (pair & splat(3, 16)) | ((third & splat(1, 16)) << splat(2, 16))
+        store(codes, i, to_float(code - splat(4, 16)))
+
+
+@kernel
+def q3_k(x, importance, out, first, last):
+    _improve(x, importance, out, first, last, Q3_K, (-4, 3), False, _signed, _pack_q3, _unpack_q3, _Q3_K.size)

@@ -1,0 +1,387 @@
+"""Q2_K to Q6_K with lower error: a wider search for scales, their super-scales tried together, codes chosen again.
+
+GGML searches scale and minimum of each sub-block, then rounds them to integers and lets the codes follow. Here d and
+dmin are chosen for the sub-blocks together, integers near the rounded ones are tried by the true error, and d and dmin
+are fitted again to the codes found. An array is [elements, sub-blocks] in the searches, and [sub-blocks] for what a
+sub-block has once.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from kernels.best.reference.parts import (
+    F32,
+    HUGE,
+    ONE_F,
+    U8,
+    ZERO,
+    errors,
+    f32,
+    half,
+    importance_weights,
+    lanes_of,
+    larger,
+    plain_weights,
+    smaller,
+    sum_in_order,
+    top,
+    total,
+)
+from kernels.best.searches import Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Affine, Signed
+from kernels.formats import FORMATS
+from kernels.reference import k_quants
+from kernels.reference.k_quants import (
+    I32,
+    pack_pairs_of_bits,
+    pack_q3_scales,
+    pack_six_bit,
+    stacked_bits,
+)
+
+_SIZE = FORMATS["Q4_K"].block_size
+Found = tuple[F32, F32, F32, F32]  # d, dmin, scale and minimum of every sub-block
+
+
+def _weights(x: F32, importance: F32 | None, how: Affine | Signed) -> F32:
+    """[elements, sub-blocks], like x."""
+    if importance is None:
+        return plain_weights(x, how.plain)
+    known = lanes_of(importance, how.size)
+    if how.spread == 0:
+        return known
+    mean = total(sum_in_order(x * x), _SIZE // how.size) * (f32(how.spread) / f32(_SIZE))
+    return importance_weights(x, known, mean)
+
+
+# Scale and minimum.
+
+
+def _code(x: F32, inverse: F32, low: F32, levels: int) -> F32:
+    return larger(smaller(np.rint((x - low) * inverse), f32(levels)), ZERO)
+
+
+def _affine_error(x: F32, weights: F32, how: Affine, *, scale: F32, low: F32, mean_absolute: bool) -> F32:
+    """The error of each sub-block with its best codes."""
+    difference = scale * _code(x, ONE_F / scale, low, how.levels) + low - x
+    return sum_in_order(weights * (np.abs(difference) if mean_absolute else difference * difference))
+
+
+def _affine_sums(x: F32, weights: F32, how: Affine, *, inverse: F32, low: F32) -> tuple[F32, F32, F32]:
+    """sum(w q), sum(w q q) and sum(w q x) of each sub-block."""
+    codes = _code(x, inverse, low, how.levels)
+    wl = weights * codes
+    return sum_in_order(wl), sum_in_order(wl * codes), sum_in_order(wl * x)
+
+
+def _fitted(sums: tuple[F32, F32, F32], sum_w: F32, sum_x: F32) -> tuple[F32, F32, np.ndarray]:
+    """Scale and low end of least squares for given codes, low end at most 0; and whether there is one."""
+    sum_l, sum_l2, sum_xl = sums
+    determinant = sum_w * sum_l2 - sum_l * sum_l
+    scale: F32 = np.divide(sum_w * sum_xl - sum_x * sum_l, determinant)
+    low: F32 = np.divide(sum_l2 * sum_x - sum_l * sum_xl, determinant)
+    alone: F32 = np.divide(sum_xl, sum_l2)
+    positive = low > 0
+    scale, low = np.where(positive, alone, scale), np.where(positive, ZERO, low)
+    return scale, low, (determinant > 0) & (scale > 0)
+
+
+def _search_affine(x: F32, weights: F32, how: Affine, *, mean_absolute: bool) -> tuple[F32, F32, F32, F32, F32, F32]:
+    """The float scale and low end of each sub-block, the curve of its error around them, and sum(w) and sum(w x)."""
+    low: F32 = x[0]
+    high: F32 = x[0]
+    for v in x:
+        low, high = smaller(v, low), larger(v, high)
+    sum_w, sum_x = sum_in_order(weights), sum_in_order(weights * x)
+    low = smaller(low, ZERO)
+    span = high - low
+    best, scale, best_low = np.full_like(low, -HUGE), span / f32(how.levels), low
+    for p in range(how.stretches):
+        stretched = span / (f32(how.levels) + f32(how.first) + f32(how.step) * f32(p))
+        for q in range(how.shifts):
+            start = smaller(low + stretched * (f32(how.shift) + f32(how.shift_step) * f32(q)), ZERO)
+            sums = _affine_sums(x, weights, how, inverse=ONE_F / stretched, low=start)
+            trial, trial_low, found = _fitted(sums, sum_w, sum_x)
+            if mean_absolute:
+                gain = ZERO - _affine_error(x, weights, how, scale=trial, low=trial_low, mean_absolute=True)
+            else:
+                gain = trial * sums[2] + trial_low * sum_x
+            better = np.where(found, gain, -HUGE) > best
+            best, scale = np.where(better, gain, best), np.where(better, trial, scale)
+            best_low = np.where(better, trial_low, best_low)
+    low = best_low
+    error = _affine_error(x, weights, how, scale=scale, low=low, mean_absolute=mean_absolute)
+    for _ in range(how.polish):
+        sums = _affine_sums(x, weights, how, inverse=ONE_F / scale, low=low)
+        trial, trial_low, found = _fitted(sums, sum_w, sum_x)
+        trial_error = _affine_error(x, weights, how, scale=trial, low=trial_low, mean_absolute=mean_absolute)
+        better = np.where(found, trial_error, error) < error
+        error = np.where(better, trial_error, error)
+        scale, low = np.where(better, trial, scale), np.where(better, trial_low, low)
+    sum_l, sum_l2, _ = _affine_sums(x, weights, how, inverse=ONE_F / scale, low=low)
+    mean = sum_l / sum_w
+    return scale, low, mean, sum_l2 - sum_l * mean, sum_w, sum_x
+
+
+def _grid_value(peak: F32, how: Affine, k: int) -> F32:
+    return half(peak / (f32(how.top) + f32(0.4) - f32(how.reach) * f32(k) / f32(how.grid)))
+
+
+def _integer(value: F32, inverse: F32, limit: int) -> F32:
+    return larger(smaller(np.rint(value * inverse), f32(limit)), ZERO)
+
+
+def _search_super_scales(searched: tuple[F32, F32, F32, F32, F32, F32], how: Affine) -> Found:
+    """d, dmin and integers of least error, if the error were the parabola around the searched scales and low ends."""
+    scale, low, mean, curve, sum_w, _ = searched
+    count = _SIZE // how.size
+    peak, depth = top(scale, count), top(ZERO - low, count)
+    dmins = [_grid_value(depth, how, q) for q in range(how.grid)]
+    best = np.full_like(scale, HUGE)
+    found = (_grid_value(peak, how, 0), dmins[0], np.zeros_like(scale), np.zeros_like(scale))
+    for p in range(how.grid):
+        d = _grid_value(peak, how, p)
+        integer = _integer(scale, ONE_F / d, how.top)
+        change = d * integer - scale
+        wanted = low - mean * change
+        known = curve * change * change
+        for dmin in dmins:
+            minimum = _integer(ZERO - wanted, ONE_F / dmin, how.top)
+            miss = dmin * minimum + wanted
+            error = total(known + sum_w * miss * miss, count)
+            found = _better(error < best, (d, dmin, integer, minimum), found)
+            best = np.where(error < best, error, best)
+    return found
+
+
+def _better(mask: np.ndarray, new: Found, old: Found) -> Found:
+    d, dmin, scale, minimum = (np.where(mask, a, b) for a, b in zip(new, old, strict=True))
+    return d, dmin, scale, minimum
+
+
+def _around(x: F32, weights: F32, how: Affine, *, around: Found, mean_absolute: bool) -> tuple[F32, Found]:
+    """The best of scale and minimum one up, one down or as they are, by the true error of the superblock."""
+    d, dmin, scale, minimum = around
+    best, best_scale, best_minimum = np.full_like(scale, HUGE), scale, minimum
+    for up in (-1, 0, 1):
+        trial = larger(smaller(scale + f32(up), f32(how.top)), ZERO)
+        for deeper in (-1, 0, 1):
+            trial_minimum = larger(smaller(minimum + f32(deeper), f32(how.top)), ZERO)
+            error = _affine_error(
+                x, weights, how, scale=d * trial, low=ZERO - dmin * trial_minimum, mean_absolute=mean_absolute
+            )
+            better = error < best
+            best, best_scale = np.where(better, error, best), np.where(better, trial, best_scale)
+            best_minimum = np.where(better, trial_minimum, best_minimum)
+    return total(best, _SIZE // how.size), (d, dmin, best_scale, best_minimum)
+
+
+def _refit_affine(x: F32, weights: F32, how: Affine, *, found: Found, sum_w: F32, sum_x: F32) -> Found:
+    """d and dmin of least squares for the codes of the superblock, or as they were where there are none."""
+    d, dmin, scale, minimum = found
+    count = _SIZE // how.size
+    inverse = ONE_F / (d * scale)
+    sum_l, sum_l2, sum_xl = _affine_sums(x, weights, how, inverse=inverse, low=ZERO - dmin * minimum)
+    a11 = total(scale * scale * sum_l2, count)
+    a12 = ZERO - total(scale * minimum * sum_l, count)
+    a22 = total(minimum * minimum * sum_w, count)
+    b1, b2 = total(scale * sum_xl, count), ZERO - total(minimum * sum_x, count)
+    determinant = a11 * a22 - a12 * a12
+    trial, trial_min = (a22 * b1 - a12 * b2) / determinant, (a11 * b2 - a12 * b1) / determinant
+    fits = (determinant > 0) & (trial > 0) & (trial_min > 0)
+    return np.where(fits, half(trial), d), np.where(fits, half(trial_min), dmin), scale, minimum
+
+
+def _affine(x: F32, weights: F32, how: Affine, *, mean_absolute: bool) -> Found:
+    searched = _search_affine(x, weights, how, mean_absolute=mean_absolute)
+    start = _search_super_scales(searched, how)
+    error, found = _around(x, weights, how, around=start, mean_absolute=mean_absolute)
+    for _ in range(how.rounds):
+        again = _refit_affine(x, weights, how, found=found, sum_w=searched[4], sum_x=searched[5])
+        trial_error, trial = _around(x, weights, how, around=again, mean_absolute=mean_absolute)
+        found = _better(trial_error < error, trial, found)
+        error = np.where(trial_error < error, trial_error, error)
+    return found
+
+
+# Scale alone.
+
+
+def _signed_code(x: F32, inverse: F32, low: int) -> F32:
+    return larger(smaller(np.rint(x * inverse), f32(-low - 1)), f32(low))
+
+
+def _signed_error(x: F32, weights: F32, how: Signed, scale: F32) -> F32:
+    """The error of each sub-block with its best codes."""
+    difference = scale * _signed_code(x, ONE_F / scale, how.low) - x
+    return sum_in_order(weights * (difference * difference))
+
+
+def _signed_sums(x: F32, weights: F32, how: Signed, inverse: F32) -> tuple[F32, F32]:
+    """sum(w q x) and sum(w q q) of each sub-block."""
+    codes = _signed_code(x, inverse, how.low)
+    wl = weights * codes
+    return sum_in_order(wl * x), sum_in_order(wl * codes)
+
+
+def _search_signed(x: F32, weights: F32, how: Signed) -> F32:
+    """The float scale of each sub-block."""
+    magnitude: F32 = np.zeros_like(x[0])
+    peak: F32 = magnitude
+    for v in x:
+        found = np.abs(v) > magnitude
+        magnitude, peak = np.where(found, np.abs(v), magnitude), np.where(found, v, peak)
+    best: F32 = np.zeros_like(peak)
+    scale: F32 = best
+    for base in (peak, ZERO - peak):
+        for k in range(how.starts):
+            inverse = (f32(how.low) - f32(how.first) - f32(how.step) * f32(k)) / base
+            sum_lx, sum_l2 = _signed_sums(x, weights, how, inverse)
+            trial: F32 = np.divide(sum_lx, sum_l2)
+            better = trial * sum_lx > best
+            best, scale = np.where(better, trial * sum_lx, best), np.where(better, trial, scale)
+    return scale
+
+
+def _signed_around(x: F32, weights: F32, how: Signed, *, d: F32, scale: F32) -> tuple[F32, F32]:
+    """The best integer scale near `scale`, by the true error, and the error of the superblock."""
+    best, best_scale = np.full_like(d, HUGE), scale
+    for k in range(-how.around, how.around + 1):
+        trial = larger(smaller(scale + f32(k), f32(how.top)), f32(-how.top - 1))
+        error = _signed_error(x, weights, how, d * trial)
+        better = error < best
+        best, best_scale = np.where(better, error, best), np.where(better, trial, best_scale)
+    return total(best, _SIZE // how.size), best_scale
+
+
+def _signed(x: F32, weights: F32, how: Signed, *, mean_absolute: bool) -> Found:
+    count = _SIZE // how.size
+    searched = _search_signed(x, weights, how)
+    peak = top(np.abs(searched), count)
+    error, d, scale = np.full_like(peak, HUGE), half(peak / f32(how.top)), np.zeros_like(peak)
+    for p in range(how.grid):
+        for side in (0, 1):
+            # With d negative the largest scale may be one larger.
+            longest = f32(how.top + side) + f32(0.4) - f32(how.reach) * f32(p) / f32(how.grid)
+            trial_d = half(peak / (-longest if side else longest))
+            start = np.rint(searched * (ONE_F / trial_d))
+            trial_error, trial = _signed_around(x, weights, how, d=trial_d, scale=start)
+            better = trial_error < error
+            error, d, scale = (np.where(better, a, b) for a, b in ((trial_error, error), (trial_d, d), (trial, scale)))
+    for _ in range(how.rounds):
+        sum_lx, sum_l2 = _signed_sums(x, weights, how, ONE_F / (d * scale))
+        fitted = total(scale * sum_lx, count) / total(scale * scale * sum_l2, count)
+        trial_d = half(np.where(np.abs(fitted) > 0, fitted, d))
+        trial_error, trial = _signed_around(x, weights, how, d=trial_d, scale=scale)
+        better = trial_error < error
+        error, d, scale = (np.where(better, a, b) for a, b in ((trial_error, error), (trial_d, d), (trial, scale)))
+    return d, np.zeros_like(d), scale, np.zeros_like(d)
+
+
+# Bytes, and the guard.
+
+
+def _codes(x: F32, how: Affine | Signed, bounds: tuple[int, int], found: Found) -> I32:
+    """Codes [n, 256] for rounded scales and minima, 0 where the scale is 0."""
+    d, dmin, scale, minimum = found
+    rounded, offset = d * scale, dmin * minimum
+    inverse = np.where(rounded != 0, ONE_F / rounded, ZERO)
+    codes = larger(smaller(np.rint((x + offset) * inverse), f32(bounds[1])), f32(bounds[0]))
+    integers: I32 = codes.T.astype(np.int32).reshape(-1, _SIZE)
+    return integers
+
+
+def _block(name: str, found: Found) -> tuple[np.ndarray, I32, I32]:
+    """A record with d and dmin, and the integers [n, sub-blocks]."""
+    d, dmin, scale, minimum = (part.reshape(-1, 16 if name in ("Q2_K", "Q3_K", "Q6_K") else 8) for part in found)
+    block = np.zeros(len(d), FORMATS[name].dtype)
+    block["d"] = d[:, 0]
+    if "dmin" in (block.dtype.names or ()):
+        block["dmin"] = dmin[:, 0]
+    return block, scale.astype(np.int32), minimum.astype(np.int32)
+
+
+def _pack_q4(found: Found, codes: I32) -> np.ndarray:
+    block, scales, minima = _block("Q4_K", found)
+    pairs = codes.reshape(-1, 4, 2, 32)
+    block["scales"] = pack_six_bit(scales, minima)
+    block["qs"] = (pairs[:, :, 0] | (pairs[:, :, 1] << 4)).reshape(-1, 128)
+    return block
+
+
+def _pack_q5(found: Found, codes: I32) -> np.ndarray:
+    block, scales, minima = _block("Q5_K", found)
+    pairs = codes.reshape(-1, 4, 2, 32)
+    block["scales"] = pack_six_bit(scales, minima)
+    block["qs"] = ((pairs[:, :, 0] & 15) | ((pairs[:, :, 1] & 15) << 4)).reshape(-1, 128)
+    block["qh"] = stacked_bits(codes.reshape(-1, 8, 32) >> 4, 1)
+    return block
+
+
+def _pack_q2(found: Found, codes: I32) -> np.ndarray:
+    block, scales, minima = _block("Q2_K", found)
+    block["scales"] = scales | (minima << 4)
+    block["qs"] = pack_pairs_of_bits(codes)
+    return block
+
+
+def _pack_q6(found: Found, codes: I32) -> np.ndarray:
+    block, scales, _ = _block("Q6_K", found)
+    quarters = (codes + 32).reshape(-1, 2, 4, 32)
+    low = quarters & 15
+    block["scales"] = scales
+    block["ql"] = (low[:, :, 0:2] | (low[:, :, 2:4] << 4)).reshape(-1, 128)
+    block["qh"] = stacked_bits((quarters >> 4).reshape(-1, 4, 32), 2).reshape(-1, 64)
+    return block
+
+
+def _pack_q3(found: Found, codes: I32) -> np.ndarray:
+    block, scales, _ = _block("Q3_K", found)
+    biased = codes + 4
+    block["scales"] = pack_q3_scales(scales + 32)
+    block["qs"] = pack_pairs_of_bits(biased & 3)
+    block["hmask"] = stacked_bits((biased >> 2).reshape(-1, 8, 32), 1)
+    return block
+
+
+_Pack = Callable[[Found, I32], np.ndarray]
+
+
+def _improve(x: F32, importance: F32 | None, packed: U8, name: str, how: Affine | Signed, pack: _Pack) -> None:
+    """Replaces blocks [n, block_bytes] by what the search finds, where that decodes with less error."""
+    lanes = lanes_of(x, how.size)
+    weights = _weights(lanes, importance, how)
+    if isinstance(how, Affine):
+        mean_absolute, bounds = how.mean_absolute and importance is None, (0, how.levels)
+        found = _affine(lanes, weights, how, mean_absolute=mean_absolute)
+    else:
+        mean_absolute, bounds = False, (how.low, -how.low - 1)
+        found = _signed(lanes, weights, how, mean_absolute=False)
+    ours = pack(found, _codes(lanes, how, bounds, found)).view(np.uint8).reshape(packed.shape)
+    decode, rows = k_quants.DECODERS[name], np.ascontiguousarray(weights.T).reshape(x.shape)
+    before = errors(decode(packed), x, rows, mean_absolute=mean_absolute)
+    after = errors(decode(ours), x, rows, mean_absolute=mean_absolute)
+    packed[after < before] = ours[after < before]
+
+
+def q4_k(x: F32, importance: F32 | None, packed: U8) -> None:
+    _improve(x, importance, packed, "Q4_K", Q4_K, _pack_q4)
+
+
+def q5_k(x: F32, importance: F32 | None, packed: U8) -> None:
+    _improve(x, importance, packed, "Q5_K", Q5_K, _pack_q5)
+
+
+def q2_k(x: F32, importance: F32 | None, packed: U8) -> None:
+    _improve(x, importance, packed, "Q2_K", Q2_K, _pack_q2)
+
+
+def q6_k(x: F32, importance: F32 | None, packed: U8) -> None:
+    _improve(x, importance, packed, "Q6_K", Q6_K, _pack_q6)
+
+
+def q3_k(x: F32, importance: F32 | None, packed: U8) -> None:
+    _improve(x, importance, packed, "Q3_K", Q3_K, _pack_q3)
+
+
+SEARCHES = {"Q2_K": q2_k, "Q3_K": q3_k, "Q4_K": q4_k, "Q5_K": q5_k, "Q6_K": q6_k}
