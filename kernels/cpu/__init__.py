@@ -90,19 +90,28 @@ def _flat(rows: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def _run(kernel: Any, sources: tuple[NDArray[np.generic], ...], out: NDArray[np.uint8], blocks: int) -> int:
+    peak: int = call(kernel, *sources, out, 0, blocks)
+    return peak
+
+
+def call(kernel: Any, *arguments: Any) -> Any:
+    """The result of a compiled function, also where it cannot be kept on disk."""
     try:
-        peak: int = kernel(*sources, out, 0, blocks)
+        return kernel(*arguments)
     except OSError:
         # It is compiled, but could not be kept on disk (full, or gone since): go on without.
         from numba.core.caching import NullCache
 
         kernel._cache = NullCache()
-        peak = kernel(*sources, out, 0, blocks)
-    return peak
+        return kernel(*arguments)
 
 
 @cached
-def _kernel(format_name: str, *, weighted: bool) -> Any:
-    module, function = WEIGHTED_KERNELS[format_name] if weighted else KERNELS[format_name]
+def load(module: str, function: str) -> Any:
+    """A compiled function of this package."""
     with _loading, cache.in_use():
         return getattr(importlib.import_module(f"kernels.cpu.{module}"), function)
+
+
+def _kernel(format_name: str, *, weighted: bool) -> Any:
+    return load(*(WEIGHTED_KERNELS[format_name] if weighted else KERNELS[format_name]))
