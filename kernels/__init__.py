@@ -5,6 +5,8 @@
     data = encode(rows, "Q4_K", importance=vector) # the same, searched by what each column counts
     values = decode(data, "Q4_K")                  # packed rows -> float32 rows
 
+Formats that are not GGML's blocks (INT8, FP8, NF4 and kin) are in `numbers`.
+
 The bytes are GGML's: what `encode` gives equals what llama-quantize writes, without an importance matrix or with one,
 and tests hold it to that. Backends differ in speed only: `reference` is the definition in plain numpy, `cpu` is
 explicit SIMD through numba.
@@ -24,6 +26,7 @@ To add a format:
 5. When it should be fast: a lane kernel of the same name in cpu/<family>.py, and a row in cpu/__init__.py.
 """
 
+from kernels import numbers
 from kernels.codec import backends, decodable, decode, encodable, encode, is_prepared, prepare, scales_are_finite
 from kernels.errors import NonFinite, UnsupportedBackend, UnsupportedFormat
 from kernels.formats import FORMATS, BlockFormat, Field
@@ -41,6 +44,7 @@ __all__ = [
     "encodable",
     "encode",
     "is_prepared",
+    "numbers",
     "prepare",
     "scales_are_finite",
 ]

@@ -31,7 +31,7 @@ _INFINITY = f32(np.inf)
 
 
 @operation
-def _quads(typing_context, lanes):
+def quads(typing_context, lanes):
     """Byte lanes, four to an integer, the first lowest."""
     result = Lanes("i32", lanes.n // 4)
 
@@ -124,7 +124,7 @@ def q2_0(x, out, first, last):
         at = b * _Q2_0.size
         put_f16(out, at + _Q2_0.d, d)
         for half in range(2):
-            four = _quads(to_bytes(_trit(x, 64 * b + 32 * half, inverse, 32)))
+            four = quads(to_bytes(_trit(x, 64 * b + 32 * half, inverse, 32)))
             codes = four | (four >> splat(6, 8)) | (four >> splat(12, 8)) | (four >> splat(18, 8))
             store(out, at + _Q2_0.qs + 8 * half, to_bytes(codes & splat(mask, 8)))
     return peak
