@@ -39,7 +39,17 @@ KERNELS: Mapping[str, tuple[str, str]] = {
     "Q1_0": ("one_bit", "q1_0"),
 }
 
-WEIGHTED_KERNELS: Mapping[str, tuple[str, str]] = {}
+WEIGHTED_KERNELS: Mapping[str, tuple[str, str]] = {
+    "Q4_0": ("legacy", "q4_0_weighted"),
+    "Q4_1": ("legacy", "q4_1_weighted"),
+    "Q5_0": ("legacy", "q5_0_weighted"),
+    "Q5_1": ("legacy", "q5_1_weighted"),
+    "Q2_K": ("k_quants", "q2_k_weighted"),
+    "Q3_K": ("k_quants", "q3_k_weighted"),
+    "Q4_K": ("k_quants", "q4_k_weighted"),
+    "Q5_K": ("k_quants", "q5_k_weighted"),
+    "Q6_K": ("k_quants", "q6_k_weighted"),
+}
 
 _INFINITE_BITS = 0x7F800000
 _loading = threading.Lock()

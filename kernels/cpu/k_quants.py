@@ -8,18 +8,15 @@ lanes compute on what the group before left there, and nothing of them is stored
 
 import numpy as np
 
-from kernels.cpu.halves import MAGNITUDE, layout, nearest_int, nearest_int_scalar, put_f16
+from kernels.cpu.halves import layout, nearest_int, nearest_int_scalar, put_f16
 from kernels.cpu.lanes import (
     WIDE,
     absolute,
     any_of,
-    bits_of,
     inlined,
     kernel,
     larger,
-    largest,
     load,
-    load_source,
     nearest,
     root,
     select,
@@ -28,7 +25,18 @@ from kernels.cpu.lanes import (
     store,
     to_bytes,
     to_int,
-    transpose,
+)
+from kernels.cpu.searches import (
+    fit_integers,
+    lane_peaks,
+    load_group,
+    put_scale,
+    search_scale,
+    search_scale_and_minimum,
+    sums_of_squares,
+    tiled,
+    to_lanes,
+    weigh,
 )
 from kernels.formats import FORMATS
 
@@ -40,25 +48,6 @@ _Q2_K, _Q3_K, _Q4_K, _Q5_K, _Q6_K = (layout(name) for name in ("Q2_K", "Q3_K", "
 _GROUP_OF_32 = WIDE // 8  # superblocks in a group when a sub-block has 32 weights
 _GROUP_OF_16 = WIDE // 16
 _TINY = f32(1e-15)
-
-
-@inlined
-def _load_group(x, at, superblocks, buffer):
-    """Copies superblocks as floats and gives the largest magnitude, as bits."""
-    peak = splat(0, 16)
-    for i in range(0, _SIZE * superblocks, 16):
-        v = load_source(x, at + i, 16)
-        peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 16))
-        store(buffer, i, v)
-    return largest(peak)
-
-
-@inlined
-def _transpose_group(buffer, xt, size):
-    """xt[i * WIDE + lane] = element i of sub-block `lane`."""
-    for lane in range(0, WIDE, 16):
-        for i in range(0, size, 16):
-            transpose(buffer, lane * size + i, size, xt, i * WIDE + lane, WIDE)
 
 
 @inlined
@@ -196,13 +185,26 @@ def _put_six_bit_scales(out, at, scales, minima, j0):
 
 
 @inlined
-def _final_codes(v, j, levels, scales, minima, inverses, lows):
+def _final_codes(v, j, levels, clip_first, scales, minima, inverses, lows):
     """Codes of 16 weights of sub-block j for its rounded scale, or those of the search where that is 0."""
+    zero, top = splat(f32(0), 16), splat(f32(levels), 16)
     if scales[j] != 0:
         quotient = (v + splat(minima[j], 16)) / splat(scales[j], 16)
     else:
         quotient = (v - splat(lows[j], 16)) * splat(inverses[j], 16)
-    return to_int(larger(splat(f32(0), 16), smaller(splat(f32(levels), 16), nearest_int(quotient, 16))))
+        if clip_first:
+            quotient = smaller(larger(quotient, zero), top)
+    return to_int(larger(zero, smaller(top, nearest_int(quotient, 16))))
+
+
+@inlined
+def _put_q4_codes(out, at, buffer, j0, clip_first, scales, minima, inverses, lows):
+    for i in range(0, 128, 16):
+        j, element = j0 + i // 32 * 2, i % 32
+        v, u = load(buffer, 32 * j + element, 16), load(buffer, 32 * j + 32 + element, 16)
+        low = _final_codes(v, j, 15, clip_first, scales, minima, inverses, lows)
+        high = _final_codes(u, j + 1, 15, clip_first, scales, minima, inverses, lows)
+        store(out, at + _Q4_K.qs + i, to_bytes(low | (high << splat(4, 16))))
 
 
 @kernel
@@ -214,20 +216,30 @@ def q4_k(x, out, first, last):
     peak = i32(0)
     for b in range(first, last, _GROUP_OF_32):
         count = min(_GROUP_OF_32, last - b)
-        peak = max(peak, _load_group(x, b * _SIZE, count, buffer))
-        _transpose_group(buffer, xt, 32)
+        peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
+        to_lanes(buffer, 0, 32, xt, 32)
         _rms_weights(xt, wt, 32)
         _search_scale_and_minimum(xt, wt, lt, 32, 15, -1.0, 21, False, scales, minima, inverses, lows)
         for s in range(count):
             at = (b + s) * _Q4_K.size
             _put_six_bit_scales(out, at, scales, minima, 8 * s)
-            for i in range(0, 128, 16):
-                j, element = 8 * s + i // 32 * 2, i % 32
-                v, u = load(buffer, 32 * j + element, 16), load(buffer, 32 * j + 32 + element, 16)
-                low = _final_codes(v, j, 15, scales, minima, inverses, lows)
-                high = _final_codes(u, j + 1, 15, scales, minima, inverses, lows)
-                store(out, at + _Q4_K.qs + i, to_bytes(low | (high << splat(4, 16))))
+            _put_q4_codes(out, at, buffer, 8 * s, False, scales, minima, inverses, lows)
     return peak
+
+
+@inlined
+def _put_q5_codes(out, at, buffer, j0, clip_first, scales, minima, inverses, lows):
+    m15, i4 = splat(15, 16), splat(4, 16)
+    for element in range(0, 32, 16):
+        fifth = splat(0, 16)
+        for pair in range(4):
+            j = j0 + 2 * pair
+            v, u = load(buffer, 32 * j + element, 16), load(buffer, 32 * j + 32 + element, 16)
+            low = _final_codes(v, j, 31, clip_first, scales, minima, inverses, lows)
+            high = _final_codes(u, j + 1, 31, clip_first, scales, minima, inverses, lows)
+            store(out, at + _Q5_K.qs + 32 * pair + element, to_bytes((low & m15) | ((high & m15) << i4)))
+            fifth = fifth | ((low >> i4) << splat(2 * pair, 16)) | ((high >> i4) << splat(2 * pair + 1, 16))
+        store(out, at + _Q5_K.qh + element, to_bytes(fifth))
 
 
 @kernel
@@ -236,26 +248,17 @@ def q5_k(x, out, first, last):
     wt, lt = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32)
     scales, minima = np.empty(WIDE, f32), np.empty(WIDE, f32)
     inverses, lows = np.empty(WIDE, f32), np.empty(WIDE, f32)
-    peak, m15, i4 = i32(0), splat(15, 16), splat(4, 16)
+    peak = i32(0)
     for b in range(first, last, _GROUP_OF_32):
         count = min(_GROUP_OF_32, last - b)
-        peak = max(peak, _load_group(x, b * _SIZE, count, buffer))
-        _transpose_group(buffer, xt, 32)
+        peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
+        to_lanes(buffer, 0, 32, xt, 32)
         _rms_weights(xt, wt, 32)
         _search_scale_and_minimum(xt, wt, lt, 32, 31, -0.5, 16, False, scales, minima, inverses, lows)
         for s in range(count):
             at = (b + s) * _Q5_K.size
             _put_six_bit_scales(out, at, scales, minima, 8 * s)
-            for element in range(0, 32, 16):
-                fifth = splat(0, 16)
-                for pair in range(4):
-                    j = 8 * s + 2 * pair
-                    v, u = load(buffer, 32 * j + element, 16), load(buffer, 32 * j + 32 + element, 16)
-                    low = _final_codes(v, j, 31, scales, minima, inverses, lows)
-                    high = _final_codes(u, j + 1, 31, scales, minima, inverses, lows)
-                    store(out, at + _Q5_K.qs + 32 * pair + element, to_bytes((low & m15) | ((high & m15) << i4)))
-                    fifth = fifth | ((low >> i4) << splat(2 * pair, 16)) | ((high >> i4) << splat(2 * pair + 1, 16))
-                store(out, at + _Q5_K.qh + element, to_bytes(fifth))
+            _put_q5_codes(out, at, buffer, 8 * s, False, scales, minima, inverses, lows)
     return peak
 
 
@@ -275,6 +278,18 @@ def _put_four_bit_scales(out, at, scales, minima, j0):
         minima[j0 + j] = dmin * f32(packed >> i32(4))
 
 
+@inlined
+def _put_q2_codes(out, at, buffer, j0, clip_first, scales, minima, inverses, lows):
+    for part in range(4):
+        packed = splat(0, 16)
+        j = j0 + part // 2 * 8 + part % 2
+        for k in range(4):
+            v = load(buffer, 16 * (j + 2 * k), 16)
+            codes = _final_codes(v, j + 2 * k, 3, clip_first, scales, minima, inverses, lows)
+            packed = packed | (codes << splat(2 * k, 16))
+        store(out, at + _Q2_K.qs + 16 * part, to_bytes(packed))
+
+
 @kernel
 def q2_k(x, out, first, last):
     buffer, xt = np.zeros(16 * WIDE, f32), np.empty(16 * WIDE, f32)
@@ -284,100 +299,134 @@ def q2_k(x, out, first, last):
     peak = i32(0)
     for b in range(first, last, _GROUP_OF_16):
         count = min(_GROUP_OF_16, last - b)
-        peak = max(peak, _load_group(x, b * _SIZE, count, buffer))
-        _transpose_group(buffer, xt, 16)
+        peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
+        to_lanes(buffer, 0, 16, xt, 16)
         _absolute_weights(xt, wt, 16)
         _search_scale_and_minimum(xt, wt, lt, 16, 3, -0.5, 16, True, scales, minima, inverses, lows)
         for s in range(count):
             at = (b + s) * _Q2_K.size
             _put_four_bit_scales(out, at, scales, minima, 16 * s)
-            for part in range(4):
-                packed = splat(0, 16)
-                j0 = 16 * s + part // 2 * 8 + part % 2
-                for k in range(4):
-                    v = load(buffer, 16 * (j0 + 2 * k), 16)
-                    codes = _final_codes(v, j0 + 2 * k, 3, scales, minima, inverses, lows)
-                    packed = packed | (codes << splat(2 * k, 16))
-                store(out, at + _Q2_K.qs + 16 * part, to_bytes(packed))
+            _put_q2_codes(out, at, buffer, 16 * s, False, scales, minima, inverses, lows)
     return peak
 
 
 @inlined
-def _lane_peaks(xt):
-    """The largest magnitude of each sub-block of 16, and the first weight that has it."""
-    magnitude, peak = splat(f32(0), WIDE), splat(f32(0), WIDE)
-    for i in range(16):
-        v = load(xt, i * WIDE, WIDE)
-        found = absolute(v) > magnitude
-        magnitude, peak = select(found, absolute(v), magnitude), select(found, v, peak)
-    return magnitude, peak
+def _turned(rows, count):
+    """Rows of `count` sub-blocks, a superblock a lane, as superblocks of `count` numbers each."""
+    turned = np.empty(count * WIDE, f32)
+    for j in range(count):
+        for s in range(WIDE):
+            turned[s * count + j] = rows[j * WIDE + s]
+    return turned
 
 
 @inlined
-def _scale_sums(xt, wt, ut, inverse, low_clamp, high_clamp):
-    """sum(w x q) and sum(w q q) for codes q = x * inverse; a clamp that cannot bite is left out."""
-    sum_lx, sum_l2 = splat(f32(0), WIDE), splat(f32(0), WIDE)
-    for i in range(16):
-        code = nearest(inverse * load(xt, i * WIDE, WIDE))
-        if high_clamp:
-            code = smaller(splat(f32(31), WIDE), code)
-        if low_clamp:
-            code = larger(splat(f32(-32), WIDE), code)
-        sum_lx = sum_lx + load(ut, i * WIDE, WIDE) * code
-        sum_l2 = sum_l2 + load(wt, i * WIDE, WIDE) * code * code
-    return sum_lx, sum_l2
+def _fit_group(buffer, tiles, at, size, levels, factor, top):
+    """Both searches of the WIDE superblocks in the buffer: by sub-block, and over the scales and minima they give.
 
-
-@inlined
-def _try_scale(sums, inverse, scale, best, best_inverse):
-    """What is best after one more candidate: (scale, best, best_inverse)."""
-    sum_lx, sum_l2 = sums
-    zero = splat(f32(0), WIDE)
-    some = sum_l2 > zero
-    better = select(some, sum_lx * sum_lx, splat(f32(-1), WIDE)) > select(some, best * sum_l2, zero)
-    trial = sum_lx / sum_l2
-    return select(better, trial, scale), select(better, trial * sum_lx, best), select(better, inverse, best_inverse)
-
-
-@inlined
-def _trial_inverse(k, peak):
-    return splat(-(f32(32) + f32(0.1) * f32(k)), WIDE) / peak
-
-
-@inlined
-def _search_scale(xt, wt, ut, scales, inverses):
-    """make_qx_quants with x**2 as weight.
-
-    The code of the peak is -(32 + k/10) before rounding and no other is larger. So up to k = -6 no code reaches 32
-    and no clamp can bite, and up to k = 4 none reaches 33 and only the upper clamp can.
+    Gives d and dmin of each superblock; scale, minimum, inverse and low end of each sub-block, superblock by
+    superblock. Importance weighs by `factor` times the mean square of the superblock.
     """
-    zero = splat(f32(0), WIDE)
-    magnitude, peak = _lane_peaks(xt)
+    count = _SIZE // size
+    xt, wt, lt = np.empty(size * WIDE, f32), np.empty(size * WIDE, f32), np.empty(size * WIDE, f32)
+    scales, minima, sums = np.empty(count * WIDE, f32), np.empty(count * WIDE, f32), np.empty(count * WIDE, f32)
+    inverses, lows = np.empty(count * WIDE, f32), np.empty(count * WIDE, f32)
+    sigma2 = splat(f32(factor), WIDE) * sums_of_squares(buffer, _SIZE, xt) / splat(f32(_SIZE), WIDE)
+    for j in range(count):
+        to_lanes(buffer, size * j, _SIZE, xt, size)
+        to_lanes(tiles, at + size * j, _SIZE, wt, size)
+        store(sums, j * WIDE, weigh(xt, wt, size, sigma2))
+        search_scale_and_minimum(xt, wt, lt, size, levels, scales, minima, inverses, lows, j * WIDE)
+    d, dmin = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    store(d, 0, fit_integers(scales, sums, count, top))
+    for j in range(count):
+        store(minima, j * WIDE, splat(f32(0), WIDE) - load(minima, j * WIDE, WIDE))
+    store(dmin, 0, fit_integers(minima, sums, count, top))
+    return d, dmin, _turned(scales, count), _turned(minima, count), _turned(inverses, count), _turned(lows, count)
+
+
+@inlined
+def _put_fitted_six_bit(out, at, d, dmin, largest_byte, scales, minima, j0):
+    """d, dmin and scales of Q4_K, and of Q5_K alike. Replaces the integers by the scales and minima they stand for.
+
+    GGML clips the bytes of Q5_K; those of Q4_K run into each other, so they are read back.
+    """
+    d, dmin = put_scale(out, at + _Q4_K.d, d), put_scale(out, at + _Q4_K.dmin, dmin)
+    at += _Q4_K.scales
+    for j in range(8):
+        scale, minimum = min(i32(scales[j0 + j]), i32(largest_byte)), min(i32(minima[j0 + j]), i32(largest_byte))
+        _put_six_bit(out, at, j, scale, minimum)
+    for j in range(4):
+        first, second, upper = i32(out[at + j]), i32(out[at + j + 4]), i32(out[at + j + 8])
+        scales[j0 + j], minima[j0 + j] = d * f32(first & i32(63)), dmin * f32(second & i32(63))
+        scales[j0 + j + 4] = d * f32((upper & i32(15)) | ((first >> i32(6)) << i32(4)))
+        minima[j0 + j + 4] = dmin * f32((upper >> i32(4)) | ((second >> i32(6)) << i32(4)))
+
+
+@kernel
+def q4_k_weighted(x, importance, out, first, last):
+    buffer, tiles = np.zeros(_SIZE * WIDE, f32), tiled(importance, _SIZE)
+    peak = i32(0)
+    for b in range(first, last, WIDE):
+        count = min(WIDE, last - b)
+        peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
+        at = b * _SIZE % importance.size
+        d, dmin, scales, minima, inverses, lows = _fit_group(buffer, tiles, at, 32, 15, 2, 63)
+        for s in range(count):
+            at = (b + s) * _Q4_K.size
+            _put_fitted_six_bit(out, at, d[s], dmin[s], 255, scales, minima, 8 * s)
+            _put_q4_codes(out, at, buffer, 8 * s, True, scales, minima, inverses, lows)
+    return peak
+
+
+@kernel
+def q5_k_weighted(x, importance, out, first, last):
+    buffer, tiles = np.zeros(_SIZE * WIDE, f32), tiled(importance, _SIZE)
+    peak = i32(0)
+    for b in range(first, last, WIDE):
+        count = min(WIDE, last - b)
+        peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
+        at = b * _SIZE % importance.size
+        d, dmin, scales, minima, inverses, lows = _fit_group(buffer, tiles, at, 32, 31, 2, 63)
+        for s in range(count):
+            at = (b + s) * _Q5_K.size
+            _put_fitted_six_bit(out, at, d[s], dmin[s], 63, scales, minima, 8 * s)
+            _put_q5_codes(out, at, buffer, 8 * s, True, scales, minima, inverses, lows)
+    return peak
+
+
+@inlined
+def _put_fitted_four_bit(out, at, d, dmin, scales, minima, j0):
+    """Scales, d and dmin of Q2_K. Replaces the integers by the scales and minima they stand for."""
+    d, dmin = put_scale(out, at + _Q2_K.d, d), put_scale(out, at + _Q2_K.dmin, dmin)
+    for j in range(16):
+        packed = (i32(scales[j0 + j]) | (i32(minima[j0 + j]) << i32(4))) & i32(255)
+        out[at + _Q2_K.scales + j] = packed
+        scales[j0 + j] = d * f32(packed & i32(15))
+        minima[j0 + j] = dmin * f32(packed >> i32(4))
+
+
+@kernel
+def q2_k_weighted(x, importance, out, first, last):
+    buffer, tiles = np.zeros(_SIZE * WIDE, f32), tiled(importance, _SIZE)
+    peak = i32(0)
+    for b in range(first, last, WIDE):
+        count = min(WIDE, last - b)
+        peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
+        at = b * _SIZE % importance.size
+        d, dmin, scales, minima, inverses, lows = _fit_group(buffer, tiles, at, 16, 3, 1, 15)
+        for s in range(count):
+            at = (b + s) * _Q2_K.size
+            _put_fitted_four_bit(out, at, d[s], dmin[s], scales, minima, 16 * s)
+            _put_q2_codes(out, at, buffer, 16 * s, True, scales, minima, inverses, lows)
+    return peak
+
+
+@inlined
+def _square_weights(xt, wt):
     for i in range(16):
         v = load(xt, i * WIDE, WIDE)
         store(wt, i * WIDE, v * v)
-        store(ut, i * WIDE, v * v * v)
-    inverse = splat(f32(-32), WIDE) / peak
-    sum_lx, sum_l2 = _scale_sums(xt, wt, ut, inverse, False, True)
-    scale = select(sum_l2 != zero, sum_lx / sum_l2, zero)
-    best, best_inverse = scale * sum_lx, inverse
-    for k in range(-9, -5):
-        inverse = _trial_inverse(k, peak)
-        sums = _scale_sums(xt, wt, ut, inverse, False, False)
-        scale, best, best_inverse = _try_scale(sums, inverse, scale, best, best_inverse)
-    for k in range(-5, 5):
-        if k == 0:
-            continue
-        inverse = _trial_inverse(k, peak)
-        sums = _scale_sums(xt, wt, ut, inverse, False, True)
-        scale, best, best_inverse = _try_scale(sums, inverse, scale, best, best_inverse)
-    for k in range(5, 10):
-        inverse = _trial_inverse(k, peak)
-        sums = _scale_sums(xt, wt, ut, inverse, True, True)
-        scale, best, best_inverse = _try_scale(sums, inverse, scale, best, best_inverse)
-    tiny = magnitude < splat(_TINY, WIDE)
-    store(scales, 0, select(tiny, zero, scale))
-    store(inverses, 0, select(tiny, zero, best_inverse))
 
 
 @inlined
@@ -405,35 +454,61 @@ def _put_signed_scales(out, at, scales, j0, peak):
         scales[j0 + j] = d * f32(scale)
 
 
+@inlined
+def _put_q6(out, at, buffer, j0, scales, inverses):
+    """A whole superblock of Q6_K."""
+    peak = _signed_peak(scales, j0)
+    if abs(peak) < _TINY:
+        out[at : at + _Q6_K.size] = 0
+        return
+    _put_signed_scales(out, at, scales, j0, peak)
+    m15, i4, i2, i6 = splat(15, 16), splat(4, 16), splat(2, 16), splat(6, 16)
+    for part in range(4):
+        half, side = part // 2, part % 2
+        j = j0 + 8 * half + side
+        q1, q2 = _final_q6(buffer, j, scales, inverses), _final_q6(buffer, j + 2, scales, inverses)
+        q3, q4 = _final_q6(buffer, j + 4, scales, inverses), _final_q6(buffer, j + 6, scales, inverses)
+        ql = at + _Q6_K.ql + 64 * half + 16 * side
+        store(out, ql, to_bytes((q1 & m15) | ((q3 & m15) << i4)))
+        store(out, ql + 32, to_bytes((q2 & m15) | ((q4 & m15) << i4)))
+        high = (q1 >> i4) | ((q2 >> i4) << i2) | ((q3 >> i4) << i4) | ((q4 >> i4) << i6)
+        store(out, at + _Q6_K.qh + 32 * half + 16 * side, to_bytes(high))
+
+
 @kernel
 def q6_k(x, out, first, last):
     buffer, xt = np.zeros(16 * WIDE, f32), np.empty(16 * WIDE, f32)
     wt, ut = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
     scales, inverses = np.empty(WIDE, f32), np.empty(WIDE, f32)
-    weight_peak, m15, i4, i2, i6 = i32(0), splat(15, 16), splat(4, 16), splat(2, 16), splat(6, 16)
+    peak = i32(0)
     for b in range(first, last, _GROUP_OF_16):
         count = min(_GROUP_OF_16, last - b)
-        weight_peak = max(weight_peak, _load_group(x, b * _SIZE, count, buffer))
-        _transpose_group(buffer, xt, 16)
-        _search_scale(xt, wt, ut, scales, inverses)
+        peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
+        to_lanes(buffer, 0, 16, xt, 16)
+        _square_weights(xt, wt)
+        search_scale(xt, wt, ut, 16, 32, False, scales, inverses, 0)
         for s in range(count):
-            at = (b + s) * _Q6_K.size
-            peak = _signed_peak(scales, 16 * s)
-            if abs(peak) < _TINY:
-                out[at : at + _Q6_K.size] = 0
-                continue
-            _put_signed_scales(out, at, scales, 16 * s, peak)
-            for part in range(4):
-                half, side = part // 2, part % 2
-                j = 16 * s + 8 * half + side
-                q1, q2 = _final_q6(buffer, j, scales, inverses), _final_q6(buffer, j + 2, scales, inverses)
-                q3, q4 = _final_q6(buffer, j + 4, scales, inverses), _final_q6(buffer, j + 6, scales, inverses)
-                ql = at + _Q6_K.ql + 64 * half + 16 * side
-                store(out, ql, to_bytes((q1 & m15) | ((q3 & m15) << i4)))
-                store(out, ql + 32, to_bytes((q2 & m15) | ((q4 & m15) << i4)))
-                high = (q1 >> i4) | ((q2 >> i4) << i2) | ((q3 >> i4) << i4) | ((q4 >> i4) << i6)
-                store(out, at + _Q6_K.qh + 32 * half + 16 * side, to_bytes(high))
-    return weight_peak
+            _put_q6(out, (b + s) * _Q6_K.size, buffer, 16 * s, scales, inverses)
+    return peak
+
+
+@kernel
+def q6_k_weighted(x, importance, out, first, last):
+    """GGML takes the importance as the weight itself, unlike in the other K-quants."""
+    buffer, xt = np.zeros(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    wt, ut = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    scales, inverses = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    tiles = tiled(importance, 16)
+    peak = i32(0)
+    for b in range(first, last, _GROUP_OF_16):
+        count = min(_GROUP_OF_16, last - b)
+        peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
+        to_lanes(buffer, 0, 16, xt, 16)
+        to_lanes(tiles, b * _SIZE % importance.size, 16, wt, 16)
+        search_scale(xt, wt, ut, 16, 32, False, scales, inverses, 0)
+        for s in range(count):
+            _put_q6(out, (b + s) * _Q6_K.size, buffer, 16 * s, scales, inverses)
+    return peak
 
 
 @inlined
@@ -448,7 +523,7 @@ def _descend_scale(xt, wt, ut, lt, scales):
     A sub-block that did not change in one sweep does not change in the next, so lanes need not stop by themselves.
     """
     zero, four = splat(f32(0), WIDE), splat(f32(4), WIDE)
-    magnitude, peak = _lane_peaks(xt)
+    magnitude, peak = lane_peaks(xt, 16)
     inverse = splat(f32(-4), WIDE) / peak
     sum_lx, sum_l2 = zero, zero
     for i in range(16):
@@ -482,6 +557,13 @@ def _descend_scale(xt, wt, ut, lt, scales):
 
 
 @inlined
+def _put_q3_scale(out, at, j, biased):
+    """Scale + 32 of sub-block j into bytes that were 0."""
+    out[at + _Q3_K.scales + j % 8] |= (biased & i32(15)) << i32(4 * (j // 8))
+    out[at + _Q3_K.scales + 8 + j % 4] |= (biased >> i32(4)) << i32(2 * (j // 4))
+
+
+@inlined
 def _put_q3_scales(out, at, scales, j0):
     """Scales and d of Q3_K. Replaces the sixteen searched scales by the rounded ones."""
     peak = _signed_peak(scales, j0)
@@ -494,10 +576,32 @@ def _put_q3_scales(out, at, scales, j0):
         if peak != 0:
             wrapped = (nearest_int_scalar(inverse * scales[j0 + j]) << i32(24)) >> i32(24)
             scale = max(i32(-32), min(i32(31), wrapped))
-            biased = scale + i32(32)
-            out[at + _Q3_K.scales + j % 8] |= (biased & i32(15)) << i32(4 * (j // 8))
-            out[at + _Q3_K.scales + 8 + j % 4] |= (biased >> i32(4)) << i32(2 * (j // 4))
+            _put_q3_scale(out, at, j, scale + i32(32))
         scales[j0 + j] = d * f32(scale)
+
+
+@inlined
+def _final_q3(buffer, j, scales):
+    """Codes + 4 of sub-block j for its rounded scale; where that is 0, what the buffer holds."""
+    v = load(buffer, 16 * j, 16)
+    if scales[j] != 0:
+        code = nearest_int(v / splat(scales[j], 16), 16)
+        v = larger(splat(f32(-4), 16), smaller(splat(f32(3), 16), code)) + splat(f32(4), 16)
+    return to_int(v)
+
+
+@inlined
+def _put_q3_codes(out, at, buffer, j0, scales):
+    for side in range(2):
+        third = splat(0, 16)
+        for half in range(2):
+            packed = splat(0, 16)
+            for k in range(4):
+                codes = _final_q3(buffer, j0 + 8 * half + 2 * k + side, scales)
+                packed = packed | ((codes & splat(3, 16)) << splat(2 * k, 16))
+                third = third | ((codes >> splat(2, 16)) << splat(4 * half + k, 16))
+            store(out, at + _Q3_K.qs + 32 * half + 16 * side, to_bytes(packed))
+        store(out, at + _Q3_K.hmask + 16 * side, to_bytes(third))
 
 
 @kernel
@@ -505,37 +609,66 @@ def q3_k(x, out, first, last):
     buffer, xt = np.zeros(16 * WIDE, f32), np.empty(16 * WIDE, f32)
     wt, ut, lt = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
     scales = np.empty(WIDE, f32)
-    weight_peak, bias = i32(0), splat(f32(4), 16)
+    peak = i32(0)
     for b in range(first, last, _GROUP_OF_16):
         count = min(_GROUP_OF_16, last - b)
-        weight_peak = max(weight_peak, _load_group(x, b * _SIZE, count, buffer))
-        _transpose_group(buffer, xt, 16)
+        peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
+        to_lanes(buffer, 0, 16, xt, 16)
         _descend_scale(xt, wt, ut, lt, scales)
         for s in range(count):
             at = (b + s) * _Q3_K.size
             _put_q3_scales(out, at, scales, 16 * s)
-            for side in range(2):
-                third = splat(0, 16)
-                for half in range(2):
-                    packed = splat(0, 16)
-                    for k in range(4):
-                        j = 16 * s + 8 * half + 2 * k + side
-                        codes = _final_q3(buffer, lt, j, scales, bias)
-                        packed = packed | ((codes & splat(3, 16)) << splat(2 * k, 16))
-                        third = third | ((codes >> splat(2, 16)) << splat(4 * half + k, 16))
-                    store(out, at + _Q3_K.qs + 32 * half + 16 * side, to_bytes(packed))
-                store(out, at + _Q3_K.hmask + 16 * side, to_bytes(third))
-    return weight_peak
+            for j in range(16 * s, 16 * s + 16):
+                if scales[j] == 0:  # rare: the codes of the search stay
+                    for i in range(16):
+                        buffer[16 * j + i] = lt[i * WIDE + j]
+            _put_q3_codes(out, at, buffer, 16 * s, scales)
+    return peak
 
 
 @inlined
-def _final_q3(buffer, lt, j, scales, bias):
-    """Codes + 4 of sub-block j for its rounded scale, or those of the search where that is 0."""
-    if scales[j] != 0:
-        quotient = load(buffer, 16 * j, 16) / splat(scales[j], 16)
-        code = larger(splat(f32(-4), 16), smaller(splat(f32(3), 16), nearest_int(quotient, 16)))
-        return to_int(code + bias)
-    # The rare case: gather the lane's column.
-    for i in range(16):
-        buffer[16 * j + i] = lt[i * WIDE + j]
-    return to_int(load(buffer, 16 * j, 16))
+def _put_fitted_q3_scales(out, at, d, inverse, scales, rounded, s):
+    """Scales and d of Q3_K for superblock s; the rounded scales go to `rounded`."""
+    d = put_scale(out, at + _Q3_K.d, d)
+    for j in range(12):
+        out[at + _Q3_K.scales + j] = 0
+    for j in range(16):
+        scale = i32(-32)
+        if inverse != 0:
+            scale = max(i32(-32), min(i32(31), nearest_int_scalar(inverse * scales[j * WIDE + s])))
+        _put_q3_scale(out, at, j, scale + i32(32))
+        rounded[16 * s + j] = d * f32(scale)
+
+
+@inlined
+def _keep_searched_q3(buffer, j, inverse):
+    """Replaces the weights of sub-block j by the codes + 4 of the search."""
+    code = nearest(splat(inverse, 16) * load(buffer, 16 * j, 16)) if inverse != 0 else splat(f32(-4), 16)
+    store(buffer, 16 * j, larger(splat(f32(-4), 16), smaller(splat(f32(3), 16), code)) + splat(f32(4), 16))
+
+
+@kernel
+def q3_k_weighted(x, importance, out, first, last):
+    buffer, tiles = np.zeros(_SIZE * WIDE, f32), tiled(importance, _SIZE)
+    xt, wt, ut = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    scales, inverses, sums = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    rounded, d, inverse = np.empty(16 * WIDE, f32), np.empty(WIDE, f32), np.empty(WIDE, f32)
+    peak = i32(0)
+    for b in range(first, last, WIDE):
+        count = min(WIDE, last - b)
+        peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
+        sigma2 = splat(f32(2), WIDE) * sums_of_squares(buffer, _SIZE, xt) / splat(f32(_SIZE), WIDE)
+        for j in range(16):
+            to_lanes(buffer, 16 * j, _SIZE, xt, 16)
+            to_lanes(tiles, b * _SIZE % importance.size + 16 * j, _SIZE, wt, 16)
+            store(sums, j * WIDE, weigh(xt, wt, 16, sigma2))
+            search_scale(xt, wt, ut, 16, 4, False, scales, inverses, j * WIDE)
+        search_scale(scales, sums, ut, 16, 32, True, d, inverse, 0)
+        for s in range(count):
+            at = (b + s) * _Q3_K.size
+            _put_fitted_q3_scales(out, at, d[s], inverse[s], scales, rounded, s)
+            for j in range(16):
+                if rounded[16 * s + j] == 0:
+                    _keep_searched_q3(buffer, 16 * s + j, inverses[j * WIDE + s])
+            _put_q3_codes(out, at, buffer, 16 * s, rounded)
+    return peak

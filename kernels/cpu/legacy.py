@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
-"""Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: a block of 32 weights is one vector of 32 lanes.
+"""Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0: a block of 32 weights is one vector of 32 lanes; in a weighted search it is a lane.
 
 Where 1 / d overflows (d is subnormal) GGML's casts make every code 0, so the scale is taken as 0 and the bias
 dropped.
@@ -9,6 +9,7 @@ import numpy as np
 
 from kernels.cpu.halves import MAGNITUDE, layout, put_f16
 from kernels.cpu.lanes import (
+    WIDE,
     bits_of,
     first_half,
     float_of,
@@ -16,7 +17,9 @@ from kernels.cpu.lanes import (
     kernel,
     larger,
     largest,
+    load,
     load_source,
+    nearest,
     scalar_float,
     second_half,
     set_bits,
@@ -26,6 +29,16 @@ from kernels.cpu.lanes import (
     store,
     to_bytes,
     to_int,
+)
+from kernels.cpu.searches import (
+    load_group,
+    mean_squares,
+    put_scale,
+    search_scale,
+    search_scale_and_minimum,
+    tiled,
+    to_lanes,
+    weigh,
 )
 
 f32 = np.float32
@@ -162,6 +175,126 @@ def q5_1(x, out, first, last):
         _put_fifth_bits(out, at + _Q5_1.qh, codes)
         _put_nibbles(out, at + _Q5_1.qs, codes)
     return largest(peak)
+
+
+@inlined
+def _sigma2(means, b, blocks_in_row, room):
+    """The mean square of the row of each block from b on."""
+    for lane in range(WIDE):
+        room[lane] = means[min((b + lane) // blocks_in_row, means.size - 1)]
+    return load(room, 0, WIDE)
+
+
+@inlined
+def _searched_code(v, inverse, half_range):
+    """Codes of x ~ d * (q - half_range) by the search; 0 where it found nothing."""
+    if inverse == 0:
+        return splat(0, 32)
+    code = smaller(splat(f32(half_range - 1), 32), nearest(v * splat(inverse, 32)))
+    return to_int(larger(splat(f32(-half_range), 32), code)) + splat(half_range, 32)
+
+
+@inlined
+def _searched_code_with_minimum(v, inverse, low, levels):
+    value = (v - splat(low, 32)) * splat(inverse, 32)
+    return to_int(nearest(smaller(larger(value, splat(f32(0), 32)), splat(f32(levels), 32))))
+
+
+@inlined
+def _search_group(buffer, tiles, at, sigma2, half_range, scales, inverses):
+    xt, wt, ut = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32)
+    to_lanes(buffer, 0, 32, xt, 32)
+    to_lanes(tiles, at, 32, wt, 32)
+    weigh(xt, wt, 32, sigma2)
+    search_scale(xt, wt, ut, 32, half_range, False, scales, inverses, 0)
+
+
+@inlined
+def _search_group_with_minimum(buffer, tiles, at, sigma2, levels, scales, minima, inverses, lows):
+    xt, wt, lt = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32)
+    to_lanes(buffer, 0, 32, xt, 32)
+    to_lanes(tiles, at, 32, wt, 32)
+    weigh(xt, wt, 32, sigma2)
+    search_scale_and_minimum(xt, wt, lt, 32, levels, scales, minima, inverses, lows, 0)
+
+
+@kernel
+def q4_0_weighted(x, importance, out, first, last):
+    buffer, tiles, means = np.zeros(32 * WIDE, f32), tiled(importance, 32), mean_squares(x, importance.size)
+    scales, inverses = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    peak = i32(0)
+    for b in range(first, last, WIDE):
+        count = min(WIDE, last - b)
+        peak = max(peak, load_group(x, 32 * b, 32 * count, buffer))
+        sigma2 = _sigma2(means, b, importance.size // 32, scales)
+        _search_group(buffer, tiles, 32 * b % importance.size, sigma2, 8, scales, inverses)
+        for s in range(count):
+            at = (b + s) * _Q4_0.size
+            put_scale(out, at + _Q4_0.d, scales[s])
+            _put_nibbles(out, at + _Q4_0.qs, _searched_code(load(buffer, 32 * s, 32), inverses[s], 8))
+    return peak
+
+
+@kernel
+def q5_0_weighted(x, importance, out, first, last):
+    buffer, tiles, means = np.zeros(32 * WIDE, f32), tiled(importance, 32), mean_squares(x, importance.size)
+    scales, inverses = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    peak = i32(0)
+    for b in range(first, last, WIDE):
+        count = min(WIDE, last - b)
+        peak = max(peak, load_group(x, 32 * b, 32 * count, buffer))
+        sigma2 = _sigma2(means, b, importance.size // 32, scales)
+        _search_group(buffer, tiles, 32 * b % importance.size, sigma2, 16, scales, inverses)
+        for s in range(count):
+            at = (b + s) * _Q5_0.size
+            put_scale(out, at + _Q5_0.d, scales[s])
+            codes = _searched_code(load(buffer, 32 * s, 32), inverses[s], 16)
+            _put_fifth_bits(out, at + _Q5_0.qh, codes)
+            _put_nibbles(out, at + _Q5_0.qs, codes)
+    return peak
+
+
+@kernel
+def q4_1_weighted(x, importance, out, first, last):
+    buffer, tiles, means = np.zeros(32 * WIDE, f32), tiled(importance, 32), mean_squares(x, importance.size)
+    scales, minima = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    inverses, lows = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    peak = i32(0)
+    for b in range(first, last, WIDE):
+        count = min(WIDE, last - b)
+        peak = max(peak, load_group(x, 32 * b, 32 * count, buffer))
+        sigma2 = _sigma2(means, b, importance.size // 32, scales)
+        at = 32 * b % importance.size
+        _search_group_with_minimum(buffer, tiles, at, sigma2, 15, scales, minima, inverses, lows)
+        for s in range(count):
+            at = (b + s) * _Q4_1.size
+            put_scale(out, at + _Q4_1.d, scales[s])
+            put_scale(out, at + _Q4_1.m, minima[s])
+            codes = _searched_code_with_minimum(load(buffer, 32 * s, 32), inverses[s], lows[s], 15)
+            _put_nibbles(out, at + _Q4_1.qs, codes)
+    return peak
+
+
+@kernel
+def q5_1_weighted(x, importance, out, first, last):
+    buffer, tiles, means = np.zeros(32 * WIDE, f32), tiled(importance, 32), mean_squares(x, importance.size)
+    scales, minima = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    inverses, lows = np.empty(WIDE, f32), np.empty(WIDE, f32)
+    peak = i32(0)
+    for b in range(first, last, WIDE):
+        count = min(WIDE, last - b)
+        peak = max(peak, load_group(x, 32 * b, 32 * count, buffer))
+        sigma2 = _sigma2(means, b, importance.size // 32, scales)
+        at = 32 * b % importance.size
+        _search_group_with_minimum(buffer, tiles, at, sigma2, 31, scales, minima, inverses, lows)
+        for s in range(count):
+            at = (b + s) * _Q5_1.size
+            put_scale(out, at + _Q5_1.d, scales[s])
+            put_scale(out, at + _Q5_1.m, minima[s])
+            codes = _searched_code_with_minimum(load(buffer, 32 * s, 32), inverses[s], lows[s], 31)
+            _put_fifth_bits(out, at + _Q5_1.qh, codes)
+            _put_nibbles(out, at + _Q5_1.qs, codes)
+    return peak
 
 
 @kernel

@@ -1,8 +1,8 @@
 """How fast the cpu kernels are, against GGML in the same run: `python -m tests.bench.kernels [--json] [format ...]`.
 
-The same bf16-valued weights go to both sides; GGML gets them as float32, the only input it takes, and its conversion
-is not counted. A figure is the best of several rounds that alternate between the two, so that both meet the same
-machine.
+The same bf16-valued weights go to both sides, and with --importance the same importance matrix; GGML gets the weights
+as float32, the only input it takes, and its conversion is not counted. A figure is the best of several rounds that
+alternate between the two, so that both meet the same machine.
 """
 
 import argparse
@@ -34,6 +34,11 @@ def weights(rows: int) -> NDArray[np.uint16]:
     return (x.view(np.uint32) >> 16).astype(np.uint16)
 
 
+def importance() -> NDArray[np.float32]:
+    """One number a column, spread as those of real models are: over a few orders of magnitude."""
+    return np.random.default_rng(1).lognormal(0, 1.5, COLUMNS).astype(np.float32)
+
+
 def seconds(call: Callable[[slice], None], parts: list[slice]) -> float:
     """The mean wall time of `call` over all parts, one thread a part, repeated for LONG_ENOUGH."""
     start = time.perf_counter()
@@ -50,7 +55,9 @@ def seconds(call: Callable[[slice], None], parts: list[slice]) -> float:
         return (time.perf_counter() - start) / repeats
 
 
-def compare(name: str, source: NDArray[np.uint16], *, threads: int, rounds: int) -> dict:
+def compare(
+    name: str, source: NDArray[np.uint16], vector: NDArray[np.float32] | None, *, threads: int, rounds: int
+) -> dict:
     """Speeds of one format, and whether the bytes agree."""
     floats = (source.astype(np.uint32) << 16).view(np.float32)
     ours = np.zeros((len(source), kernels.FORMATS[name].row_bytes(COLUMNS)), np.uint8)
@@ -59,10 +66,10 @@ def compare(name: str, source: NDArray[np.uint16], *, threads: int, rounds: int)
     parts = [slice(part[0], part[-1] + 1) for part in parts]
 
     def run_ours(part: slice) -> None:
-        kernels.encode(source[part], name, backend="cpu", out=ours[part])
+        kernels.encode(source[part], name, importance=vector, backend="cpu", out=ours[part])
 
     def run_theirs(part: slice) -> None:
-        oracle.quantize_into(floats[part], theirs[part], name)
+        oracle.quantize_into(floats[part], theirs[part], name, vector)
 
     times = [(seconds(run_ours, parts), seconds(run_theirs, parts)) for _ in range(rounds + 1)][1:]
     fast, slow = (min(column) for column in zip(*times, strict=True))
@@ -95,20 +102,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("formats", nargs="*", default=FORMATS)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--importance", action="store_true")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     options = parser.parse_args()
     source = weights(options.rows)
-    kernels.prepare(options.formats, source.dtype)
+    vector = importance() if options.importance else None
+    kernels.prepare(options.formats, source.dtype, importance=options.importance)
     results = []
     head = {"cpu": config.CPU_NAME or get_host_cpu_name(), "isa": instruction_set(), "cores": os.cpu_count()}
+    head["importance"] = options.importance
     if not options.json:
-        print(f"{head['cpu']}, {head['isa']}, {head['cores']} cores; M weights/s, bf16 input")
+        inputs = "bf16 input and importance" if options.importance else "bf16 input"
+        print(f"{head['cpu']}, {head['isa']}, {head['cores']} cores; M weights/s, {inputs}")
         print(f"{'format':8} {'threads':>7} {'Snug':>9} {'GGML':>9} {'ratio':>7}  bytes")
     for name in options.formats:
         for threads in options.threads:
-            row = compare(name, source, threads=threads, rounds=options.rounds)
+            row = compare(name, source, vector, threads=threads, rounds=options.rounds)
             results.append(row)
             if not options.json:
                 print(as_line(row), flush=True)

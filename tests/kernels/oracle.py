@@ -33,15 +33,16 @@ def sizes(type_id: int) -> tuple[int, int]:
 def quantize(x: NDArray[np.float32], name: str, importance: NDArray[np.float32] | None = None) -> NDArray[np.uint8]:
     """GGML's bytes of float32 rows, without an importance matrix or with one value a column."""
     packed = np.zeros((x.shape[0], FORMATS[name].row_bytes(x.shape[1])), np.uint8)
-    weights = None if importance is None else importance.ctypes.data
-    _QUANTIZE(FORMATS[name].type_id, x.ctypes.data, packed.ctypes.data, 0, *x.shape, weights)
+    quantize_into(x, packed, name, importance)
     return packed
 
 
-def quantize_into(x: NDArray[np.float32], packed: NDArray[np.uint8], name: str) -> None:
+def quantize_into(
+    x: NDArray[np.float32], packed: NDArray[np.uint8], name: str, importance: NDArray[np.float32] | None = None
+) -> None:
     """As `quantize`, into a buffer; releases the GIL."""
-    rows, columns = x.shape
-    _QUANTIZE(FORMATS[name].type_id, x.ctypes.data, packed.ctypes.data, 0, rows, columns, None)
+    weights = None if importance is None else importance.ctypes.data
+    _QUANTIZE(FORMATS[name].type_id, x.ctypes.data, packed.ctypes.data, 0, *x.shape, weights)
 
 
 def dequantize(data: NDArray[np.uint8], name: str) -> NDArray[np.float32]:
