@@ -12,20 +12,35 @@ from pathlib import Path
 from types import TracebackType
 
 from core.errors import JobFailed, SnugError
+from core.paths import expanded
 
 RESERVE_BYTES = 1 << 20
+# Windows renames and removes no open file. Elsewhere the lock is kept until the name has changed, so that nobody takes
+# a finished file for an unfinished one.
+_CLOSES_FIRST = os.name == "nt"
 _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 def part_path(target: Path | str) -> Path:
     """The name of an unfinished target: beside it, with `.part` at the end."""
-    target = Path(target).expanduser()
+    target = expanded(target)
     return target.with_name(target.name + ".part")
 
 
 def check_target(target: Path, file_bytes: int, *, sources: Sequence[Path], overwrite: bool) -> None:
     """Raises SnugError when `target` cannot be written: folder, permission, name, space."""
-    target = target.expanduser()
+    try:
+        target, part = expanded(target), part_path(target)
+        _check_place(target, part)
+        _check_names(target, part, sources=sources, overwrite=overwrite)
+        check_space(target.parent, file_bytes, left_over=part)
+    except OSError as error:
+        raise SnugError(
+            f"{target} is no place for a file: {error.strerror}.", "Give another name or folder."
+        ) from error
+
+
+def _check_place(target: Path, part: Path) -> None:
     folder = target.parent
     if not folder.is_dir():
         raise SnugError(f"The folder {folder} does not exist.", "Create it, or choose another place for the file.")
@@ -35,11 +50,25 @@ def check_target(target: Path, file_bytes: int, *, sources: Sequence[Path], over
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise SnugError(f"The folder {folder} may not be written to.", "Choose a folder of your own for the file.")
-    if any(source.exists() and target.exists() and source.samefile(target) for source in sources):
+    odd = next((path for path in (target, part) if path.exists() and not path.is_file()), None)
+    if odd is not None:
+        raise SnugError(f"{odd} is no ordinary file, so nothing can take its place.", "Give another name.")
+
+
+def _check_names(target: Path, part: Path, *, sources: Sequence[Path], overwrite: bool) -> None:
+    if any(_is_same(source, target) for source in sources):
         raise SnugError(f"{target} is the source itself.", "Give the new file another name.")
-    if target.exists() and not overwrite:
+    if any(_is_same(source, part) for source in sources):
+        raise SnugError(
+            f"The source {part} has the name that the unfinished {target.name} would have.",
+            "Rename the source, or give the new file another name.",
+        )
+    if os.path.lexists(target) and not overwrite:
         raise SnugError(f"{target} exists already.", "Give another name, or allow it to be replaced: --overwrite.")
-    check_space(folder, file_bytes, left_over=part_path(target))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def check_space(folder: Path, file_bytes: int, *, left_over: Path) -> None:
@@ -65,7 +94,7 @@ class PartFile:
     """An unfinished target. Its room on the disk is taken at the start; leaving without finish() removes it."""
 
     def __init__(self, target: Path, length: int, *, overwrite: bool) -> None:
-        self.target = target.expanduser()
+        self.target = expanded(target)
         self.path = part_path(target)
         self.length = length
         self.overwrite = overwrite
@@ -84,7 +113,7 @@ class PartFile:
 
     def _take(self) -> None:
         """Claims the file for this process and its bytes on the disk."""
-        if not _lock_file(self.descriptor):
+        if not _lock_file(self.descriptor) or not self._is_ours():
             raise SnugError(f"Another job is writing {self.target} right now.", "Wait for it, or give another name.")
         os.ftruncate(self.descriptor, 0)
         try:
@@ -96,6 +125,13 @@ class PartFile:
                 self.path.unlink(missing_ok=True)
                 raise
             os.ftruncate(self.descriptor, self.length)
+
+    def _is_ours(self) -> bool:
+        """False when another job finished between our opening and locking: the file has its final name by now."""
+        try:
+            return os.path.samestat(os.fstat(self.descriptor), os.stat(self.path))
+        except FileNotFoundError:
+            return False
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Writes `data` at `offset`, whole. Safe from several threads."""
@@ -120,7 +156,8 @@ class PartFile:
     def finish(self) -> None:
         """Gives the file its final name. A target that appeared meanwhile is kept unless overwriting was allowed."""
         with _in_words(self.target):
-            self._close()  # Windows renames no open file
+            if _CLOSES_FIRST:
+                self._close()
             if self.overwrite:
                 os.replace(self.path, self.target)
             else:
@@ -150,9 +187,12 @@ class PartFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        if _CLOSES_FIRST:
+            self._close()
         if kind is not None:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what went wrong before is what must be said
+                self.path.unlink(missing_ok=True)
+        self._close()
 
 
 def _lock_file(descriptor: int) -> bool:

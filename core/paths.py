@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from core.errors import SnugError
+
 
 def _folder(variable: str, windows: str, mac: str, other: str) -> Path:
     if os.environ.get(variable):
@@ -13,6 +15,14 @@ def _folder(variable: str, windows: str, mac: str, other: str) -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get(windows, str(Path.home()))) / "Snug"
     return Path.home() / (mac if sys.platform == "darwin" else other)
+
+
+def expanded(path: Path | str) -> Path:
+    """`path` with a leading ~ as the home folder. Raises SnugError when there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise SnugError(f"{path} names a home folder that does not exist.", "Give the whole path.") from error
 
 
 def data_folder() -> Path:

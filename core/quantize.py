@@ -7,12 +7,12 @@ the slabs in flight. The target has its final name only when it is complete and 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ import kernels
 from core.checkpoint import open_model
 from core.errors import Cancelled, JobFailed, SnugError
 from core.events import Done, Event, Failed, Note, Progress
+from core.hardware.cpu import usable_cores
 from core.jobs import QuantizeJob
 from core.model import ModelInfo, OutputTensor
 from core.output import PartFile, check_target
+from core.paths import expanded
 from core.plan import Plan, PlannedTensor, make_plan
 from core.recipes import find_recipe
 from core.rows import RowReader, can_copy, refuse_non_finite, step_of
@@ -147,7 +149,7 @@ def _slabs(plan: Plan, weights: int) -> Iterator[_Slab]:
 def _encode_all(
     job: QuantizeJob, plan: Plan, part: PartFile, meter: _Meter, cancelled: Callable[[], bool]
 ) -> Iterator[Event]:
-    threads = job.threads or usable_cores()
+    threads = job.threads or ceil(usable_cores())
     waiting = deque(_slabs(plan, SLAB_WEIGHTS[job.backend]))
     running: dict[Future[None], _Slab] = {}
     with RowReader() as reader, ThreadPoolExecutor(threads, "encode") as pool, _drained(running):
@@ -192,7 +194,7 @@ def _encode(backend: str, slab: _Slab, reader: RowReader, part: PartFile, data_s
 
 
 class _Meter:
-    """Counts source bytes and says how fast they go. The rate is smoothed, so that the time left does not jump."""
+    """Counts source bytes and says how fast they go: on average since the start, so the time left does not jump."""
 
     def __init__(self, plan: Plan, started: float) -> None:
         self.started = started
@@ -224,13 +226,6 @@ def _slab_bytes(tensor: OutputTensor, rows: int) -> int:
     return sum(source.nbytes for source in tensor.sources) * rows // tensor.rows
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _check_verified(report: VerifyReport, cancelled: Callable[[], bool]) -> None:
     if cancelled():
         raise Cancelled
@@ -243,7 +238,7 @@ def _check_verified(report: VerifyReport, cancelled: Callable[[], bool]) -> None
 
 def _result(job: QuantizeJob, plan: Plan, report: VerifyReport, seconds: float) -> dict[str, Any]:
     return {
-        "target": str(Path(job.target).expanduser().resolve()),
+        "target": str(expanded(job.target).resolve()),
         "recipe": plan.recipe.name,
         "file_bytes": plan.file_bytes,
         "source_bytes": plan.model.source_bytes,
@@ -259,4 +254,4 @@ def _result(job: QuantizeJob, plan: Plan, report: VerifyReport, seconds: float) 
     }
 
 
-__all__ = ["check_job", "run", "usable_cores"]
+__all__ = ["check_job", "run"]

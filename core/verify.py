@@ -14,6 +14,7 @@ import kernels
 from core.checkpoint import open_gguf
 from core.errors import SnugError
 from core.model import ModelInfo, OutputTensor
+from core.paths import expanded
 from core.rows import RowReader, as_float32, step_of
 
 _SLAB_WEIGHTS = 1 << 20
@@ -57,7 +58,7 @@ def verify_file(
     `sample_rows` compares only about that many rows of each tensor, evenly spread. Raises SnugError when `path` is no
     readable GGUF at all.
     """
-    model = open_gguf(Path(path).expanduser())
+    model = open_gguf(expanded(path))
     problems = [*_structure(model)]
     with RowReader() as reader, ThreadPoolExecutor(2) as pool:
         sane = pool.map(lambda tensor: _is_sane(reader, tensor, cancelled), model.tensors)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import core
+import core.output
 import core.quantize
 import kernels
 from core.output import PartFile, part_path
@@ -342,3 +343,88 @@ def test_kill_9_leaves_no_file_under_the_final_name(tmp_path: Path) -> None:
 def test_a_job_with_a_senseless_setting_is_refused(field: str, value: Any, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"recipe": "Q8_0"} | {field: value}
     failed(SAMPLE, tmp_path / "o.gguf", str(value), **settings)
+
+
+def test_a_source_with_the_name_of_the_unfinished_target_is_kept(tmp_path: Path) -> None:
+    made(SAMPLE, "BF16", tmp_path / "a.gguf")
+    source = (tmp_path / "a.gguf").rename(tmp_path / "b.gguf.part")
+    before = source.read_bytes()
+    last = run(source, "Q8_0", tmp_path / "b.gguf")[-1]
+    assert isinstance(last, core.Failed)
+    assert "the unfinished b.gguf would have" in last.message
+    assert last.exit_code == 2
+    assert source.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes a FIFO")
+@pytest.mark.parametrize("name", ["o.gguf", "o.gguf.part"])
+def test_what_is_no_ordinary_file_is_never_replaced(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    last = run(SAMPLE, "Q8_0", tmp_path / "o.gguf", overwrite=True)[-1]
+    assert isinstance(last, core.Failed)
+    assert "no ordinary file" in last.message
+    assert last.exit_code == 2
+    assert (tmp_path / name).is_fifo()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_a_dangling_link_at_the_target_is_seen_before_the_start(tmp_path: Path) -> None:
+    (tmp_path / "o.gguf").symlink_to(tmp_path / "nothing")
+    failed(SAMPLE, tmp_path / "o.gguf", "exists already")
+
+
+@pytest.mark.parametrize(("name", "words"), [("x" * 252 + ".gguf", "no place for a file"), ("~nobody-here/o", "home")])
+def test_a_target_that_no_system_takes_is_bad_input(name: str, words: str, tmp_path: Path) -> None:
+    last = run(SAMPLE, "Q8_0", Path(name) if name[0] == "~" else tmp_path / name)[-1]
+    assert isinstance(last, core.Failed)
+    assert words in last.message
+    assert last.exit_code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_a_job_that_opened_the_part_file_too_early_leaves_the_finished_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "o.gguf"
+    lock = core.output._lock_file
+    with PartFile(out, 3, overwrite=True) as first:
+        first.write(0, b"abc")
+
+        def finish_first(descriptor: int) -> bool:
+            first.finish()
+            first._close()
+            return lock(descriptor)
+
+        monkeypatch.setattr(core.output, "_lock_file", finish_first)
+        with pytest.raises(core.SnugError, match="Another job"), PartFile(out, 3, overwrite=True):
+            pass
+    assert out.read_bytes() == b"abc"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_the_part_file_is_locked_until_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, replace, held = tmp_path / "o.gguf", os.replace, []
+
+    def replaced(source: Path, target: Path) -> None:
+        with source.open("rb") as file:
+            held.append(not core.output._lock_file(file.fileno()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replaced)
+    with PartFile(out, 3, overwrite=True) as part:
+        part.finish()
+    assert held == [True]
+
+
+def test_threads_are_those_that_a_container_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Pool(core.quantize.ThreadPoolExecutor):
+        def __init__(self, threads: int, name: str) -> None:
+            asked.append(threads)
+            super().__init__(threads, name)
+
+    monkeypatch.setattr(core.quantize, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(core.quantize, "usable_cores", lambda: 1.5)
+    made(SAMPLE, "F16", tmp_path / "o.gguf")
+    assert asked == [2]
