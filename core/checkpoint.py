@@ -12,12 +12,21 @@ from typing import Any
 
 from core.architectures import family_of, find_architecture, map_keys, map_tensors
 from core.errors import SnugError
-from core.gguf import MAGIC, read_header
+from core.gguf import MAGIC, encode_header, read_header
 from core.model import Metadata, ModelInfo, OutputTensor
+from core.paths import expanded
 from core.shards import INDEX, read_folder
 from core.tokenizer import read_tokenizer
 
 _DECIDED_BY_RECIPE = ("general.file_type", "general.quantization_version", "general.alignment")
+# What PyPI gguf's Metadata reads from the folder's name.
+_FROM_NAME = ("name", "organization", "basename", "finetune", "version", "size_label")
+# Keys that hold one whole number, and those that may hold one for each layer.
+_WHOLE = (
+    "block_count", "context_length", "embedding_length", "vocab_size", "expert_count", "expert_used_count",
+    "expert_feed_forward_length", "attention.key_length", "attention.value_length",
+)  # fmt: skip
+_WHOLE_EACH = ("feed_forward_length", "attention.head_count", "attention.head_count_kv")
 GIVE_UP_HINT = "Choose a folder with config.json, tokenizer files and .safetensors weights, or a .gguf file."
 
 QUANTIZED_NOTE = (
@@ -28,10 +37,25 @@ QUANTIZED_NOTE = (
 
 def open_model(path: Path | str) -> ModelInfo:
     """The model at `path`, from its headers. Raises SnugError with what is wrong and what to do."""
-    path = Path(path).expanduser()
+    path = expanded(path)
+    try:
+        path = _resolved(path)
+        return _open(path)
+    except OSError as error:
+        raise SnugError(
+            f"{error.filename or path} cannot be opened: {error.strerror or error}.",
+            "Check the path and its permissions.",
+        ) from error
+
+
+def _resolved(path: Path) -> Path:
+    """Without links in the way, but a file keeps its own name: a Hugging Face cache links to files named by hashes."""
     if not path.exists():
         raise SnugError(f"{path} does not exist.", GIVE_UP_HINT)
-    path = path.resolve()
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+
+
+def _open(path: Path) -> ModelInfo:
     if path.is_dir():
         return _open_folder(path)
     if path.suffix == ".gguf" or _starts_as_gguf(path):
@@ -53,7 +77,7 @@ def _open_folder(folder: Path) -> ModelInfo:
     _check_complete(folder, config, tensors)
     embedding = next(tensor for tensor in tensors if tensor.name == "token_embd.weight")
     tokenizer = read_tokenizer(folder, config, rows=embedding.shape[0])
-    general = _general(folder, entry.arch, sum(tensor.weights for tensor in tensors))
+    general = _general(folder, _name_of(folder), entry.arch, sum(tensor.weights for tensor in tensors))
     return ModelInfo(
         name=str(next((item.value for item in general if item.key == "general.name"), folder.name)),
         path=folder,
@@ -80,7 +104,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise SnugError(f"{folder} is not a model folder: it has no config.json.", GIVE_UP_HINT)
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise SnugError(f"{file} is not readable JSON: {error}.", "Download config.json again.") from error
     if not isinstance(config, dict):
         raise SnugError(f"{file} is not a table of settings.", "Download config.json again.")
@@ -123,32 +147,56 @@ def _main_dtype(tensors: Sequence[OutputTensor]) -> str:
     return counts.most_common(1)[0][0] if counts else "F32"
 
 
-def _general(folder: Path, arch: str, parameters: int) -> list[Metadata]:
+def _general(folder: Path, name: str, arch: str, parameters: int) -> list[Metadata]:
     """The general.* keys: names and authorship from the folder's name, README.md and generation_config.json.
 
     PyPI gguf knows the conventions; its writer is only asked what it would write.
     """
     import gguf
 
-    logging.getLogger("gguf").setLevel(logging.ERROR)
-    writer = gguf.GGUFWriter(None, arch)
-    writer.add_type("model")
+    for name in ("gguf", "metadata"):  # the loggers of its modules
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         found = gguf.Metadata.load(None, folder, None, parameters)
+        if folder.name != name:
+            card, config = gguf.Metadata.load_model_card(folder), gguf.Metadata.load_hf_parameters(folder)
+            named = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, config, Path(name), parameters)
+            for field in _FROM_NAME:
+                setattr(found, field, getattr(named, field))
+        return _as_written(found, name, arch, parameters)
     except Exception:  # whatever a stranger's README.md holds, the model can be made without it
-        found = gguf.Metadata(name=folder.name)
-    found.name = found.name or folder.name
+        return _as_written(gguf.Metadata(), name, arch, parameters)
+
+
+def _name_of(folder: Path) -> str:
+    """The folder's name; in a Hugging Face cache (models--ORG--NAME/snapshots/HASH) that of the repository."""
+    cached = folder.parent.parent.name
+    is_cached = folder.parent.name == "snapshots" and cached.startswith("models--")
+    return cached.rpartition("--")[2] if is_cached else folder.name
+
+
+def _as_written(found: Any, name: str, arch: str, parameters: int) -> list[Metadata]:
+    """The keys that PyPI gguf's writer makes of its Metadata. Raises for what no file can hold."""
+    import gguf
+
+    writer = gguf.GGUFWriter(None, arch)
+    writer.add_type("model")
+    found.name = found.name or name
     if not found.size_label:
         found.size_label = gguf.size_label(parameters, 0, 0, 0)
     found.set_gguf_meta_model(writer)
     items = [_from_writer(key, value) for key, value in writer.kv_data[0].items()]
-    return [item for item in items if item is not None and item.key not in _DECIDED_BY_RECIPE]
+    kept = [item for item in items if item is not None and item.key not in _DECIDED_BY_RECIPE]
+    encode_header(kept, [])
+    return kept
 
 
 def _from_writer(key: str, value: Any) -> Metadata | None:
-    names = {"STRING": "str", "UINT32": "u32", "INT32": "i32", "FLOAT32": "f32", "BOOL": "bool"}
+    names = {"UINT32": "u32", "INT32": "i32", "FLOAT32": "f32", "BOOL": "bool"}
     if value.type.name == "ARRAY":
-        return Metadata(key, "[str]", list(value.value)) if all(isinstance(v, str) for v in value.value) else None
+        return Metadata(key, "[str]", [str(item) for item in value.value])
+    if value.type.name == "STRING":
+        return Metadata(key, "str", str(value.value))
     kind = names.get(value.type.name)
     return Metadata(key, kind, value.value) if kind else None
 
@@ -161,6 +209,21 @@ def _starts_as_gguf(path: Path) -> bool:
         return False
 
 
+def _check_keys(path: Path, arch: str, keys: dict[str, Any], *, tensors: int) -> None:
+    """Raises SnugError when a key that Snug reckons with is of another kind than it must be, or beyond all reason."""
+    for name in (*_WHOLE, *_WHOLE_EACH):
+        value = keys.get(f"{arch}.{name}", 0)
+        numbers = value if isinstance(value, list) and name in _WHOLE_EACH else [value]
+        most = tensors if name == "block_count" else 2**32 - 1
+        if not all(type(number) is int and 0 <= number <= most for number in numbers):
+            raise SnugError(
+                f"{path} is damaged: its key {arch}.{name} is {str(value)[:60]}, which makes no sense.",
+                "Download or make it again.",
+            )
+    if not isinstance(keys.get("tokenizer.ggml.tokens", []), list):
+        raise SnugError(f"{path} is damaged: tokenizer.ggml.tokens is no list.", "Download or make it again.")
+
+
 def open_gguf(path: Path) -> ModelInfo:
     """The model in one GGUF file, whatever the file is called."""
     header = read_header(path)
@@ -171,7 +234,8 @@ def open_gguf(path: Path) -> ModelInfo:
             f"{path} holds no model (general.architecture is {arch!r}, {len(header.tensors)} tensors).",
             "Choose a GGUF file with a language model in it.",
         )
-    if keys.get("split.count", 1) > 1:
+    _check_keys(path, arch, keys, tensors=len(header.tensors))
+    if keys.get("split.count", 1) != 1:
         raise SnugError(
             f"{path} is one of {keys['split.count']} parts of a split GGUF, which Snug cannot join yet.",
             "Merge the parts first, or open the original model folder.",

@@ -61,7 +61,7 @@ def read_folder(folder: Path) -> tuple[list[TensorInfo], list[Path]]:
 def _weight_map(index: Path) -> dict[str, str]:
     try:
         found = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SnugError(f"{index} is not a readable index of safetensors files.", _AGAIN) from error
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
         raise SnugError(f"{index} has no usable weight_map.", _AGAIN)
@@ -170,7 +170,7 @@ def read_file(file: Path) -> list[TensorInfo]:
 def _entries(file: Path, text: bytes) -> list[tuple[str, Any]]:
     try:
         header = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SnugError(f"{file} is no safetensors file: its header is not JSON.", _AGAIN) from error
     if not isinstance(header, dict):
         raise SnugError(f"{file} is no safetensors file: its header is not a table of tensors.", _AGAIN)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from core.architectures.config import required
+from core.architectures.config import is_number, required
 from core.architectures.entry import Architecture, Config, Key
 from core.architectures.llama import LLAMA
 from core.errors import SnugError
@@ -55,7 +55,7 @@ def _value(key: Key, config: Config) -> Any:
     value = next((config[name] for name in key.sources if config.get(name) is not None), key.default)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int if key.type == "u32" else int | float):
+    if not is_number(value) or (key.type == "u32" and not isinstance(value, int)):
         raise SnugError(f"config.json's {key.sources[0]} is {value!r}, not a number.", "Download config.json again.")
     if key.type == "u32" and not 0 <= value < 2**32:
         raise SnugError(f"config.json's {key.sources[0]} is {value!r}, which is out of range.", "Download it again.")
@@ -67,7 +67,13 @@ def map_tensors(entry: Architecture, config: Config, sources: Sequence[TensorInf
     import gguf
 
     arch = next(arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == entry.arch)
-    names = gguf.get_tensor_name_map(arch, required(config, "num_hidden_layers"))
+    layers = required(config, "num_hidden_layers")
+    if layers > len(sources):
+        raise SnugError(
+            f"config.json says that the model has {layers:,} layers, but there are {len(sources):,} tensors.",
+            "Download the missing files into the folder, or check num_hidden_layers in config.json.",
+        )
+    names = gguf.get_tensor_name_map(arch, layers)
     dropped = [re.compile(pattern) for pattern in (*_ALWAYS_DROPPED, *entry.dropped)]
     groups: dict[str, list[tuple[int, TensorInfo]]] = {}
     for source in sources:

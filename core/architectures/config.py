@@ -9,15 +9,23 @@ from typing import Any
 from core.architectures.entry import Config
 from core.errors import SnugError
 
+_LARGEST = 3.4e38
+_MOST = 1 << 18  # no width or count of a model comes near
+
 
 def required(config: Config, *names: str) -> int:
     """The first of `names` in the config as a whole number above zero."""
     value = next((config[name] for name in names if config.get(name) is not None), None)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
         raise SnugError(
             f"config.json gives no usable {names[0]} (found {value!r}).", "Download config.json of this model again."
         )
     return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether a float32 can hold it."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def head_dim(config: Config) -> int:
@@ -36,8 +44,8 @@ class Rope:
     values: Mapping[str, Any]
 
     def number(self, name: str) -> float:
-        value = self.values.get(name)
-        if not isinstance(value, int | float) or value <= 0:
+        value: Any = self.values.get(name)
+        if not is_number(value) or value <= 0:
             raise SnugError(
                 f"config.json's rope scaling gives no usable {name} (found {value!r}).",
                 "Download config.json of this model again.",
@@ -51,6 +59,6 @@ def rope(config: Config) -> Rope:
     if not isinstance(values, Mapping):
         raise SnugError("config.json's rope settings are not a table.", "Download config.json of this model again.")
     theta = values.get("rope_theta", config.get("rope_theta", 10000.0))
-    if not isinstance(theta, int | float):
+    if not is_number(theta):
         raise SnugError(f"config.json gives no usable rope_theta (found {theta!r}).", "Download config.json again.")
     return Rope(str(values.get("rope_type") or values.get("type") or "default"), float(theta), values)

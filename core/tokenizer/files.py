@@ -65,4 +65,15 @@ def read_text(file: Path) -> str:
     except UnicodeDecodeError as error:
         raise SnugError(f"{file} is not UTF-8 text.", f"Download {file.name} again.") from error
     except OSError as error:
-        raise SnugError(f"{file} cannot be read: {error.strerror or error}.", "Check its permissions.") from error
+        raise _unreadable(file, error) from error
+
+
+def read_bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Path, error: OSError) -> SnugError:
+    return SnugError(f"{file} cannot be read: {error.strerror or error}.", "Check its permissions.")

@@ -11,7 +11,7 @@ from sentencepiece import SentencePieceProcessor
 
 from core.errors import SnugError
 from core.model import Metadata
-from core.tokenizer.files import TokenizerFiles
+from core.tokenizer.files import TokenizerFiles, read_bytes
 from core.tokenizer.vocabulary import (
     Token,
     TokenType,
@@ -63,11 +63,12 @@ def read_json_pieces(files: TokenizerFiles, rows: int) -> list[Metadata]:
 
 
 def _load(file: Path) -> list[Token]:
-    if file.stat().st_size == 0:
+    data = read_bytes(file)
+    if not data:
         raise _damaged(file)
     model = SentencePieceProcessor()
     try:
-        model.LoadFromFile(str(file))
+        model.LoadFromSerializedProto(data)
         return [Token(model.IdToPiece(n), _type(model, n), model.GetScore(n)) for n in range(model.GetPieceSize())]
     except (OSError, RuntimeError, UnicodeDecodeError) as error:
         raise _damaged(file) from error

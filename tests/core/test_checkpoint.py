@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,7 @@ import pytest
 
 import core
 from core.gguf import encode_header
+from core.model import Metadata
 from tests.models import (
     SAMPLE,
     llama_shapes,
@@ -185,3 +191,109 @@ def test_a_gguf_without_a_model_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "empty.gguf"
     file.write_bytes(encode_header([], []))
     refused(file, "holds no model")
+
+
+@pytest.mark.parametrize(("path", "words"), [("x" * 300, "cannot be opened"), ("~nobody-here/model", "home folder")])
+def test_a_path_that_no_system_takes_is_refused(path: str, words: str) -> None:
+    refused(Path(path), words)
+
+
+@pytest.fixture
+def cached(tmp_path: Path) -> Path:
+    """The sample as the Hugging Face cache keeps it: links with names to files with hashes."""
+    blobs = tmp_path / "models--org--Tiny-Llama-2M" / "blobs"
+    snapshot = blobs.parent / "snapshots" / ("0123456789abcdef" * 3)[:40]
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for number, file in enumerate(sorted(SAMPLE.iterdir())):
+        (blobs / f"{number:040x}").write_bytes(file.read_bytes())
+        (snapshot / file.name).symlink_to(f"../../blobs/{number:040x}")
+    return snapshot
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_file_of_the_hugging_face_cache_opens_its_folder(cached: Path, name: str) -> None:
+    assert core.open_model(cached / name).path == cached
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
+def test_a_model_of_the_hugging_face_cache_has_the_name_of_its_repository(cached: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "Tiny-Llama-2M"
+    shutil.copytree(SAMPLE, plain)
+    assert core.open_model(cached).name == "Tiny Llama 2M"
+    assert core.open_model(cached).metadata == core.open_model(plain).metadata
+
+
+@pytest.mark.parametrize("license", ["3", "[a, 2]", '"\\uD800"', "{a: b}"])
+def test_a_readme_with_odd_front_matter_is_no_obstacle(license: str, tmp_path: Path) -> None:
+    folder = make_llama(tmp_path / "m")
+    (folder / "README.md").write_text(f"---\nlicense: {license}\n---\n")
+    core.make_plan(core.open_model(folder), core.find_recipe("Q8_0"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
+        ({"num_hidden_layers": 10**5}, "100,000 layers"),
+        ({"head_dim": 10**12}, "head_dim"),
+        ({"rms_norm_eps": 1e300}, "rms_norm_eps"),
+        ({"rope_theta": float("inf")}, "rope_theta"),
+        ({"rope_scaling": {"type": "linear", "factor": float("nan")}}, "factor"),
+    ],
+)
+def test_numbers_beyond_all_reason_are_refused(changes: dict[str, Any], words: str, tmp_path: Path) -> None:
+    folder = make_llama(tmp_path)
+    write_json(folder / "config.json", json.loads((folder / "config.json").read_text()) | changes)
+    refused(folder, words)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json", "tokenizer_config.json"])
+def test_json_nested_too_deep_is_refused(name: str, tmp_path: Path) -> None:
+    folder = make_llama(tmp_path)
+    (folder / name).write_text("[" * 200_000)
+    refused(folder, name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a POSIX system")
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.model"])
+def test_a_file_that_cannot_be_read_says_so(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, opened = make_llama(tmp_path), io.open
+
+    def refuse(file: Any, *args: Any, **options: Any) -> Any:
+        if str(file).endswith(name):
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return opened(file, *args, **options)
+
+    monkeypatch.setattr(io, "open", refuse)
+    assert "Permission denied" in refused(folder, name).message
+
+
+ODD_KEYS = [
+    ("block_count", "u64", 10**9),
+    ("block_count", "str", "x"),
+    ("block_count", "f32", float("inf")),
+    ("attention.head_count", "[str]", ["a"]),
+    ("attention.key_length", "[f32]", [1.0]),
+    ("feed_forward_length", "f32", float("nan")),
+    ("context_length", "i32", -5),
+    ("vocab_size", "u64", 2**63),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "value"), ODD_KEYS)
+def test_gguf_keys_of_the_wrong_kind_are_refused(name: str, kind: str, value: Any, tmp_path: Path) -> None:
+    file = _gguf(tmp_path, Metadata("general.architecture", "str", "llama"), Metadata(f"llama.{name}", kind, value))
+    refused(file, f"llama.{name}")
+
+
+def test_a_gguf_whose_vocabulary_is_no_list_or_whose_split_count_is_no_number_is_refused(tmp_path: Path) -> None:
+    arch = Metadata("general.architecture", "str", "llama")
+    refused(_gguf(tmp_path, arch, Metadata("tokenizer.ggml.tokens", "u32", 7)), "no list")
+    refused(_gguf(tmp_path, arch, Metadata("split.count", "[str]", ["a"])), "split GGUF")
+
+
+def _gguf(folder: Path, *keys: Metadata) -> Path:
+    (folder / "odd.gguf").write_bytes(encode_header(keys, [("token_embd.weight", (1, 8), "F32", 0)]) + bytes(32))
+    return folder / "odd.gguf"
