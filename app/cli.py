@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import core
-from app import report
+from app import report, words
 
 app = typer.Typer(
     name="snug",
@@ -42,12 +42,17 @@ Threads = Annotated[int, typer.Option("--threads", min=0, metavar="N", help="Thr
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
+    report.print_anything()
     try:
         result = app(args=arguments, standalone_mode=False)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return CANCELLED
     except typer.Exit as stop:
         return stop.exit_code
+    except (OSError, MemoryError) as error:
+        found = words.problem(error)
+        report.problem(found.message, found.hint)
+        return 1
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own errors know their words and exit code
             raise
@@ -78,7 +83,7 @@ def _fail(message: str, hint: str, *, as_json: bool, exit_code: int) -> NoReturn
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    print(json.dumps(value, indent=2, default=_plain))
 
 
 def _plain(value: Any) -> Any:
@@ -150,7 +155,8 @@ def _run(job: core.QuantizeJob, *, as_json: bool) -> dict[str, Any]:
 
 
 class _signals:  # noqa: N801 - reads like a function
-    """SIGINT and SIGTERM set `stop`; what was there before comes back, so that a second Ctrl+C ends at once."""
+    """Ctrl+C, a closed terminal and SIGTERM set `stop`; then what was there before comes back, so that a second Ctrl+C
+    ends at once. Signals that whoever started us wanted ignored stay so, as nohup does."""
 
     def __init__(self, stop: threading.Event) -> None:
         self.stop = stop
@@ -158,8 +164,9 @@ class _signals:  # noqa: N801 - reads like a function
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.before[number] = signal.signal(number, self._caught)
+            for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+                if signal.getsignal(number) not in (signal.SIG_IGN, self._caught):
+                    self.before[number] = signal.signal(number, self._caught)
 
     def _caught(self, number: int, frame: object) -> None:
         self.stop.set()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
+import shlex
 import statistics
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -20,20 +24,38 @@ from app import words
 _VERDICT_STYLES = {"fits": "green", "tight": "yellow", "splits": "cyan", "no": "red"}
 
 
+_FILE_WIDTH = 240
+
+
+def print_anything() -> None:
+    """A name that the terminal's encoding does not have is shown by its numbers, and never ends the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """As wide as the terminal; wide enough for every line where there is none. Names are never taken for markup."""
+    stream = sys.stderr if stderr else sys.stdout
+    piped = stream is None or not stream.isatty()
+    width = _FILE_WIDTH if piped and "COLUMNS" not in os.environ else None
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+
+
 def _out() -> Console:
-    return Console(highlight=False, soft_wrap=False)
+    return _console()
 
 
 def _err() -> Console:
-    return Console(stderr=True, highlight=False)
+    return _console(stderr=True)
 
 
 def problem(message: str, hint: str) -> None:
     """One sentence what is wrong, one what to do."""
     console = _err()
-    console.print(Text.assemble(("Error: ", "bold red"), message))
+    console.print(Text.assemble(("Error: ", "bold red"), message), soft_wrap=True)
     if hint:
-        console.print(Text(hint))
+        console.print(Text(hint), soft_wrap=True)
 
 
 def _table(*columns: str, right: Iterable[str] = ()) -> Table:
@@ -43,9 +65,17 @@ def _table(*columns: str, right: Iterable[str] = ()) -> Table:
     return table
 
 
+def _facts() -> Table:
+    """Names and values; a long path is broken where the line ends, not shortened."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
 def machine(hardware: core.Hardware) -> None:
     cpu, memory = hardware.cpu, hardware.memory
-    table = _table("", "")
+    table = _facts()
     table.add_row("Processor", f"{cpu.name}, {cpu.physical_cores} cores ({cpu.usable_cores:g} usable)")
     table.add_row("Instructions", " ".join(cpu.instructions) or "none that matter to llama.cpp")
     table.add_row("Memory", f"{words.size(memory.available)} free of {words.size(memory.total)} ({memory.source})")
@@ -153,7 +183,7 @@ def progress(*, quiet: bool) -> Iterator[Callable[[core.Event], None]]:
     if quiet or not console.is_terminal:
         yield lambda event: console.print(event.text) if isinstance(event, core.Note) and not quiet else None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}", markup=False))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("Reading", words="", total=None)
 
@@ -178,13 +208,13 @@ def _progress_words(event: core.Progress) -> str:
 
 def result(values: dict[str, Any]) -> None:
     console = _out()
-    table = _table("", "")
+    table = _facts()
     table.add_row("File", Text(values["target"]))
     table.add_row("Size", f"{words.exact(values['file_bytes'])} ({words.size(values['file_bytes'])}), "
                           f"{values['bits_per_weight']:.2f} bits a weight")  # fmt: skip
     table.add_row("Was", words.size(values["source_bytes"]))
     table.add_row(
-        "Took", f"{words.span(values['seconds'])}, {values['weights_per_second'] / 1e6:.0f} million weights/s"
+        "Took", f"{words.span(values['seconds'])}, {words.parameters(round(values['weights_per_second']))} weights/s"
     )
     table.add_row("Formats", ", ".join(f"{count} {name}" for name, count in values["formats"].items()))
     table.add_row("Checked", "structure, bounds, finite scales, a sample of every tensor against the source")
@@ -225,8 +255,14 @@ def verify_values(found: core.VerifyReport) -> dict[str, Any]:
 
 def next_steps(target: Path) -> None:
     console = _out()
-    console.print("The same for a model of yours:  snug fit FOLDER  ·  snug quantize FOLDER --type Q4_K_M -o FILE.gguf")
-    console.print(Text(f"Try the file in llama.cpp:      llama-cli -m {target} -p 'Ownership is' -n 40 -no-cnv"))
+    for line in (
+        "The same for a model of yours:",
+        "  snug fit FOLDER",
+        "  snug quantize FOLDER --type Q4_K_M -o FILE.gguf",
+        "Try the file in llama.cpp:",
+        f"  llama-cli -m {shlex.quote(str(target))} -p 'Ownership is' -n 40 -no-cnv",
+    ):
+        console.print(line, soft_wrap=True)
 
 
 def nothing() -> None:

@@ -96,6 +96,8 @@ def problem(error: BaseException) -> Problem:
 
     if isinstance(error, SnugError):
         return Problem(error.message, error.hint)
+    if isinstance(error, MemoryError):
+        return Problem("The computer ran out of memory.", "Close other programs, then try again.")
     details = "".join(traceback.format_exception(error))
     if isinstance(error, OSError):
         return Problem(f"The system refused: {error.strerror or error}.", str(error.filename or ""), details)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 import core
-from app.cli import main
+from app.cli import _signals, main
 from core.output import part_path
 from tests.models import SAMPLE, make_llama
 
@@ -157,7 +159,7 @@ def test_demo_runs_the_whole_loop(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal to a process")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
 def test_ctrl_c_cancels_with_130_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     folder, out = make_llama(tmp_path / "m", num_hidden_layers=60), tmp_path / "o.gguf"
     command = [sys.executable, "-m", "app", "quantize", str(folder), "-t", "Q4_K_M", "-o", str(out)]
@@ -182,3 +184,48 @@ def test_help_costs_no_heavy_import() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ, check=True
     )
     assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_names_are_never_taken_for_markup(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "a [bold]b :smile:"
+    shutil.copytree(SAMPLE, folder)
+    (folder / "o.gguf").write_bytes(b"")
+    spoken(capsys, "quantize", str(folder), "-t", "F16", "-o", str(folder / "o.gguf"), "--overwrite")
+    out, _ = spoken(capsys, "fit", str(folder))
+    assert "a [bold]b :smile:" in out.lower()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("json_too", [False, True])
+def test_any_name_can_be_printed_in_any_encoding(encoding: str, json_too: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "mödel 模型"
+    shutil.copytree(SAMPLE, folder)
+    command = [sys.executable, "-m", "app", "plan", str(folder), "-t", "F16", *(["--json"] if json_too else [])]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert ran.returncode == 0, ran.stderr
+    if json_too:
+        assert "模型" in json.loads(ran.stdout)["model"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_sentence() -> None:
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run([sys.executable, "-m", "app", "machine"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE)
+    assert ran.returncode == 1
+    assert b"No space left" in ran.stderr
+    assert b"Traceback" not in ran.stderr
+
+
+def test_a_sentence_is_one_line_for_those_who_search_in_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["fit", str(tmp_path / ("long name " * 20))]) == 2
+    assert capsys.readouterr().err.splitlines()[0].endswith("does not exist.")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+def test_a_signal_that_was_to_be_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _signals(threading.Event()):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
