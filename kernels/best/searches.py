@@ -8,6 +8,10 @@ from typing import NamedTuple
 
 ONE, MAGNITUDE, SQUARE, RMS = range(4)  # weights without importance: 1, |x|, x**2, rms of the sub-block + |x|
 
+# With importance a weight is importance * sqrt(mean + x**2), where mean is `spread` times the mean square of the block,
+# or the mean square of the ROW, or the importance BARE.
+ROW, BARE = -1.0, 0.0
+
 
 class Affine(NamedTuple):
     """x ~ d * scale * q - dmin * minimum, with q in 0..levels and scale and minimum in 0..top.
@@ -17,11 +21,12 @@ class Affine(NamedTuple):
     `rounds` times more after d and dmin were fitted to the codes.
     """
 
-    size: int
+    block: int
+    size: int  # of a sub-block
     levels: int
     top: int
     plain: int
-    spread: float  # with importance: sigma**2 is this many times the mean square of the superblock
+    spread: float
     stretches: int
     first: float
     step: float
@@ -35,11 +40,6 @@ class Affine(NamedTuple):
     mean_absolute: bool = False  # GGML's Q2_K without importance: sum(weight * |value - x|)
 
 
-Q4_K = Affine(32, 15, 63, RMS, 2.0, 9, -1.5, 0.31, 3, -0.4, 0.4, 2, 12, 14.0, 2)
-Q5_K = Affine(32, 31, 63, RMS, 2.0, 9, -1.5, 0.31, 3, -0.4, 0.4, 2, 12, 14.0, 2)
-Q2_K = Affine(16, 3, 15, MAGNITUDE, 1.0, 7, -0.9, 0.3, 3, -0.4, 0.4, 1, 12, 6.0, 2, True)
-
-
 class Signed(NamedTuple):
     """x ~ d * scale * q, with q in low..-low - 1 and scale in -top - 1..top.
 
@@ -48,11 +48,12 @@ class Signed(NamedTuple):
     fitted to the codes and the scales looked for again.
     """
 
-    size: int
+    block: int
+    size: int  # of a sub-block
     low: int
     top: int
     plain: int
-    spread: float  # as in Affine; 0: the importance alone
+    spread: float
     starts: int
     first: float
     step: float
@@ -62,5 +63,49 @@ class Signed(NamedTuple):
     rounds: int
 
 
-Q6_K = Signed(16, -32, 127, SQUARE, 0.0, 6, -4.0, 1.0, 2, 20.0, 2, 1)
-Q3_K = Signed(16, -4, 31, SQUARE, 2.0, 5, -1.5, 0.5, 1, 8.0, 1, 2)
+class Single(NamedTuple):
+    """x ~ d * level, with one f16 scale a block, and levels that the family knows.
+
+    Starts put the largest weight of a block, and with two `sides` its negative, at `first + step * k`; from there d is
+    fitted `rounds` times to the levels nearest for it, and all are compared by their true error.
+    """
+
+    block: int
+    size: int
+    plain: int
+    spread: float
+    sides: int
+    starts: int
+    first: float
+    step: float
+    rounds: int
+
+
+class Scan(NamedTuple):
+    """x ~ d * level, where d is an 8-bit float: those from `below` under to `above` over the usual one are tried."""
+
+    block: int
+    size: int
+    plain: int
+    spread: float
+    below: int
+    above: int
+
+
+How = Affine | Signed | Single | Scan
+
+Q4_K = Affine(256, 32, 15, 63, RMS, 2.0, 9, -1.5, 0.31, 3, -0.4, 0.4, 2, 12, 14.0, 2)
+Q5_K = Affine(256, 32, 31, 63, RMS, 2.0, 10, -2.0, 0.32, 3, -0.4, 0.4, 2, 12, 14.0, 2)
+Q2_K = Affine(256, 16, 3, 15, MAGNITUDE, 1.0, 7, -0.9, 0.3, 3, -0.4, 0.4, 1, 12, 6.0, 2, True)
+Q6_K = Signed(256, 16, -32, 127, SQUARE, BARE, 6, -4.0, 1.0, 2, 20.0, 2, 1)
+Q3_K = Signed(256, 16, -4, 31, SQUARE, 2.0, 5, -1.5, 0.5, 1, 8.0, 1, 2)
+Q4_0 = Single(32, 32, ONE, ROW, 2, 11, -9.0, 0.2, 1)
+Q5_0 = Single(32, 32, ONE, ROW, 2, 11, -17.0, 0.25, 1)
+Q8_0 = Single(32, 32, ONE, ROW, 1, 15, 122.0, 0.4, 1)
+IQ4_NL = Single(32, 32, SQUARE, 2.0, 2, 9, -139.0, 4.0, 1)
+TQ1_0 = Single(256, 256, ONE, ROW, 1, 10, 1.0, 0.35, 2)
+TQ2_0 = Single(256, 256, ONE, ROW, 1, 10, 1.0, 0.35, 2)
+Q2_0 = Single(64, 64, ONE, ROW, 2, 8, 1.0, 0.35, 2)
+Q1_0 = Single(128, 128, ONE, ROW, 1, 1, 1.0, 0.0, 0)
+MXFP4 = Scan(32, 32, ONE, ROW, 1, 1)
+NVFP4 = Scan(64, 16, ONE, ROW, 5, 7)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cpu import _loading, cache  # one lock, because loading either kind sets the same setting of numba
+from kernels.cpu import _loading, cache, call  # one lock, because loading either kind sets the same setting of numba
 from kernels.formats import BlockFormat
 
 KERNELS: Mapping[str, tuple[str, str]] = {
@@ -24,6 +24,16 @@ KERNELS: Mapping[str, tuple[str, str]] = {
     "Q4_K": ("k_quants", "q4_k"),
     "Q5_K": ("k_quants", "q5_k"),
     "Q6_K": ("k_quants", "q6_k"),
+    "Q4_0": ("blocks", "q4_0"),
+    "Q5_0": ("blocks", "q5_0"),
+    "Q8_0": ("blocks", "q8_0"),
+    "IQ4_NL": ("blocks", "iq4_nl"),
+    "TQ1_0": ("blocks", "tq1_0"),
+    "TQ2_0": ("blocks", "tq2_0"),
+    "Q2_0": ("blocks", "q2_0"),
+    "Q1_0": ("blocks", "q1_0"),
+    "MXFP4": ("blocks", "mxfp4"),
+    "NVFP4": ("blocks", "nvfp4"),
 }
 
 _NO_IMPORTANCE = np.empty(0, np.float32)
@@ -34,7 +44,7 @@ def improve(
 ) -> None:
     """Lowers the error of packed rows in place."""
     known = _NO_IMPORTANCE if importance is None else _flat(importance)
-    _run(_kernel(layout.name), _flat(rows), known, packed.reshape(-1), rows.size // layout.block_size)
+    call(_kernel(layout.name), _flat(rows), known, packed.reshape(-1), 0, rows.size // layout.block_size)
 
 
 def _flat(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -43,17 +53,6 @@ def _flat(values: NDArray[np.float32]) -> NDArray[np.float32]:
     flat = flat.view()
     flat.flags.writeable = False
     return flat
-
-
-def _run(kernel: Any, x: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8], n: int) -> None:
-    try:
-        kernel(x, importance, out, 0, n)
-    except OSError:
-        # It is compiled, but could not be kept on disk (full, or gone since): go on without.
-        from numba.core.caching import NullCache
-
-        kernel._cache = NullCache()
-        kernel(x, importance, out, 0, n)
 
 
 @cached

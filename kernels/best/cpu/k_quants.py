@@ -1,27 +1,17 @@
 # mypy: allow-untyped-defs, allow-untyped-calls
-"""Q2_K to Q6_K with lower error: the searches of the reference with one sub-block a lane, WIDE of them at once.
-
-A kernel finds GGML's bytes in `out` and replaces a superblock where the search found less error.
-"""
+"""Q2_K to Q6_K with lower error: the searches of the reference with one sub-block a lane, WIDE of them at once."""
 
 import numpy as np
 
+from kernels.best.cpu.frame import between, improve, stored_f16
 from kernels.best.cpu.parts import (
-    add_error,
-    copy,
     half,
-    importance_weights,
-    in_order,
-    lanes_of,
     load_bytes,
-    plain_weights,
-    rows_of,
-    squares,
     top,
     total,
 )
 from kernels.best.searches import Q2_K, Q3_K, Q4_K, Q5_K, Q6_K
-from kernels.cpu.halves import f16_value, layout, put_f16
+from kernels.cpu.halves import layout, put_f16
 from kernels.cpu.lanes import (
     WIDE,
     absolute,
@@ -48,17 +38,8 @@ _SIZE = FORMATS["Q4_K"].block_size
 _Q2_K, _Q3_K, _Q4_K, _Q5_K, _Q6_K = (layout(name) for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"))
 _HUGE = f32(3e38)
 
-
-@inlined
-def _weights(xt, wt, how, important):
-    """Replaces the importance in wt, if there is any, by the weights of the errors."""
-    if important:
-        if how.spread > 0:
-            count = _SIZE // how.size
-            mean = total(squares(xt, how.size), count) * splat(f32(how.spread) / f32(_SIZE), WIDE)
-            importance_weights(xt, wt, how.size, mean)
-    else:
-        plain_weights(xt, wt, how.size, how.plain)
+_two_bit, _four_bit, _five_bit = between(0, 3), between(0, 15), between(0, 31)
+_three_bit, _six_bit = between(-4, 3), between(-32, 31)
 
 
 # Scale and minimum.
@@ -344,86 +325,7 @@ def _signed(xt, wt, room, how, mean_absolute):
     return best_d, zero, best_scale, zero
 
 
-# Bytes, and the guard.
-
-
-@inlined
-def _codes(buffer, how, bounds, scales, minima, codes):
-    """Codes of all sub-blocks for rounded scales and minima, 0 where the scale is 0."""
-    low, high = splat(f32(bounds[0]), 16), splat(f32(bounds[1]), 16)
-    for j in range(WIDE):
-        inverse = f32(1) / scales[j] if scales[j] != 0 else f32(0)
-        for i in range(how.size * j, how.size * (j + 1), 16):
-            code = nearest((load(buffer, i, 16) + splat(minima[j], 16)) * splat(inverse, 16))
-            store(codes, i, larger(smaller(code, high), low))
-
-
-@inlined
-def _decoded_error(x, weights, start, how, decoded, sums, mean_absolute):
-    """The error of an unpacked superblock."""
-    scales, minima, codes = decoded
-    for i in range(16):
-        sums[i] = f64(0)
-    for i in range(0, _SIZE, 16):
-        j = i // how.size
-        value = splat(scales[j], 16) * load(codes, i, 16) - splat(minima[j], 16)
-        add_error(sums, load(x, start + i, 16), value, load(weights, start + i, 16), mean_absolute)
-    return in_order(sums)
-
-
-@inlined
-def _load_importance(importance, b, superblocks, target):
-    """The importance of superblocks from b on; each row begins anew."""
-    for s in range(superblocks):
-        column = (b + s) * _SIZE % len(importance)
-        for i in range(0, _SIZE, 16):
-            store(target, s * _SIZE + i, load(importance, column + i, 16))
-
-
-@inlined
-def _improve(x, importance, out, first, last, how, bounds, mean_absolute, search, pack, unpack, size):
-    """Replaces superblocks in `out` by what `search` finds, where that decodes with less error."""
-    count = _SIZE // how.size
-    group = WIDE // count
-    buffer, weights = np.zeros(how.size * WIDE, f32), np.zeros(how.size * WIDE, f32)
-    xt, wt, codes = np.zeros(how.size * WIDE, f32), np.zeros(how.size * WIDE, f32), np.zeros(how.size * WIDE, f32)
-    room, sums, block = np.empty(how.grid * WIDE, f32), np.empty(16, f64), np.zeros(size, np.uint8)
-    ds, dmins, scales, minima = np.zeros(WIDE, f32), np.zeros(WIDE, f32), np.zeros(WIDE, f32), np.zeros(WIDE, f32)
-    rounded, offsets = np.zeros(WIDE, f32), np.zeros(WIDE, f32)
-    decoded = np.zeros(16, f32), np.zeros(16, f32), np.zeros(_SIZE, f32)
-    important = len(importance) > 0
-    mean_absolute = mean_absolute and not important
-    for b in range(first, last, group):
-        filled = min(group, last - b)
-        copy(x, b * _SIZE, filled * _SIZE, buffer)
-        lanes_of(buffer, xt, how.size)
-        if important:
-            _load_importance(importance, b, filled, weights)
-            lanes_of(weights, wt, how.size)
-        _weights(xt, wt, how, important)
-        rows_of(wt, weights, how.size)
-        d, dmin, scale, minimum = search(xt, wt, room, how, mean_absolute)
-        store(ds, 0, d)
-        store(dmins, 0, dmin)
-        store(scales, 0, scale)
-        store(minima, 0, minimum)
-        store(rounded, 0, d * scale)
-        store(offsets, 0, dmin * minimum)
-        _codes(buffer, how, bounds, rounded, offsets, codes)
-        for s in range(filled):
-            at, start = (b + s) * size, s * _SIZE
-            pack(block, ds[count * s], dmins[count * s], scales, minima, count * s, codes, start)
-            unpack(block, 0, decoded[0], decoded[1], decoded[2])
-            ours = _decoded_error(buffer, weights, start, how, decoded, sums, mean_absolute)
-            unpack(out, at, decoded[0], decoded[1], decoded[2])
-            if ours < _decoded_error(buffer, weights, start, how, decoded, sums, mean_absolute):
-                for i in range(size):
-                    out[at + i] = block[i]
-
-
-@inlined
-def _stored_f16(block, at):
-    return f16_value(i32(block[at]) | (i32(block[at + 1]) << i32(8)))
+# Bytes.
 
 
 @inlined
@@ -443,7 +345,7 @@ def _pack_six_bit(block, d, dmin, scales, minima, j0):
 
 @inlined
 def _unpack_six_bit(block, at, scales, minima):
-    d, dmin = _stored_f16(block, at + _Q4_K.d), _stored_f16(block, at + _Q4_K.dmin)
+    d, dmin = stored_f16(block, at + _Q4_K.d), stored_f16(block, at + _Q4_K.dmin)
     for j in range(8):
         p = at + _Q4_K.scales + j
         if j < 4:
@@ -474,8 +376,7 @@ def _unpack_q4(block, at, scales, minima, codes):
 
 @kernel
 def q4_k(x, importance, out, first, last):
-    bounds = (0, Q4_K.levels)
-    _improve(x, importance, out, first, last, Q4_K, bounds, False, _affine, _pack_q4, _unpack_q4, _Q4_K.size)
+    improve(x, importance, out, first, last, Q4_K, _Q4_K.size, False, _affine, _four_bit, _pack_q4, _unpack_q4)
 
 
 @inlined
@@ -508,12 +409,11 @@ def _unpack_q5(block, at, scales, minima, codes):
 
 @kernel
 def q5_k(x, importance, out, first, last):
-    bounds = (0, Q5_K.levels)
-    _improve(x, importance, out, first, last, Q5_K, bounds, False, _affine, _pack_q5, _unpack_q5, _Q5_K.size)
+    improve(x, importance, out, first, last, Q5_K, _Q5_K.size, False, _affine, _five_bit, _pack_q5, _unpack_q5)
 
 
 @inlined
-def _pack_pairs(block, at, codes, start):
+def pack_pairs(block, at, codes, start):
     """2-bit codes: byte j of a half holds weights j, j + 32, j + 64 and j + 96 of that half."""
     for i in range(0, 64, 16):
         packed = splat(0, 16)
@@ -529,12 +429,12 @@ def _pack_q2(block, d, dmin, scales, minima, j0, codes, start):
     put_f16(block, _Q2_K.dmin, dmin)
     for j in range(16):
         block[_Q2_K.scales + j] = i32(scales[j0 + j]) | (i32(minima[j0 + j]) << i32(4))
-    _pack_pairs(block, _Q2_K.qs, codes, start)
+    pack_pairs(block, _Q2_K.qs, codes, start)
 
 
 @inlined
 def _unpack_q2(block, at, scales, minima, codes):
-    d, dmin = _stored_f16(block, at + _Q2_K.d), _stored_f16(block, at + _Q2_K.dmin)
+    d, dmin = stored_f16(block, at + _Q2_K.d), stored_f16(block, at + _Q2_K.dmin)
     for j in range(16):
         packed = i32(block[at + _Q2_K.scales + j])
         scales[j], minima[j] = d * f32(packed & i32(15)), dmin * f32(packed >> i32(4))
@@ -547,8 +447,7 @@ def _unpack_q2(block, at, scales, minima, codes):
 
 @kernel
 def q2_k(x, importance, out, first, last):
-    bounds = (0, Q2_K.levels)
-    _improve(x, importance, out, first, last, Q2_K, bounds, True, _affine, _pack_q2, _unpack_q2, _Q2_K.size)
+    improve(x, importance, out, first, last, Q2_K, _Q2_K.size, True, _affine, _two_bit, _pack_q2, _unpack_q2)
 
 
 @inlined
@@ -576,7 +475,7 @@ def _signed_byte(byte):
 @inlined
 def _unpack_q6(block, at, scales, minima, codes):
     bias, m15, m3, i4 = splat(32, 16), splat(15, 16), splat(3, 16), splat(4, 16)
-    d = _stored_f16(block, at + _Q6_K.d)
+    d = stored_f16(block, at + _Q6_K.d)
     for j in range(16):
         scales[j], minima[j] = d * f32(_signed_byte(block[at + _Q6_K.scales + j])), f32(0)
     for part in range(4):
@@ -591,7 +490,7 @@ def _unpack_q6(block, at, scales, minima, codes):
 
 @kernel
 def q6_k(x, importance, out, first, last):
-    _improve(x, importance, out, first, last, Q6_K, (-32, 31), False, _signed, _pack_q6, _unpack_q6, _Q6_K.size)
+    improve(x, importance, out, first, last, Q6_K, _Q6_K.size, False, _signed, _six_bit, _pack_q6, _unpack_q6)
 
 
 @inlined
@@ -605,7 +504,7 @@ def _pack_q3(block, d, dmin, scales, minima, j0, codes, start):
         block[_Q3_K.scales + 8 + j % 4] |= (biased >> i32(4)) << i32(2 * (j // 4))
     for i in range(_SIZE):
         codes[start + i] += f32(4)
-    _pack_pairs(block, _Q3_K.qs, codes, start)
+    pack_pairs(block, _Q3_K.qs, codes, start)
     for i in range(0, 32, 16):
         third = splat(0, 16)
         for k in range(8):
@@ -616,7 +515,7 @@ def _pack_q3(block, d, dmin, scales, minima, j0, codes, start):
 
 @inlined
 def _unpack_q3(block, at, scales, minima, codes):
-    d = _stored_f16(block, at + _Q3_K.d)
+    d = stored_f16(block, at + _Q3_K.d)
     for j in range(16):
         low = (i32(block[at + _Q3_K.scales + j % 8]) >> i32(4 * (j // 8))) & i32(15)
         high = (i32(block[at + _Q3_K.scales + 8 + j % 4]) >> i32(2 * (j // 4))) & i32(3)
@@ -630,4 +529,4 @@ def _unpack_q3(block, at, scales, minima, codes):
 
 @kernel
 def q3_k(x, importance, out, first, last):
-    _improve(x, importance, out, first, last, Q3_K, (-4, 3), False, _signed, _pack_q3, _unpack_q3, _Q3_K.size)
+    improve(x, importance, out, first, last, Q3_K, _Q3_K.size, False, _signed, _three_bit, _pack_q3, _unpack_q3)

@@ -14,6 +14,7 @@ from kernels.cpu.lanes import (
     bits_of,
     float_of,
     inlined,
+    larger,
     literal_operation,
     load,
     operation,
@@ -67,34 +68,35 @@ def partner(typing_context, lanes, distance):
 
 @inlined
 def total(lanes, count):
-    """In every lane, the sum over its 8 or 16 neighbours: pairs, pairs of pairs and so on."""
-    lanes = lanes + partner(lanes, 1)
-    lanes = lanes + partner(lanes, 2)
-    lanes = lanes + partner(lanes, 4)
-    if count == 16:
+    """In every lane, the sum over its `count` neighbours (1, 2, 4, 8 or 16): pairs, pairs of pairs and so on."""
+    if count > 1:
+        lanes = lanes + partner(lanes, 1)
+    if count > 2:
+        lanes = lanes + partner(lanes, 2)
+    if count > 4:
+        lanes = lanes + partner(lanes, 4)
+    if count > 8:
         lanes = lanes + partner(lanes, 8)
     return lanes
 
 
 @inlined
-def _peak_of_pair(lanes, other):
-    return select(lanes > other, lanes, other)
-
-
-@inlined
 def top(lanes, count):
-    """In every lane, the largest value of its 8 or 16 neighbours, none of which is NaN."""
-    lanes = _peak_of_pair(lanes, partner(lanes, 1))
-    lanes = _peak_of_pair(lanes, partner(lanes, 2))
-    lanes = _peak_of_pair(lanes, partner(lanes, 4))
-    if count == 16:
-        lanes = _peak_of_pair(lanes, partner(lanes, 8))
+    """In every lane, the largest value of its `count` neighbours, none of which is NaN."""
+    if count > 1:
+        lanes = larger(lanes, partner(lanes, 1))
+    if count > 2:
+        lanes = larger(lanes, partner(lanes, 2))
+    if count > 4:
+        lanes = larger(lanes, partner(lanes, 4))
+    if count > 8:
+        lanes = larger(lanes, partner(lanes, 8))
     return lanes
 
 
 @inlined
 def half(lanes):
-    """The nearest f16, as floats, by integers: halves to even, overflow to infinity."""
+    """The nearest f16, as floats, by integers: halves to even; overflow and what is not a number to infinity."""
     bits = bits_of(lanes)
     magnitude = bits & splat(_MAGNITUDE, WIDE)
     odd = (magnitude >> splat(13, WIDE)) & splat(1, WIDE)
@@ -103,7 +105,8 @@ def half(lanes):
     # Adding a half lines the last bit of an f16 subnormal up with the last bit of the sum.
     small = bits_of((float_of(magnitude) + splat(f32(0.5), WIDE)) - splat(f32(0.5), WIDE))
     rounded = select(magnitude < splat(0x38800000, WIDE), small, normal)
-    return float_of(rounded | (bits & splat(_SIGN, WIDE)))
+    sign = select(magnitude > splat(0x7F800000, WIDE), splat(0, WIDE), bits & splat(_SIGN, WIDE))
+    return float_of(rounded | sign)
 
 
 @inlined

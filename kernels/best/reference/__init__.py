@@ -8,19 +8,23 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.best.reference import k_quants
+from kernels.best.reference import blocks, k_quants
+from kernels.best.reference.frame import row_means
 from kernels.formats import BlockFormat
 
-Search = Callable[[NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.uint8]], None]
+F32 = NDArray[np.float32]
+Search = Callable[[F32, F32 | None, F32 | None, NDArray[np.uint8]], None]
 
-SEARCHES: Mapping[str, Search] = {**k_quants.SEARCHES}
+SEARCHES: Mapping[str, Search] = {**blocks.SEARCHES, **k_quants.SEARCHES}
 
 
 def improve(
     rows: NDArray[np.float32], packed: NDArray[np.uint8], layout: BlockFormat, importance: NDArray[np.float32] | None
 ) -> None:
     """Lowers the error of packed rows in place."""
-    known = None if importance is None else np.tile(importance, (len(rows), 1)).reshape(-1, layout.block_size)
-    blocks = packed.reshape(-1, layout.block_bytes)
+    blocks, known, means = packed.reshape(-1, layout.block_bytes), None, None
     with np.errstate(all="ignore"):
-        SEARCHES[layout.name](rows.reshape(-1, layout.block_size), known, blocks)
+        if importance is not None:
+            known = np.tile(importance, (len(rows), 1)).reshape(-1, layout.block_size)
+            means = np.repeat(row_means(rows), len(blocks) // len(rows))
+        SEARCHES[layout.name](rows.reshape(-1, layout.block_size), known, means, blocks)

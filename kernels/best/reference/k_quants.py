@@ -6,23 +6,21 @@ are fitted again to the codes found. An array is [elements, sub-blocks] in the s
 sub-block has once.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
+from kernels.best.reference.frame import Found, Pack, between, improve, weigh
 from kernels.best.reference.parts import (
     F32,
     HUGE,
     ONE_F,
     U8,
     ZERO,
-    errors,
     f32,
     half,
-    importance_weights,
     lanes_of,
     larger,
-    plain_weights,
     smaller,
     sum_in_order,
     top,
@@ -30,7 +28,6 @@ from kernels.best.reference.parts import (
 )
 from kernels.best.searches import Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Affine, Signed
 from kernels.formats import FORMATS
-from kernels.reference import k_quants
 from kernels.reference.k_quants import (
     I32,
     pack_pairs_of_bits,
@@ -40,20 +37,6 @@ from kernels.reference.k_quants import (
 )
 
 _SIZE = FORMATS["Q4_K"].block_size
-Found = tuple[F32, F32, F32, F32]  # d, dmin, scale and minimum of every sub-block
-
-
-def _weights(x: F32, importance: F32 | None, how: Affine | Signed) -> F32:
-    """[elements, sub-blocks], like x."""
-    if importance is None:
-        return plain_weights(x, how.plain)
-    known = lanes_of(importance, how.size)
-    if how.spread == 0:
-        return known
-    mean = total(sum_in_order(x * x), _SIZE // how.size) * (f32(how.spread) / f32(_SIZE))
-    return importance_weights(x, known, mean)
-
-
 # Scale and minimum.
 
 
@@ -254,7 +237,7 @@ def _signed_around(x: F32, weights: F32, how: Signed, *, d: F32, scale: F32) -> 
     return total(best, _SIZE // how.size), best_scale
 
 
-def _signed(x: F32, weights: F32, how: Signed, *, mean_absolute: bool) -> Found:
+def _signed(x: F32, weights: F32, how: Signed) -> Found:
     count = _SIZE // how.size
     searched = _search_signed(x, weights, how)
     peak = top(np.abs(searched), count)
@@ -278,22 +261,12 @@ def _signed(x: F32, weights: F32, how: Signed, *, mean_absolute: bool) -> Found:
     return d, np.zeros_like(d), scale, np.zeros_like(d)
 
 
-# Bytes, and the guard.
+# Bytes.
 
 
-def _codes(x: F32, how: Affine | Signed, bounds: tuple[int, int], found: Found) -> I32:
-    """Codes [n, 256] for rounded scales and minima, 0 where the scale is 0."""
-    d, dmin, scale, minimum = found
-    rounded, offset = d * scale, dmin * minimum
-    inverse = np.where(rounded != 0, ONE_F / rounded, ZERO)
-    codes = larger(smaller(np.rint((x + offset) * inverse), f32(bounds[1])), f32(bounds[0]))
-    integers: I32 = codes.T.astype(np.int32).reshape(-1, _SIZE)
-    return integers
-
-
-def _block(name: str, found: Found) -> tuple[np.ndarray, I32, I32]:
+def _block(name: str, found: Found, count: int) -> tuple[np.ndarray, I32, I32]:
     """A record with d and dmin, and the integers [n, sub-blocks]."""
-    d, dmin, scale, minimum = (part.reshape(-1, 16 if name in ("Q2_K", "Q3_K", "Q6_K") else 8) for part in found)
+    d, dmin, scale, minimum = (part.reshape(-1, count) for part in found)
     block = np.zeros(len(d), FORMATS[name].dtype)
     block["d"] = d[:, 0]
     if "dmin" in (block.dtype.names or ()):
@@ -301,87 +274,91 @@ def _block(name: str, found: Found) -> tuple[np.ndarray, I32, I32]:
     return block, scale.astype(np.int32), minimum.astype(np.int32)
 
 
-def _pack_q4(found: Found, codes: I32) -> np.ndarray:
-    block, scales, minima = _block("Q4_K", found)
-    pairs = codes.reshape(-1, 4, 2, 32)
+def _bytes(block: np.ndarray) -> U8:
+    return block.view(np.uint8).reshape(len(block), -1)
+
+
+def _pack_q4(found: Found, levels: F32) -> U8:
+    block, scales, minima = _block("Q4_K", found, 8)
+    pairs = levels.astype(np.int32).reshape(-1, 4, 2, 32)
     block["scales"] = pack_six_bit(scales, minima)
     block["qs"] = (pairs[:, :, 0] | (pairs[:, :, 1] << 4)).reshape(-1, 128)
-    return block
+    return _bytes(block)
 
 
-def _pack_q5(found: Found, codes: I32) -> np.ndarray:
-    block, scales, minima = _block("Q5_K", found)
-    pairs = codes.reshape(-1, 4, 2, 32)
+def _pack_q5(found: Found, levels: F32) -> U8:
+    block, scales, minima = _block("Q5_K", found, 8)
+    codes = levels.astype(np.int32)
+    pairs = codes.reshape(-1, 4, 2, 32) & 15
     block["scales"] = pack_six_bit(scales, minima)
-    block["qs"] = ((pairs[:, :, 0] & 15) | ((pairs[:, :, 1] & 15) << 4)).reshape(-1, 128)
+    block["qs"] = (pairs[:, :, 0] | (pairs[:, :, 1] << 4)).reshape(-1, 128)
     block["qh"] = stacked_bits(codes.reshape(-1, 8, 32) >> 4, 1)
-    return block
+    return _bytes(block)
 
 
-def _pack_q2(found: Found, codes: I32) -> np.ndarray:
-    block, scales, minima = _block("Q2_K", found)
+def _pack_q2(found: Found, levels: F32) -> U8:
+    block, scales, minima = _block("Q2_K", found, 16)
     block["scales"] = scales | (minima << 4)
-    block["qs"] = pack_pairs_of_bits(codes)
-    return block
+    block["qs"] = pack_pairs_of_bits(levels.astype(np.int32))
+    return _bytes(block)
 
 
-def _pack_q6(found: Found, codes: I32) -> np.ndarray:
-    block, scales, _ = _block("Q6_K", found)
-    quarters = (codes + 32).reshape(-1, 2, 4, 32)
+def _pack_q6(found: Found, levels: F32) -> U8:
+    block, scales, _ = _block("Q6_K", found, 16)
+    quarters = (levels.astype(np.int32) + 32).reshape(-1, 2, 4, 32)
     low = quarters & 15
     block["scales"] = scales
     block["ql"] = (low[:, :, 0:2] | (low[:, :, 2:4] << 4)).reshape(-1, 128)
     block["qh"] = stacked_bits((quarters >> 4).reshape(-1, 4, 32), 2).reshape(-1, 64)
-    return block
+    return _bytes(block)
 
 
-def _pack_q3(found: Found, codes: I32) -> np.ndarray:
-    block, scales, _ = _block("Q3_K", found)
-    biased = codes + 4
+def _pack_q3(found: Found, levels: F32) -> U8:
+    block, scales, _ = _block("Q3_K", found, 16)
+    biased = levels.astype(np.int32) + 4
     block["scales"] = pack_q3_scales(scales + 32)
     block["qs"] = pack_pairs_of_bits(biased & 3)
     block["hmask"] = stacked_bits((biased >> 2).reshape(-1, 8, 32), 1)
-    return block
+    return _bytes(block)
 
 
-_Pack = Callable[[Found, I32], np.ndarray]
+@dataclass(frozen=True)
+class _Search:
+    """The search of a format: blocks, their importance, the mean squares of their rows, and the bytes to improve."""
+
+    name: str
+    how: Affine | Signed
+    pack: Pack
+
+    def __call__(self, x: F32, importance: F32 | None, means: F32 | None, packed: U8) -> None:
+        lanes = lanes_of(x, self.how.size)
+        weights = weigh(lanes, importance, means, self.how)
+        absolute = False
+        if isinstance(self.how, Affine):
+            absolute = self.how.mean_absolute and importance is None
+            found = _affine(lanes, weights, self.how, mean_absolute=absolute)
+            level = between(0, self.how.levels)
+        else:
+            found = _signed(lanes, weights, self.how)
+            level = between(self.how.low, -self.how.low - 1)
+        improve(
+            lanes,
+            weights,
+            packed,
+            name=self.name,
+            how=self.how,
+            found=found,
+            level=level,
+            pack=self.pack,
+            absolute=absolute,
+        )
 
 
-def _improve(x: F32, importance: F32 | None, packed: U8, name: str, how: Affine | Signed, pack: _Pack) -> None:
-    """Replaces blocks [n, block_bytes] by what the search finds, where that decodes with less error."""
-    lanes = lanes_of(x, how.size)
-    weights = _weights(lanes, importance, how)
-    if isinstance(how, Affine):
-        mean_absolute, bounds = how.mean_absolute and importance is None, (0, how.levels)
-        found = _affine(lanes, weights, how, mean_absolute=mean_absolute)
-    else:
-        mean_absolute, bounds = False, (how.low, -how.low - 1)
-        found = _signed(lanes, weights, how, mean_absolute=False)
-    ours = pack(found, _codes(lanes, how, bounds, found)).view(np.uint8).reshape(packed.shape)
-    decode, rows = k_quants.DECODERS[name], np.ascontiguousarray(weights.T).reshape(x.shape)
-    before = errors(decode(packed), x, rows, mean_absolute=mean_absolute)
-    after = errors(decode(ours), x, rows, mean_absolute=mean_absolute)
-    packed[after < before] = ours[after < before]
-
-
-def q4_k(x: F32, importance: F32 | None, packed: U8) -> None:
-    _improve(x, importance, packed, "Q4_K", Q4_K, _pack_q4)
-
-
-def q5_k(x: F32, importance: F32 | None, packed: U8) -> None:
-    _improve(x, importance, packed, "Q5_K", Q5_K, _pack_q5)
-
-
-def q2_k(x: F32, importance: F32 | None, packed: U8) -> None:
-    _improve(x, importance, packed, "Q2_K", Q2_K, _pack_q2)
-
-
-def q6_k(x: F32, importance: F32 | None, packed: U8) -> None:
-    _improve(x, importance, packed, "Q6_K", Q6_K, _pack_q6)
-
-
-def q3_k(x: F32, importance: F32 | None, packed: U8) -> None:
-    _improve(x, importance, packed, "Q3_K", Q3_K, _pack_q3)
-
-
-SEARCHES = {"Q2_K": q2_k, "Q3_K": q3_k, "Q4_K": q4_k, "Q5_K": q5_k, "Q6_K": q6_k}
+_ALL = (
+    _Search("Q2_K", Q2_K, _pack_q2),
+    _Search("Q3_K", Q3_K, _pack_q3),
+    _Search("Q4_K", Q4_K, _pack_q4),
+    _Search("Q5_K", Q5_K, _pack_q5),
+    _Search("Q6_K", Q6_K, _pack_q6),
+)
+SEARCHES = {search.name: search for search in _ALL}

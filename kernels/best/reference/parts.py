@@ -55,8 +55,9 @@ def top(values: F32, count: int) -> F32:
 
 
 def half(values: F32) -> F32:
-    """The nearest f16, as float32."""
-    return values.astype(np.float16).astype(np.float32)
+    """The nearest f16, as float32; infinity for what is not a number."""
+    rounded = values.astype(np.float16).astype(np.float32)
+    return np.where(np.isnan(rounded), f32(np.inf), rounded)
 
 
 def lanes_of(values: F32, size: int) -> F32:
