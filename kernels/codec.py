@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from kernels import cpu, reference
+from kernels import cpu, gpu, reference
 from kernels.errors import NonFinite, UnsupportedBackend, UnsupportedFormat
 from kernels.formats import FORMATS, BlockFormat
 from kernels.reference.float import bf16_values
@@ -30,9 +30,9 @@ def encode(
 
     `rows` is C-contiguous float32, float16, or uint16 holding bf16 bit patterns. `importance` is one float32 a column,
     finite and not negative, which all rows share; formats without a weighted search ignore it. `backend` is "auto"
-    (cpu, else reference), "cpu" or "reference". `out` takes the result if given. Raises NonFinite, UnsupportedFormat,
-    UnsupportedBackend, or ValueError for a wrong shape, dtype or importance. Safe in threads; the cpu backend releases
-    the GIL.
+    (cpu, else reference), "cpu", "reference", or "gpu" where there is one, to which the rows are copied. `out` takes
+    the result if given. Raises NonFinite, UnsupportedFormat, UnsupportedBackend, or ValueError for a wrong shape, dtype
+    or importance. Safe in threads; the cpu backend releases the GIL.
     """
     layout = _layout(format)
     chosen = _choose(format, backend, importance=importance is not None)
@@ -46,6 +46,10 @@ def encode(
     weights = importance if _weighted(format, importance is not None) else None
     if chosen == "cpu":
         if not cpu.encode(rows, packed, layout, weights):
+            raise _first_non_finite(rows)
+        return packed
+    if chosen == "gpu":
+        if not gpu.encode_rows(rows, packed, layout):
             raise _first_non_finite(rows)
         return packed
     _encode_by_reference(rows, packed, layout, weights)
@@ -153,6 +157,8 @@ def _choose(format: str, backend: str, *, importance: bool) -> str:
         raise UnsupportedFormat(f"{format} cannot be encoded yet")
     if backend == "auto":
         return available[0]
+    if backend == "gpu" and format in gpu.KERNELS and not _weighted(format, importance) and gpu.available():
+        return backend
     if backend not in available:
         raise UnsupportedBackend(f"no backend {backend!r} encodes {format}; available: {', '.join(available)}")
     return backend
