@@ -154,8 +154,8 @@ def _general(folder: Path, name: str, arch: str, parameters: int) -> list[Metada
     """
     import gguf
 
-    for name in ("gguf", "metadata"):  # the loggers of its modules
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for logger in ("gguf", "metadata"):  # those of its modules
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     try:
         found = gguf.Metadata.load(None, folder, None, parameters)
         if folder.name != name:
