@@ -20,8 +20,9 @@ CANCELLED = Failed("Cancelled.", "Nothing was left behind.", cancelled=True)
 
 
 class JobQueue(QObject):
-    """Jobs in the order they were added; at most one runs. Signals carry the id of a job."""
+    """Jobs in the order they were added; at most one runs. Signals carry the id of a job, but `listed`: of many."""
 
+    listed = Signal()
     added = Signal(str)
     changed = Signal(str)
     progress = Signal(str)
@@ -41,8 +42,7 @@ class JobQueue(QObject):
         """Lists jobs of earlier sessions before those of this one."""
         new = [record for record in records if record.id not in self._records]
         self._records = {**{record.id: record for record in new}, **self._records}
-        for record in new:
-            self.added.emit(record.id)
+        self.listed.emit()
 
     def records(self) -> list[JobRecord]:
         """Newest first."""

@@ -88,6 +88,6 @@ def read_records(root: Path) -> list[JobRecord]:
     """Every job under `root`, oldest first; a folder that cannot be read is passed over."""
     records = []
     for folder in all_jobs(root):
-        with suppress(OSError, ValueError, TypeError):
+        with suppress(OSError, ValueError, TypeError, RecursionError):
             records.append(read_record(folder))
     return records

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSettings, QTimer
+from PySide6.QtCore import QByteArray, QSettings, QTimer
 from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
@@ -168,7 +168,7 @@ class MainWindow(QMainWindow):
 
     def _restore(self) -> None:
         self.resize(SIZES.window_width, SIZES.window_height)
-        if geometry := self.store.value(_GEOMETRY):
+        if isinstance(geometry := self.store.value(_GEOMETRY), QByteArray):
             self.restoreGeometry(geometry)
         number = stored_number(self.store, _PAGE, MACHINE)
         self.show_page(number if 0 <= number < len(ENTRIES) else MACHINE)

@@ -15,7 +15,7 @@ _FACE = {
     "checkpoint": ("open_model",),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
     "hardware": ("Hardware", "detect"),
-    "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "state_of", "with_target"),
+    "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create"),
     "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
     "options": ("Option", "options_for"),
     "output": ("part_path",),
@@ -60,8 +60,6 @@ if TYPE_CHECKING:
     from core.jobs import QuantizeJob as QuantizeJob
     from core.jobs import all_jobs as all_jobs
     from core.jobs import create as create
-    from core.jobs import state_of as state_of
-    from core.jobs import with_target as with_target
     from core.model import Metadata as Metadata
     from core.model import ModelInfo as ModelInfo
     from core.model import OutputTensor as OutputTensor

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,28 @@ def to_json(event: Event) -> dict[str, Any]:
 
 
 def from_json(data: dict[str, Any]) -> Event:
-    """The event of such a dictionary; ValueError when it is none."""
+    """The event of such a dictionary; ValueError or TypeError when it is none."""
     values = dict(data)
     kind = _KINDS.get(str(values.pop("event", "")))
     if kind is None:
         raise ValueError(f"not an event: {data!r}")
-    return kind(**values)
+    return checked(kind, values)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+    "dict[str, Any]": (dict,),
+}
+
+
+def checked(kind: type[T], values: dict[str, Any]) -> T:
+    """A dataclass of plain values, as read from a file. ValueError or TypeError when a value is of another type."""
+    made = kind(**values)
+    for field_ in fields(made):  # type: ignore[arg-type]
+        if not isinstance(getattr(made, field_.name), _TYPES[str(field_.type)]):
+            raise ValueError(f"{field_.name} is no {field_.type}")
+    return made

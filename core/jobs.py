@@ -6,12 +6,12 @@ import json
 import os
 import secrets
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from core.events import Done, Event, Failed, Progress, from_json, to_json
+from core.events import Event, checked, from_json, to_json
 
 
 class JobState(StrEnum):
@@ -23,6 +23,7 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
+_END_OF_TIME = 1e10  # seconds; no calendar goes on for ever
 ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 
@@ -55,7 +56,8 @@ class JobFolder:
         return self.path / "log.txt"
 
     def read_job(self) -> QuantizeJob:
-        return QuantizeJob(**json.loads((self.path / "job.json").read_text(encoding="utf-8")))
+        """Raises ValueError, TypeError or OSError when job.json is missing or holds no job."""
+        return job_from(json.loads((self.path / "job.json").read_text(encoding="utf-8")))
 
     def append(self, event: Event) -> None:
         """Adds one event; the last one of a finished job is Done or Failed."""
@@ -68,16 +70,24 @@ class JobFolder:
         path = self.path / "events.jsonl"
         if not path.exists():
             return []
-        return [event for line in path.read_text(encoding="utf-8").splitlines() if (event := _parse(line)) is not None]
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [event for line in lines if (event := _parse(line)) is not None]
 
 
 def _parse(line: str) -> tuple[float, Event] | None:
     try:
         data: dict[str, Any] = json.loads(line)
         moment = float(data.pop("time"))
-        return moment, from_json(data)
-    except (ValueError, TypeError, KeyError):
+        return (moment, from_json(data)) if 0 <= moment < _END_OF_TIME else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def job_from(values: Any) -> QuantizeJob:
+    """The job of a dictionary as job.json holds it. ValueError or TypeError when it is none."""
+    if not isinstance(values, dict):
+        raise ValueError(f"not a job: {values!r}")
+    return checked(QuantizeJob, values)
 
 
 def create(root: Path, job: QuantizeJob) -> JobFolder:
@@ -95,19 +105,3 @@ def all_jobs(root: Path) -> list[JobFolder]:
     if not root.exists():
         return []
     return [JobFolder(path) for path in sorted(root.iterdir()) if (path / "job.json").is_file()]
-
-
-def with_target(job: QuantizeJob, target: str) -> QuantizeJob:
-    return replace(job, target=target)
-
-
-def state_of(events: list[tuple[float, Event]]) -> JobState:
-    """What a job's events say of it; a job that was running when nobody listened any more counts as failed."""
-    for _, event in reversed(events):
-        if isinstance(event, Done):
-            return JobState.DONE
-        if isinstance(event, Failed):
-            return JobState.CANCELLED if event.cancelled else JobState.FAILED
-        if isinstance(event, Progress):
-            return JobState.FAILED
-    return JobState.PENDING

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +21,18 @@ class Settings:
 
 
 def load_settings(path: Path) -> Settings:
-    """The settings at `path`; the defaults where the file, a key or a value is missing or of the wrong kind."""
+    """The settings at `path`; the defaults where the file, a key or a value is missing or makes no sense."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return Settings()
     if not isinstance(stored, dict):
         return Settings()
-    known = {f.name: stored[f.name] for f in fields(Settings) if type(stored.get(f.name)) is type(f.default)}
-    return Settings(**known)
+    return Settings(**{f.name: stored[f.name] for f in fields(Settings) if _is_sane(stored.get(f.name), f.default)})
+
+
+def _is_sane(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and (type(value) is not int or 0 <= value < 2**31)
 
 
 def save_settings(path: Path, settings: Settings) -> None:

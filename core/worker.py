@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from core.events import Event, Failed, to_json
-from core.jobs import QuantizeJob
+from core.jobs import QuantizeJob, job_from
 from core.quantize import run
 
 GRACE_SECONDS = 2.0
@@ -32,7 +32,7 @@ def main() -> int:
     _step_back()
     line = sys.stdin.readline()
     try:
-        job = QuantizeJob(**json.loads(line))
+        job = job_from(json.loads(line))
     except (ValueError, TypeError) as error:
         return _send(out, Failed(f"The worker did not understand its job: {error}."))
     stop = threading.Event()

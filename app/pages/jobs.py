@@ -55,6 +55,7 @@ class JobsPage(Page):
             ),
         )
         self.add_state("content", self._make_content())
+        queue.listed.connect(self._list)
         queue.added.connect(self._added)
         queue.removed.connect(lambda _: self._list())
         queue.changed.connect(self._changed)

@@ -8,7 +8,7 @@ from PySide6.QtCore import QItemSelectionModel, QSettings, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from app.store import stored_list
+from app.store import stored_widths
 from app.tables.cell_delegate import CellDelegate
 from app.tables.row_model import Index, Role, RowModel, SortedRows
 from app.theme import SIZES
@@ -58,9 +58,9 @@ class RowView(QTableView, Generic[Row]):
     def remember_widths(self, store: QSettings, key: str) -> None:
         """Restores the widths under `key` and keeps them from now on."""
         header = self.horizontalHeader()
-        if len(widths := stored_list(store, key)) == len(self.rows_model.columns):
+        if len(widths := stored_widths(store, key)) == len(self.rows_model.columns):
             for position, width in enumerate(widths):
-                self.setColumnWidth(position, int(width))
+                self.setColumnWidth(position, width)
         header.sectionResized.connect(
             lambda *_: store.setValue(key, [header.sectionSize(i) for i in range(header.count())])
         )

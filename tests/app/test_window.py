@@ -9,8 +9,10 @@ from PySide6.QtGui import QAccessible, QDropEvent
 from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLineEdit, QMessageBox, QWidget
 from pytestqt.qtbot import QtBot
 
+from app.job_record import read_records
 from app.window import JOBS, MACHINE, MAKE, MODELS, MainWindow
-from core import QuantizeJob, sample_folder
+from core import QuantizeJob, create, data_folder, jobs_folder, sample_folder
+from tests.app.conftest import MakeWindow
 
 CONTROL = Qt.KeyboardModifier.ControlModifier
 JobFor = Callable[[str], QuantizeJob]
@@ -199,3 +201,32 @@ def test_every_button_on_every_page_has_a_word_or_a_tooltip(window: MainWindow) 
     silent = [b for b in buttons if not (b.text().strip() or b.toolTip()) and b.parent().objectName() != "qt_x"]
     own = [b for b in silent if not b.metaObject().className().startswith("QTable") and b.isVisible()]
     assert own == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("settings.json", '{"theme": "purple", "context": 1000000000000, "threads": -4}'),
+        ("settings.json", "[" * 200_000),
+        ("window.ini", "[window]\ngeometry=garbage\npage=\xb2\n[widths]\njobs=a, b, c, d, e, f, g\n"),
+        ("window.ini", "[window]\npage=99\n[widths]\njobs=99999999999, -5, 0, 4, 5, 6, 7\n"),
+    ],
+)
+def test_spoiled_settings_never_keep_the_window_from_opening(file: str, text: str, make_window: MakeWindow) -> None:
+    data_folder().mkdir(parents=True, exist_ok=True)
+    (data_folder() / file).write_text(text, encoding="utf-8")
+    window = make_window()
+    assert window.page is window.machine
+    assert window.make.context.value() == 4096
+
+
+def test_a_long_history_is_listed_at_once(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
+    qtbot.waitUntil(lambda: not window.tasks.busy("history"))
+    for number in range(20):
+        create(jobs_folder(), job_for(str(number)))
+    resets: list[None] = []
+    window.jobs.model.modelReset.connect(lambda: resets.append(None))
+    window.queue.add_earlier(read_records(jobs_folder()))
+    assert len(window.jobs.model.rows) == 20
+    assert window.jobs.state == "content"
+    assert len(resets) == 1
