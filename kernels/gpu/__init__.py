@@ -36,6 +36,14 @@ KERNELS: Mapping[str, tuple[str, str, int]] = {
     "Q4_K": ("k_quants", "q4_k", 16),
     "Q5_K": ("k_quants", "q5_k", 16),
     "Q6_K": ("k_quants", "q6_k", 8),
+    "IQ4_NL": ("iq4", "iq4_nl", 128),
+    "IQ4_XS": ("iq4", "iq4_xs", 16),
+    "MXFP4": ("fp4", "mxfp4", 64),
+    "NVFP4": ("fp4", "nvfp4", 32),
+    "TQ1_0": ("ternary", "tq1_0", 16),
+    "TQ2_0": ("ternary", "tq2_0", 16),
+    "Q2_0": ("ternary", "q2_0", 64),
+    "Q1_0": ("one_bit", "q1_0", 32),
 }
 
 OPTIONS: Mapping[str, Any] = {"num_warps": 4, "enable_fp_fusion": False}

@@ -16,15 +16,16 @@ from kernels.formats import FORMATS
 from kernels.gpu.lanes import (
     as_int8,
     clamped,
+    element_peak,
     first_block,
     joined,
     kernel,
     largest,
     layout,
-    load,
+    load_elements,
+    load_parts,
     nearest_code,
     nearest_int,
-    note_peak,
     put,
     put_f16,
     signed_peak,
@@ -34,35 +35,6 @@ from kernels.gpu.lanes import (
 _SIZE = tl.constexpr(FORMATS["Q4_K"].block_size)
 _Q2_K, _Q3_K, _Q4_K, _Q5_K, _Q6_K = (layout(name) for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"))
 _TINY = tl.constexpr(1e-15)  # a smaller sub-block counts as zero
-
-
-@triton.jit
-def _load_four(at, inside, N: tl.constexpr, SUBS: tl.constexpr):
-    """Four neighbouring elements of every sub-block, which a thread then reads at once."""
-    four = load(at[:, :, None] + tl.arange(0, 4)[None, None, :], inside[:, None, None])
-    even, odd = tl.split(tl.reshape(four, [N, SUBS, 2, 2]))
-    first, third = tl.split(even)
-    second, fourth = tl.split(odd)
-    return first, second, third, fourth
-
-
-@triton.jit
-def load_elements(x, inside, N: tl.constexpr, SIZE: tl.constexpr):
-    """The sub-blocks of N superblocks from pointers x [N] on: a tuple of SIZE tensors [N, SUBS]."""
-    at = x[:, None] + (SIZE * tl.arange(0, _SIZE // SIZE))[None, :]
-    elements = ()
-    for i in tl.static_range(0, SIZE, 4):
-        elements = joined(elements, _load_four(at + i, inside, N, _SIZE // SIZE))
-    return elements
-
-
-@triton.jit
-def load_parts(x, inside, peak_ptr, N: tl.constexpr, SIZE: tl.constexpr):
-    """The same weights as a tensor [N, SUBS, SIZE]; notes their peak."""
-    at = x[:, None] + tl.arange(0, _SIZE)[None, :]
-    weights = load(at, inside[:, None])
-    note_peak(peak_ptr, weights)
-    return tl.reshape(weights, [N, _SIZE // SIZE, SIZE])
 
 
 # Scale and minimum: x ~ scale * q - minimum, q in 0..LEVELS.
@@ -191,14 +163,14 @@ def _q4_and_q5(
     x, at, inside, peak_ptr, N: tl.constexpr, LEVELS: tl.constexpr, FIRST: tl.constexpr, CANDIDATES: tl.constexpr
 ):
     """Stores d, dmin and scales, which lie alike in Q4_K and Q5_K, and gives the codes [N, 8, 32]."""
-    elements = load_elements(x, inside, N, 32)
+    elements = load_elements(x, inside, N, 8, 32)
     mean = _root_mean_square(elements, 32)
     scales, minima, inverse, low = search_scale_and_minimum(elements, mean, 32, LEVELS, FIRST, CANDIDATES, False)
     d, ls = _six_bit(scales, at + _Q4_K.value.d, inside)
     dmin, lm = _six_bit(minima, at + _Q4_K.value.dmin, inside)
     _put_six_bit(at + _Q4_K.value.scales, ls, lm, inside)
     d, dmin = d[:, None] * ls.to(tl.float32), dmin[:, None] * lm.to(tl.float32)
-    return _affine_codes(load_parts(x, inside, peak_ptr, N, 32), d, dmin, inverse, low, LEVELS)
+    return _affine_codes(load_parts(x, inside, peak_ptr, N, 8, 32), d, dmin, inverse, low, LEVELS)
 
 
 @kernel
@@ -233,7 +205,7 @@ def q2_k(x_ptr, out_ptr, peak_ptr, count, N: tl.constexpr):
     block = first_block(N) + tl.arange(0, N)
     inside, at = block < count, out_ptr + block * _Q2_K.value.size
     x = x_ptr + block * _SIZE
-    elements = load_elements(x, inside, N, 16)
+    elements = load_elements(x, inside, N, 16, 16)
     mean = tl.zeros_like(elements[0])
     scales, minima, inverse, low = search_scale_and_minimum(elements, mean, 16, 3, -0.5, 16, True)
     d, ls = _four_bit(scales, at + _Q2_K.value.d, inside)
@@ -241,21 +213,11 @@ def q2_k(x_ptr, out_ptr, peak_ptr, count, N: tl.constexpr):
     packed = ((ls & 255) | (lm << 4)) & 255
     put(at + _Q2_K.value.scales, packed, inside, 16)
     d, dmin = d[:, None] * (packed & 15).to(tl.float32), dmin[:, None] * (packed >> 4).to(tl.float32)
-    codes = _affine_codes(load_parts(x, inside, peak_ptr, N, 16), d, dmin, inverse, low, 3)
+    codes = _affine_codes(load_parts(x, inside, peak_ptr, N, 16, 16), d, dmin, inverse, low, 3)
     put(at + _Q2_K.value.qs, stacked(codes, N, 2, 4, 32, 2), inside, 64)
 
 
 # Scale alone: x ~ scale * q, q in -HALF..HALF-1.
-
-
-@triton.jit
-def _element_peak(x, SIZE: tl.constexpr):
-    """The first element of the largest magnitude of each sub-block, with its sign."""
-    magnitude, peak = tl.zeros_like(x[0]), tl.zeros_like(x[0])
-    for i in tl.static_range(SIZE):
-        better = tl.abs(x[i]) > magnitude
-        magnitude, peak = tl.where(better, tl.abs(x[i]), magnitude), tl.where(better, x[i], peak)
-    return peak
 
 
 @triton.jit
@@ -276,7 +238,7 @@ def search_scale(x, HALF: tl.constexpr):
 
     make_qx_quants with x * x as weight: 18 trials around the scale of the largest weight.
     """
-    peak = _element_peak(x, 16)
+    peak = element_peak(x, 16)
     inverse = tl.div_rn(-1.0 * HALF, peak)
     best_inverse = inverse
     sum_lx, sum_l2 = _scale_sums(x, inverse, HALF)
@@ -300,7 +262,7 @@ def q6_k(x_ptr, out_ptr, peak_ptr, count, N: tl.constexpr):
     block = first_block(N) + tl.arange(0, N)
     inside, at = block < count, out_ptr + block * _Q6_K.value.size
     x = x_ptr + block * _SIZE
-    scales, best_inverse, zero = search_scale(load_elements(x, inside, N, 16), 32)
+    scales, best_inverse, zero = search_scale(load_elements(x, inside, N, 16, 16), 32)
     peak = signed_peak(scales, 16)
     some = tl.abs(peak) >= _TINY
     inverse = tl.div_rn(-128.0, peak)
@@ -308,7 +270,7 @@ def q6_k(x_ptr, out_ptr, peak_ptr, count, N: tl.constexpr):
     integers = as_int8(tl.minimum(nearest_int(inverse[:, None] * scales), 127))
     put(at + _Q6_K.value.scales, tl.where(some[:, None], integers, 0), inside, 16)
     d = d[:, None] * integers.to(tl.float32)
-    parts = load_parts(x, inside, peak_ptr, N, 16)
+    parts = load_parts(x, inside, peak_ptr, N, 16, 16)
     quotient = tl.where(d[:, :, None] != 0, tl.div_rn(parts, d[:, :, None]), parts * best_inverse[:, :, None])
     codes = clamped(nearest_int(quotient), -32, 31) + 32
     empty = ((d == 0) & zero) | (some == 0)[:, None]
@@ -361,7 +323,7 @@ def descend_scale(x, HALF: tl.constexpr):
 
     A sub-block that did not change in one sweep does not change in the next, so no lane needs to stop early.
     """
-    peak = _element_peak(x, 16)
+    peak = element_peak(x, 16)
     inverse = tl.div_rn(-1.0 * HALF, peak)
     codes = _first_codes(x, inverse, HALF)
     sum_lx, sum_l2 = _scale_sums(x, inverse, HALF)
@@ -386,14 +348,14 @@ def q3_k(x_ptr, out_ptr, peak_ptr, count, N: tl.constexpr):
     block = first_block(N) + tl.arange(0, N)
     inside, at = block < count, out_ptr + block * _Q3_K.value.size
     x = x_ptr + block * _SIZE
-    scales, first, last = descend_scale(load_elements(x, inside, N, 16), 4)
+    scales, first, last = descend_scale(load_elements(x, inside, N, 16, 16), 4)
     peak = signed_peak(scales, 16)
     inverse, some = tl.div_rn(-32.0, peak), peak != 0
     integers = clamped(as_int8(nearest_int(inverse[:, None] * scales)), -32, 31)
     _put_q3_scales(at + _Q3_K.value.scales, tl.where(some[:, None], integers + 32, 0), inside)
     d = put_f16(at + _Q3_K.value.d, tl.where(some, tl.div_rn(1.0, inverse), 0.0), inside)
     d = (d[:, None] * integers.to(tl.float32))[:, :, None]
-    parts = load_parts(x, inside, peak_ptr, N, 16)
+    parts = load_parts(x, inside, peak_ptr, N, 16, 16)
     i = tl.arange(0, 16)[None, None, :]
     searched = (tl.where(i < 8, first[:, :, None], last[:, :, None]) >> (4 * (i % 8))) & 15
     codes = tl.where(d != 0, clamped(nearest_int(tl.div_rn(parts, d)), -4, 3) + 4, searched)

@@ -59,9 +59,37 @@ def note_peak(peak_ptr, x):
 
 
 @triton.jit
+def load_four(at, inside, N: tl.constexpr, SUBS: tl.constexpr):
+    """Four neighbouring elements of every sub-block, which a thread then reads at once: four tensors [N, SUBS]."""
+    four = load(at[:, :, None] + tl.arange(0, 4)[None, None, :], inside[:, None, None])
+    even, odd = tl.split(tl.reshape(four, [N, SUBS, 2, 2]))
+    first, third = tl.split(even)
+    second, fourth = tl.split(odd)
+    return first, second, third, fourth
+
+
+@triton.jit
 def joined(first, second):
     """Two tuples of tensors as one."""
     return first + second
+
+
+@triton.jit
+def load_elements(x, inside, N: tl.constexpr, SUBS: tl.constexpr, SIZE: tl.constexpr):
+    """The sub-blocks of N blocks from pointers x [N] on: a tuple of SIZE tensors [N, SUBS]."""
+    at = x[:, None] + (SIZE * tl.arange(0, SUBS))[None, :]
+    elements = ()
+    for i in tl.static_range(0, SIZE, 4):
+        elements = joined(elements, load_four(at + i, inside, N, SUBS))
+    return elements
+
+
+@triton.jit
+def load_parts(x, inside, peak_ptr, N: tl.constexpr, SUBS: tl.constexpr, SIZE: tl.constexpr):
+    """The same weights as a tensor [N, SUBS, SIZE]; notes their peak."""
+    weights = load_rows(x, inside, SUBS * SIZE)
+    note_peak(peak_ptr, weights)
+    return tl.reshape(weights, [N, SUBS, SIZE])
 
 
 @triton.jit
@@ -133,6 +161,16 @@ def signed_peak(values, SIZE: tl.constexpr):
     magnitude = tl.where(values == values, tl.abs(values), 0.0)
     top = tl.max(magnitude, axis=1)
     return pick_first(values, (magnitude == top[:, None]) & (magnitude > 0), SIZE)
+
+
+@triton.jit
+def element_peak(x, SIZE: tl.constexpr):
+    """The first element of the largest magnitude of each sub-block, with its sign."""
+    magnitude, peak = tl.zeros_like(x[0]), tl.zeros_like(x[0])
+    for i in tl.static_range(SIZE):
+        better = tl.abs(x[i]) > magnitude
+        magnitude, peak = tl.where(better, tl.abs(x[i]), magnitude), tl.where(better, x[i], peak)
+    return peak
 
 
 @triton.jit

@@ -6,7 +6,8 @@ import torch
 from numpy.typing import NDArray
 
 import kernels
-from kernels import gpu
+from kernels import gpu, reference
+from kernels.reference import iq4
 from tests.kernels import inputs
 
 ENCODABLE = list(gpu.KERNELS)
@@ -33,6 +34,13 @@ def poisoned(rows: int, columns: int, name: str, device: str) -> tuple[torch.Ten
     return room, room[GUARD:-GUARD].view(rows, row_bytes)
 
 
+def expected_bytes(values: NDArray[np.float32], name: str) -> NDArray[np.uint8]:
+    """The reference's packed rows."""
+    encode_blocks = {**reference.ENCODERS, **iq4.ENCODERS}[name]
+    with np.errstate(all="ignore"):
+        return encode_blocks(values.reshape(-1, kernels.FORMATS[name].block_size)).reshape(len(values), -1)
+
+
 def encoded(source: NDArray[np.generic], name: str, device: str) -> NDArray[np.uint8]:
     """The bytes, after a look at the guards."""
     tensor = as_tensor(source, device)
@@ -46,8 +54,8 @@ def encoded(source: NDArray[np.generic], name: str, device: str) -> NDArray[np.u
 @pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
 @pytest.mark.parametrize("name", ENCODABLE)
 def test_bytes_are_those_of_the_reference(name: str, dtype: str, device: str) -> None:
-    source, _ = inputs.as_source(inputs.all_weights(), dtype)
-    actual, expected = encoded(source, name, device), kernels.encode(source, name, backend="reference")
+    source, values = inputs.as_source(inputs.all_weights(), dtype)
+    actual, expected = encoded(source, name, device), expected_bytes(values, name)
     rows = np.flatnonzero((actual != expected).any(axis=1))
     assert {inputs.case_of_row(row) for row in rows} == set()
 
@@ -55,7 +63,7 @@ def test_bytes_are_those_of_the_reference(name: str, dtype: str, device: str) ->
 @pytest.mark.parametrize("name", ENCODABLE)
 def test_any_split_gives_the_same_bytes_and_writes_no_others(name: str, device: str) -> None:
     x = inputs.weights("heavy tails").reshape(1, -1)[:, : 5 * 256]
-    expected = kernels.encode(x, name, backend="reference")
+    expected = expected_bytes(x, name)
     parts = [encoded(np.ascontiguousarray(part), name, device) for part in np.split(x, [256], axis=1)]
     assert np.array_equal(np.concatenate(parts, axis=1), expected)
 
@@ -65,7 +73,17 @@ def test_several_programs_share_the_blocks(name: str, device: str) -> None:
     x = inputs.weights("normal")[:1]
     blocks = x.size // kernels.FORMATS[name].block_size
     actual = gpu.encode(as_tensor(x, device), name, blocks=blocks // 4)
-    assert np.array_equal(actual.cpu().numpy(), kernels.encode(x, name, backend="reference"))
+    assert np.array_equal(actual.cpu().numpy(), expected_bytes(x, name))
+
+
+def test_peaks_about_powers_of_two_get_the_exponent_of_the_reference(device: str) -> None:
+    powers = np.arange(1, 255, dtype=np.int32)[:, None] << 23
+    bits = np.concatenate([(powers + np.arange(-125, 3)).ravel(), np.arange(2048), 1 << np.arange(23)])
+    x = np.zeros((len(bits), 32), np.float32)
+    x[:, 5] = bits.astype(np.int32).view(np.float32)
+    x[:, 6] = x[:, 5] * np.float32(0.4)
+    actual = gpu.encode(as_tensor(x, device), "MXFP4", blocks=None if device == "cuda" else 1 << 14)
+    assert np.array_equal(actual.cpu().numpy(), expected_bytes(x, "MXFP4"))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -32,10 +32,6 @@ def test_a_gpu_is_available_where_torch_has_one(triton: None) -> None:
     assert gpu.available() == torch.cuda.is_available()
 
 
-def test_every_kernel_has_a_reference() -> None:
-    assert set(gpu.KERNELS) <= {name for name in kernels.FORMATS if "reference" in kernels.backends(name)}
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here, which takes them")
 def test_rows_for_a_missing_gpu_are_refused() -> None:
     with pytest.raises(kernels.UnsupportedBackend, match="no backend 'gpu'"):
