@@ -255,6 +255,12 @@ def nearest_place(levels, start, end, values, roots, at, dims, scale):
             distance = distance + splat(pick(roots, at + i), 16) * difference * difference
         better = distance < best
         best, tile = select(better, distance, best), select(better, splat(t, 16), tile)
+    return place_of_least(best, tile, start, end)
+
+
+@inlined
+def place_of_least(best, tile, start, end):
+    """The first place, tile * 16 + lane, of the least distance."""
     bits = bits_of(best)
     least = bits == splat(smallest(bits), 16)
     if end - start == 1:

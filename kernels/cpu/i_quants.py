@@ -15,4 +15,6 @@ WEIGHTED_KERNELS = {
     "IQ2_XXS": ("iq2", "iq2_xxs_weighted"),
     "IQ2_XS": ("iq2", "iq2_xs_weighted"),
     "IQ2_S": ("iq2", "iq2_s_weighted"),
+    "IQ1_S": ("iq1", "iq1_s_weighted"),
+    "IQ1_M": ("iq1", "iq1_m_weighted"),
 }

@@ -175,7 +175,7 @@ def encode_iq1_s_weighted(x: F32, importance: F32, sigma2: F32) -> U8:
     block = np.zeros(len(x), FORMATS["IQ1_S"].dtype)
     block["d"] = d * f32(1.125)
     block["qs"] = words & 255
-    downwards = np.where((d != 0)[:, None], shifts, 0)
+    downwards = np.where((scales.max(axis=1) != 0)[:, None], shifts, 0)
     block["qh"] = high | (integers << 12) | (downwards << 15)
     return block.view(np.uint8).reshape(len(x), -1)
 
