@@ -24,6 +24,8 @@ To add a format:
 3. The same file: both into ENCODERS and DECODERS. `encode(rows, "Q9_X")` works, backend "reference".
 4. tests/kernels: the name into the lists of the oracle tests, and a golden hash.
 5. When it should be fast: a lane kernel of the same name in cpu/<family>.py, and a row in cpu/__init__.py.
+6. When importance matters to it: the same once more, `encode_q9_x_weighted` in WEIGHTED_ENCODERS and a lane kernel in
+   WEIGHTED_KERNELS.
 """
 
 from kernels import numbers

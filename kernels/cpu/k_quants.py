@@ -4,6 +4,9 @@
 A group is as many superblocks as fill the lanes. Its weights are transposed so that row i of `xt` holds element i of
 every sub-block; a loop over i then sums each sub-block left to right. The last group may be partly empty: its spare
 lanes compute on what the group before left there, and nothing of them is stored.
+
+With importance a superblock is a lane, and its sub-blocks are searched one after the other: so the sums over
+superblocks, and the search over their scales that comes last, run left to right in lanes too.
 """
 
 import numpy as np

@@ -43,8 +43,9 @@ def tiled(importance, size):
     """Importance, and its beginning again: a group of blocks of `size` weights reads on past the end of the row."""
     columns = importance.size
     tiles = np.empty(columns + WIDE * size, f32)
-    for i in range(tiles.size):
-        tiles[i] = importance[i % columns]
+    tiles[:columns] = importance
+    for i in range(columns, tiles.size):
+        tiles[i] = tiles[i - columns]
     return tiles
 
 

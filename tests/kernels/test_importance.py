@@ -1,11 +1,13 @@
 """Encoding with an importance vector: GGML's bytes, from every backend, whatever the weights and the importance."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import kernels
-from kernels import reference
+from kernels import cpu, reference
 from tests.kernels import inputs, oracle
 
 COLUMNS = inputs.COLUMNS
@@ -35,16 +37,33 @@ def importance(case: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(IMPORTANCE[case](np.random.default_rng(5)), np.float32)
 
 
-@pytest.mark.parametrize("case", IMPORTANCE)
-@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
-@pytest.mark.parametrize(("name", "backend"), BACKENDS)
-def test_bytes_are_those_of_ggml(name: str, backend: str, dtype: str, case: str) -> None:
+def assert_same_bytes(name: str, backend: str, dtype: str, case: str) -> None:
     source, values = inputs.as_source(inputs.all_weights(), dtype)
     vector = importance(case)
     packed = np.full((len(source), kernels.FORMATS[name].row_bytes(COLUMNS)), 0xA5, np.uint8)
     kernels.encode(source, name, importance=vector, backend=backend, out=packed)
     rows = np.flatnonzero((packed != oracle.quantize(values, name, vector)).any(axis=1))
     assert {inputs.case_of_row(row) for row in rows} == set()
+
+
+@pytest.mark.parametrize("case", IMPORTANCE)
+@pytest.mark.parametrize(("name", "backend"), BACKENDS)
+def test_bytes_are_those_of_ggml(name: str, backend: str, case: str) -> None:
+    assert_same_bytes(name, backend, "f32", case)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("Q4_0", "f16"), ("Q5_1", "bf16"), ("Q4_K", "bf16"), ("Q6_K", "f16")])
+def test_bytes_of_16_bit_weights_are_those_of_ggml(name: str, dtype: str) -> None:
+    for backend in kernels.backends(name, importance=True):
+        assert_same_bytes(name, backend, dtype, "zeros in places")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+@pytest.mark.parametrize(("name", "backend"), BACKENDS)
+def test_bytes_of_all_16_bit_weights_are_those_of_ggml(name: str, backend: str, dtype: str) -> None:
+    for case in IMPORTANCE:
+        assert_same_bytes(name, backend, dtype, case)
 
 
 @pytest.mark.parametrize(("name", "backend"), BACKENDS)
@@ -68,11 +87,11 @@ def test_any_split_of_the_rows_gives_the_same_bytes(name: str, backend: str) -> 
 @pytest.mark.parametrize("blocks", [1, 2, 3, 5, 17])
 def test_an_odd_number_of_blocks_fills_exactly_its_bytes(name: str, backend: str, blocks: int) -> None:
     layout = kernels.FORMATS[name]
-    x = np.resize(inputs.weights("normal"), (1, blocks * layout.block_size))
+    x = np.resize(inputs.weights("heavy tails"), (3, blocks * layout.block_size))
     vector = np.resize(importance("lognormal"), x.shape[1])
-    room = np.full(layout.row_bytes(x.shape[1]) + 64, 0xA5, np.uint8)
-    kernels.encode(x, name, importance=vector, backend=backend, out=room[32:-32].reshape(1, -1))
-    assert np.array_equal(room[32:-32].reshape(1, -1), oracle.quantize(x, name, vector))
+    room = np.full(3 * layout.row_bytes(x.shape[1]) + 64, 0xA5, np.uint8)
+    kernels.encode(x, name, importance=vector, backend=backend, out=room[32:-32].reshape(3, -1))
+    assert np.array_equal(room[32:-32].reshape(3, -1), oracle.quantize(x, name, vector))
     assert (room[:32] == 0xA5).all()
     assert (room[-32:] == 0xA5).all()
 
@@ -114,6 +133,46 @@ def test_formats_without_a_weighted_search_ignore_the_importance(name: str) -> N
 def test_an_importance_of_a_wrong_kind_is_refused(name: str, vector: np.ndarray, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         kernels.encode(np.zeros((1, 256), np.float32), name, importance=vector)
+
+
+def test_nine_formats_have_a_weighted_search_in_reference_and_lanes() -> None:
+    assert all(kernels.backends(name, importance=True) == ("cpu", "reference") for name in WEIGHTED)
+
+
+def test_the_importance_makes_a_difference() -> None:
+    x = inputs.weights("normal")
+    for name in WEIGHTED:
+        plain, ones, spread = (
+            kernels.encode(x, name, importance=vector, backend="reference")
+            for vector in (None, importance("ones"), importance("lognormal"))
+        )
+        assert not np.array_equal(plain, ones)
+        assert not np.array_equal(ones, spread)
+
+
+def test_a_format_that_needs_importance_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "ENCODERS", {})
+    monkeypatch.setattr(cpu, "KERNELS", {})
+    assert not kernels.encodable("Q4_K")
+    assert kernels.encodable("Q4_K", importance=True)
+    with pytest.raises(kernels.UnsupportedFormat, match="Q4_K cannot be encoded without an importance matrix"):
+        kernels.encode(np.zeros((1, 256), np.float32), "Q4_K")
+
+
+def test_kernels_with_importance_are_prepared_on_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cpu.cache, "folder", lambda: tmp_path)
+    assert not kernels.is_prepared(["Q4_0"], np.float32, importance=True)
+    kernels.prepare(["Q4_0"], np.float32, importance=True)
+    assert kernels.is_prepared(["Q4_0"], np.float32, importance=True)
+    assert not kernels.is_prepared(["Q4_0"], np.float32)
+
+
+def test_kernels_without_a_weighted_search_are_prepared_but_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cpu.cache, "folder", lambda: tmp_path)
+    kernels.prepare(["Q8_0"], np.float32, importance=True)
+    assert kernels.is_prepared(["Q8_0"], np.float32)
 
 
 def test_no_rows_give_no_bytes() -> None:

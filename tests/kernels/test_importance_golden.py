@@ -61,7 +61,11 @@ print(json.dumps({{name: encoded_hash(name, "cpu") for name in {OLDER!r}}}))
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86-64 instruction sets")
-@pytest.mark.parametrize("instructions", ["+avx2,+avx,+sse4.2,+sse4.1,+ssse3,+sse3", "+sse2"], ids=["AVX2", "SSE2"])
+@pytest.mark.parametrize(
+    "instructions",
+    ["+avx2,+avx,+sse4.2,+sse4.1,+ssse3,+sse3", pytest.param("+sse2", marks=pytest.mark.slow)],
+    ids=["AVX2", "SSE2"],
+)
 def test_narrower_lanes_give_the_same_bytes(instructions: str, tmp_path: Path) -> None:
     expected = json.loads(GOLDEN.read_text())
     assert hashes_on(instructions, tmp_path) == {name: expected[name] for name in OLDER}
