@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from kernels import cpu, gpu, reference
+from kernels import best, cpu, gpu, reference
 from kernels.errors import NonFinite, UnsupportedBackend, UnsupportedFormat
 from kernels.formats import FORMATS, BlockFormat
 from kernels.reference.float import bf16_values
@@ -24,6 +24,7 @@ def encode(
     *,
     importance: NDArray[np.float32] | None = None,
     backend: str = "auto",
+    effort: str = "exact",
     out: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """Packed rows: [rows, columns] -> uint8 [rows, row_bytes], the bytes of ggml_quantize_chunk.
@@ -33,7 +34,16 @@ def encode(
     (cpu, else reference), "cpu", "reference", or "gpu" where there is one, to which the rows are copied. `out` takes
     the result if given. Raises NonFinite, UnsupportedFormat, UnsupportedBackend, or ValueError for a wrong shape, dtype
     or importance. Safe in threads; the cpu backend releases the GIL.
+
+    With the effort "best" the bytes are not GGML's: blocks for which a wider search finds less error get its codes.
     """
+    if effort not in ("exact", "best"):
+        raise ValueError(f"no effort {effort!r}; there are exact and best")
+    if effort == "best":
+        packed = encode(rows, format, importance=importance, backend=backend, out=out)
+        lanes = "reference" if backend == "reference" else "cpu"
+        best.improve(rows, packed, FORMATS[format], importance=importance, backend=lanes)
+        return packed
     layout = _layout(format)
     chosen = _choose(format, backend, importance=importance is not None)
     _check_rows(rows)

@@ -30,6 +30,8 @@ f32 = np.float32
 f64 = np.float64
 i32 = np.int32
 
+_INFINITY = f64(np.inf)
+
 
 def between(low, high):
     """The nearest integer from low to high, as a `level` function."""
@@ -117,7 +119,10 @@ def _error(x, weights, start, how, scales, minima, levels, sums, mean_absolute):
 
 @inlined
 def improve(x, importance, out, first, last, how, bytes_of, mean_absolute, search, level, pack, unpack):
-    """Replaces blocks in `out` by what `search` finds, where that decodes with less error."""
+    """Replaces blocks in `out` by what `search` finds, where that decodes with less error.
+
+    A block whose error is infinite stays: its scale overflowed, which is for the caller to find.
+    """
     count = how.block // how.size
     group = WIDE // count
     buffer, weights = np.zeros(how.size * WIDE, f32), np.zeros(how.size * WIDE, f32)
@@ -154,6 +159,7 @@ def improve(x, importance, out, first, last, how, bytes_of, mean_absolute, searc
             unpack(block, 0, unpacked, lows, decoded)
             ours = _error(buffer, weights, start, how, unpacked, lows, decoded, sums, mean_absolute)
             unpack(out, at, unpacked, lows, decoded)
-            if ours < _error(buffer, weights, start, how, unpacked, lows, decoded, sums, mean_absolute):
+            theirs = _error(buffer, weights, start, how, unpacked, lows, decoded, sums, mean_absolute)
+            if ours < theirs and theirs < _INFINITY:
                 for i in range(bytes_of):
                     out[at + i] = block[i]

@@ -70,9 +70,13 @@ def _levels(x: F32, level: Level, found: Found, block: int) -> F32:
 def improve(
     x: F32, weights: F32, packed: U8, *, name: str, how: How, found: Found, level: Level, pack: Pack, absolute: bool
 ) -> None:
-    """Replaces blocks [n, block_bytes] by what was found, where that decodes with less error; x is [elements, subs]."""
+    """Replaces blocks [n, block_bytes] by what was found, where that decodes with less error; x is [elements, subs].
+
+    A block whose error is infinite stays: its scale overflowed, which is for the caller to find.
+    """
     ours = pack(found, _levels(x, level, found, how.block))
     values, costs = (np.ascontiguousarray(lanes.T).reshape(-1, how.block) for lanes in (x, weights))
     before = errors(DECODERS[name](packed), values, costs, mean_absolute=absolute)
     after = errors(DECODERS[name](ours), values, costs, mean_absolute=absolute)
-    packed[after < before] = ours[after < before]
+    better = (after < before) & np.isfinite(before)
+    packed[better] = ours[better]
