@@ -31,19 +31,34 @@ _TINY_M = f32(1e-7)
 
 
 @inlined
-def _sort(buffer, weights, size, order, sorted_x, sorted_weights):
-    """Each sub-block in ascending order, equal weights in theirs; order has where each came from."""
-    for lane in range(WIDE):
-        start = lane * size
-        for i in range(size):
-            v, j = buffer[start + i], i
-            while j > 0 and sorted_x[start + j - 1] > v:
-                sorted_x[start + j] = sorted_x[start + j - 1]
-                order[start + j] = order[start + j - 1]
-                j -= 1
-            sorted_x[start + j], order[start + j] = v, i
-        for i in range(size):
-            sorted_weights[start + i] = weights[start + order[start + i]]
+def _exchange(xt, wt, places, a, b):
+    """Puts elements a and b of each sub-block in order; equal weights in the order they came in."""
+    x, y, v, w = load(xt, a, WIDE), load(xt, b, WIDE), load(wt, a, WIDE), load(wt, b, WIDE)
+    i, j = load(places, a, WIDE), load(places, b, WIDE)
+    swap = (x > y) | ((x == y) & (i > j))
+    store(xt, a, select(swap, y, x))
+    store(xt, b, select(swap, x, y))
+    store(wt, a, select(swap, w, v))
+    store(wt, b, select(swap, v, w))
+    store(places, a, select(swap, j, i))
+    store(places, b, select(swap, i, j))
+
+
+@inlined
+def _sort(xt, wt, places, size):
+    """Sorts each sub-block by Batcher's odd-even merges; `places` gets where each weight came from."""
+    for i in range(size):
+        store(places, i * WIDE, splat(f32(i), WIDE))
+    run = 1
+    while run < size:
+        step = run
+        while step > 0:
+            for start in range(step % run, size - step, 2 * step):
+                for i in range(start, min(start + step, size - step)):
+                    if i // (2 * run) == (i + step) // (2 * run):
+                        _exchange(xt, wt, places, i * WIDE, (i + step) * WIDE)
+            step //= 2
+        run *= 2
 
 
 @inlined
@@ -148,12 +163,12 @@ def _nearest_place(levels, start, end, buffer, weights, at, scale, bias):
 
 
 @inlined
-def _words_of_cut(tables, buffer, weights, order, codes, scales, lane, size, low, high, shift, flip, words):
+def _words_of_cut(tables, buffer, weights, places, codes, scales, lane, size, low, high, shift, flip, words):
     """The words that a cut spells, or the best near them; a better scale where one had to be looked for."""
     start, all_on_grid = lane * size, True
     for i in range(size):
         code = i32(i >= low) + i32(i >= high)
-        codes[order[start + i]] = i32(2) - code if flip else code
+        codes[i32(places[i * WIDE + lane])] = i32(2) - code if flip else code
     for g in range(size // 8):
         key = i32(0)
         for i in range(8):
@@ -182,7 +197,7 @@ def _words_of_cut(tables, buffer, weights, order, codes, scales, lane, size, low
 
 
 @inlined
-def _take_cuts(tables, buffer, weights, order, codes, scales, cuts, peaks, smallest, size, words, shifts):
+def _take_cuts(tables, buffer, weights, places, codes, scales, cuts, peaks, smallest, size, words, shifts):
     """Scales, words and shifts of all lanes from their cuts; zeros where there is none or the sub-block is zero."""
     groups, step = size // 8, 2 if size == 32 else 4
     for lane in range(WIDE):
@@ -198,7 +213,7 @@ def _take_cuts(tables, buffer, weights, order, codes, scales, cuts, peaks, small
         if flip:
             scales[lane], shift = -scales[lane], step - 1 - shift
         shifts[lane] = shift
-        _words_of_cut(tables, buffer, weights, order, codes, scales, lane, size, low, high, shift, flip, words)
+        _words_of_cut(tables, buffer, weights, places, codes, scales, lane, size, low, high, shift, flip, words)
         if scales[lane] != scales[lane]:
             scales[lane] = f32(0)
 
@@ -276,8 +291,7 @@ def _put_m(out, at, s, buffer, weights, points, scales, words, shifts):
 @kernel
 def _iq1_s_weighted(x, importance, out, first, last, tables):
     buffer, weights = np.zeros(32 * WIDE, f32), np.zeros(32 * WIDE, f32)
-    sorted_x, sorted_w, order = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32), np.empty(32 * WIDE, i32)
-    xt, wt = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32)
+    xt, wt, places = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32)
     sums_x, sums_w = np.empty(33 * WIDE, f32), np.empty(33 * WIDE, f32)
     scales, cuts, peaks = np.empty(WIDE, f32), np.empty(WIDE, f32), np.empty(WIDE, f32)
     codes, words, shifts, largest_bits = np.empty(32, i32), np.empty(4 * WIDE, i32), np.empty(WIDE, i32), i32(0)
@@ -285,14 +299,14 @@ def _iq1_s_weighted(x, importance, out, first, last, tables):
         count = min(_SUPERBLOCKS_OF_32, last - b)
         largest_bits = max(largest_bits, load_superblocks(x, 256 * b, 256 * count, buffer))
         weigh_by_importance(buffer, importance, 256 * b, 32 * WIDE, 2, weights)
-        _sort(buffer, weights, 32, order, sorted_x, sorted_w)
-        to_lanes(sorted_x, 32, xt)
-        to_lanes(sorted_w, 32, wt)
+        to_lanes(buffer, 32, xt)
+        to_lanes(weights, 32, wt)
+        _sort(xt, wt, places, 32)
         _running_sums(xt, wt, 32, sums_x, sums_w)
         peak = _lane_magnitudes(xt, 32)
         store(peaks, 0, peak)
         _best_cut_of_32(sums_x, sums_w, peak, scales, cuts)
-        _take_cuts(tables, buffer, weights, order, codes, scales, cuts, peaks, _TINY_S, 32, words, shifts)
+        _take_cuts(tables, buffer, weights, places, codes, scales, cuts, peaks, _TINY_S, 32, words, shifts)
         for s in range(count):
             _put_s(out, (b + s) * _S.size, s, scales, words, shifts)
     return largest_bits
@@ -301,31 +315,30 @@ def _iq1_s_weighted(x, importance, out, first, last, tables):
 @kernel
 def _iq1_m_weighted(x, importance, out, first, last, tables):
     buffer, weights = np.zeros(16 * WIDE, f32), np.zeros(16 * WIDE, f32)
-    sorted_x, sorted_w, order = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32), np.empty(16 * WIDE, i32)
-    first_half, second_half = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
-    xt, wt = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    xt, wt, places = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
+    part = np.empty(16 * WIDE, f32)
     first_x, first_w = np.empty(17 * WIDE, f32), np.empty(17 * WIDE, f32)
     second_x, second_w = np.empty(17 * WIDE, f32), np.empty(17 * WIDE, f32)
     scales, cuts, peaks = np.empty(WIDE, f32), np.empty(WIDE, f32), np.empty(WIDE, f32)
     codes, words, shifts, largest_bits = np.empty(32, i32), np.empty(2 * WIDE, i32), np.empty(WIDE, i32), i32(0)
+    zero = splat(f32(0), WIDE)
     for b in range(first, last, _SUPERBLOCKS_OF_16):
         count = min(_SUPERBLOCKS_OF_16, last - b)
         largest_bits = max(largest_bits, load_superblocks(x, 256 * b, 256 * count, buffer))
         weigh_by_importance(buffer, importance, 256 * b, 16 * WIDE, 2, weights)
-        _sort(buffer, weights, 16, order, sorted_x, sorted_w)
-        for i in range(16 * WIDE):
-            in_second = order[i] >= 8
-            first_half[i] = f32(0) if in_second else sorted_w[i]
-            second_half[i] = sorted_w[i] if in_second else f32(0)
-        to_lanes(sorted_x, 16, xt)
-        to_lanes(first_half, 16, wt)
-        _running_sums(xt, wt, 16, first_x, first_w)
-        to_lanes(second_half, 16, wt)
-        _running_sums(xt, wt, 16, second_x, second_w)
+        to_lanes(buffer, 16, xt)
+        to_lanes(weights, 16, wt)
+        _sort(xt, wt, places, 16)
+        for i in range(0, 16 * WIDE, WIDE):
+            store(part, i, select(load(places, i, WIDE) < splat(f32(8), WIDE), load(wt, i, WIDE), zero))
+        _running_sums(xt, part, 16, first_x, first_w)
+        for i in range(0, 16 * WIDE, WIDE):
+            store(part, i, select(load(places, i, WIDE) < splat(f32(8), WIDE), zero, load(wt, i, WIDE)))
+        _running_sums(xt, part, 16, second_x, second_w)
         peak = _lane_magnitudes(xt, 16)
         store(peaks, 0, peak)
         _best_cut_of_16(first_x, first_w, second_x, second_w, peak, scales, cuts)
-        _take_cuts(tables, buffer, weights, order, codes, scales, cuts, peaks, _TINY_M, 16, words, shifts)
+        _take_cuts(tables, buffer, weights, places, codes, scales, cuts, peaks, _TINY_M, 16, words, shifts)
         for s in range(count):
             _put_m(out, (b + s) * _M.size, s, buffer, weights, tables.points, scales, words, shifts)
     return largest_bits
