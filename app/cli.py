@@ -5,6 +5,7 @@ Exit codes: 0 ok, 1 failed, 2 bad input, 130 cancelled.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import signal
@@ -144,9 +145,17 @@ def _run(job: core.QuantizeJob, *, as_json: bool) -> dict[str, Any]:
     """The result of a job that ran to its end. The first Ctrl+C stops it cleanly."""
     stop = threading.Event()
     last: core.Event = core.Failed("The job ended without a word.")
-    with _signals(stop), report.progress(quiet=as_json) as show:
-        for last in core.run(job, cancelled=stop.is_set):
-            show(last)
+    try:
+        with (
+            _signals(stop) as signals,
+            report.progress(quiet=as_json) as show,
+            contextlib.closing(core.run(job, cancelled=stop.is_set)) as events,
+        ):
+            for last in events:
+                signals.at_once = not isinstance(last, core.Progress)
+                show(last)
+    except KeyboardInterrupt:
+        last = core.Failed("Cancelled. Nothing was written.", cancelled=True)
     if isinstance(last, core.Done):
         return last.result
     failed = last if isinstance(last, core.Failed) else core.Failed("The job ended without a word.")
@@ -156,21 +165,28 @@ def _run(job: core.QuantizeJob, *, as_json: bool) -> dict[str, Any]:
 
 class _signals:  # noqa: N801 - reads like a function
     """Ctrl+C, a closed terminal and SIGTERM set `stop`; then what was there before comes back, so that a second Ctrl+C
-    ends at once. Signals that whoever started us wanted ignored stay so, as nohup does."""
+    ends at once. Signals that whoever started us wanted ignored stay so, as nohup does.
+
+    `at_once` is for work that does not look at `stop`, as the compilation of kernels: then the first one ends it too.
+    """
 
     def __init__(self, stop: threading.Event) -> None:
         self.stop = stop
+        self.at_once = True
         self.before: dict[int, Any] = {}
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _signals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
                 if signal.getsignal(number) not in (signal.SIG_IGN, self._caught):
                     self.before[number] = signal.signal(number, self._caught)
+        return self
 
     def _caught(self, number: int, frame: object) -> None:
         self.stop.set()
         self._restore()
+        if self.at_once:
+            raise KeyboardInterrupt
 
     def _restore(self) -> None:
         for number, handler in self.before.items():

@@ -6,6 +6,7 @@ specification of the ggml project. Reading trusts nothing: every count and offse
 
 from __future__ import annotations
 
+import errno
 import mmap
 import struct
 from collections.abc import Iterable, Sequence
@@ -100,6 +101,8 @@ def read_header(path: Path) -> GgufHeader:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
                 return _Cursor(path, view).header()
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError from error
         raise SnugError(
             f"{path} cannot be read: {error.strerror or error}.", "Check the path and permissions."
         ) from error

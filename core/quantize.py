@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from math import ceil
@@ -80,7 +80,7 @@ def _check_backend(job: QuantizeJob, plan: Plan) -> None:
             )
 
 
-def run(job: QuantizeJob, *, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+def run(job: QuantizeJob, *, cancelled: Callable[[], bool] = lambda: False) -> Generator[Event, None, None]:
     """Events of the job, the last one Done or Failed. Never raises for what a user can cause or mend."""
     try:
         yield from _run(job, cancelled)
@@ -100,7 +100,7 @@ def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
     started = time.monotonic()
     plan = check_job(job)
     yield from (Note(text) for text in (*plan.model.notes, *plan.notes))
-    yield from _prepare(job, plan)
+    yield from _prepare(job, plan, cancelled)
     meter = _Meter(plan, started)
     with PartFile(Path(job.target), plan.file_bytes, overwrite=job.overwrite) as part:
         part.write(0, plan.header)
@@ -108,22 +108,22 @@ def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
         yield meter.event("write", "")
         part.sync()
         yield meter.event("verify", "")
-        report = verify_file(part.path, source=plan.model, sample_rows=SAMPLE_ROWS, cancelled=cancelled)
-        _check_verified(report, cancelled)
+        report = _verified(part.path, plan, cancelled)
         part.finish()
     yield Done(_result(job, plan, report, time.monotonic() - started))
 
 
-def _prepare(job: QuantizeJob, plan: Plan) -> Iterator[Event]:
+def _prepare(job: QuantizeJob, plan: Plan, cancelled: Callable[[], bool]) -> Iterator[Event]:
     """Loads the kernels, saying so when they must be compiled first."""
     if job.backend == "reference":
         return
-    work = [p for p in plan.tensors if not can_copy(p.tensor, p.format)]
-    for dtype in sorted({_input_type(p.tensor) for p in work}, key=str):
-        formats = sorted({p.format for p in work if _input_type(p.tensor) == dtype})
-        if not kernels.is_prepared(formats, dtype):
-            yield Note("Preparing kernels for this CPU (once).")
-        kernels.prepare(formats, dtype)
+    work = {(p.format, _input_type(p.tensor)) for p in plan.tensors if not can_copy(p.tensor, p.format)}
+    if not all(kernels.is_prepared([name], dtype) for name, dtype in work):
+        yield Note("Preparing kernels for this CPU (once).")
+    for name, dtype in sorted(work, key=str):
+        if cancelled():
+            raise Cancelled
+        kernels.prepare([name], dtype)
 
 
 def _input_type(tensor: OutputTensor) -> np.dtype[Any]:
@@ -226,7 +226,11 @@ def _slab_bytes(tensor: OutputTensor, rows: int) -> int:
     return sum(source.nbytes for source in tensor.sources) * rows // tensor.rows
 
 
-def _check_verified(report: VerifyReport, cancelled: Callable[[], bool]) -> None:
+def _verified(path: Path, plan: Plan, cancelled: Callable[[], bool]) -> VerifyReport:
+    try:
+        report = verify_file(path, source=plan.model, sample_rows=SAMPLE_ROWS, cancelled=cancelled)
+    except SnugError as error:  # the file is ours: it is no bad input
+        raise JobFailed(error.message, "Check the disk, then start again.") from error
     if cancelled():
         raise Cancelled
     if report.problems:
@@ -234,6 +238,7 @@ def _check_verified(report: VerifyReport, cancelled: Callable[[], bool]) -> None
             f"The new file did not pass its check: {report.problems[0]}.",
             "Nothing was kept. Try another level; if it stays, the source may be damaged.",
         )
+    return report
 
 
 def _result(job: QuantizeJob, plan: Plan, report: VerifyReport, seconds: float) -> dict[str, Any]:

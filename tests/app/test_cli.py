@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import core
+import core.quantize
 from app.cli import _signals, main
 from core.output import part_path
 from tests.models import SAMPLE, make_llama
@@ -229,3 +231,17 @@ def test_a_signal_that_was_to_be_ignored_stays_ignored() -> None:
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_c_while_kernels_compile_does_not_wait_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    went_on = []
+
+    def prepare(*_: object) -> Iterator[core.Event]:
+        yield core.Note("Preparing kernels for this CPU (once).")
+        signal.raise_signal(signal.SIGINT)
+        went_on.append(True)
+
+    monkeypatch.setattr(core.quantize, "_prepare", prepare)
+    assert main(["quantize", str(SAMPLE), "-t", "Q8_0", "-o", str(tmp_path / "o.gguf")]) == 130
+    assert not went_on
+    assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import core
+import core.gguf
 import core.output
 import core.quantize
 import kernels
@@ -302,7 +303,7 @@ def test_a_generator_that_nobody_finishes_leaves_nothing(tmp_path: Path) -> None
     for event in events:
         if isinstance(event, core.Progress):
             break
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -428,3 +429,30 @@ def test_threads_are_those_that_a_container_allows(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(core.quantize, "usable_cores", lambda: 1.5)
     made(SAMPLE, "F16", tmp_path / "o.gguf")
     assert asked == [2]
+
+
+def test_a_new_file_that_vanishes_before_its_check_is_a_failure_not_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PartFile, "sync", lambda part: part.path.unlink())
+    failed(SAMPLE, tmp_path / "o.gguf", "cannot be read", exit_code=1)
+
+
+def test_no_memory_to_map_the_new_file_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **options: Any) -> Any:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(core.gguf.mmap, "mmap", refuse)
+    failed(SAMPLE, tmp_path / "o.gguf", "out of memory", exit_code=1)
+
+
+def test_a_job_is_cancelled_between_two_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared: list[list[str]] = []
+    monkeypatch.setattr(kernels, "prepare", lambda formats, dtype: prepared.append(formats))
+    events = core.run(
+        core.QuantizeJob(str(SAMPLE), "Q4_K_M", str(tmp_path / "o.gguf")), cancelled=lambda: bool(prepared)
+    )
+    *_, last = events
+    assert isinstance(last, core.Failed)
+    assert last.cancelled
+    assert len(prepared) == 1
