@@ -41,16 +41,15 @@ class Affine(NamedTuple):
 
 
 class Signed(NamedTuple):
-    """x ~ d * scale * q, with q in low..-low - 1 and scale in -top - 1..top.
+    """x ~ d * scale * level, with levels that the family knows and scale in -top - 1..top.
 
-    Starts divide the largest weight of a sub-block, and its negative, by `low - first - step * k`. `grid` f16 values
-    of d are tried with either sign; for each, the scales up to `around` from the nearest one. `rounds` times more d is
+    Starts put the largest weight of a sub-block, and its negative, at `first + step * k`. `grid` f16 values of d are
+    tried with either sign; for each, the scales up to `around` from the nearest one. `rounds` times more d is
     fitted to the codes and the scales looked for again.
     """
 
     block: int
     size: int  # of a sub-block
-    low: int
     top: int
     plain: int
     spread: float
@@ -97,8 +96,9 @@ How = Affine | Signed | Single | Scan
 Q4_K = Affine(256, 32, 15, 63, RMS, 2.0, 9, -1.5, 0.31, 3, -0.4, 0.4, 2, 12, 14.0, 2)
 Q5_K = Affine(256, 32, 31, 63, RMS, 2.0, 10, -2.0, 0.32, 3, -0.4, 0.4, 2, 12, 14.0, 2)
 Q2_K = Affine(256, 16, 3, 15, MAGNITUDE, 1.0, 7, -0.9, 0.3, 3, -0.4, 0.4, 1, 12, 6.0, 2, True)
-Q6_K = Signed(256, 16, -32, 127, SQUARE, BARE, 6, -4.0, 1.0, 2, 20.0, 2, 1)
-Q3_K = Signed(256, 16, -4, 31, SQUARE, 2.0, 5, -1.5, 0.5, 1, 8.0, 1, 2)
+Q6_K = Signed(256, 16, 127, SQUARE, BARE, 6, -28.0, -1.0, 2, 20.0, 2, 1)
+Q3_K = Signed(256, 16, 31, SQUARE, 2.0, 5, -2.5, -0.5, 1, 8.0, 1, 2)
+IQ4_XS = Signed(256, 32, 31, SQUARE, 2.0, 9, -139.0, 4.0, 2, 8.0, 1, 2)
 Q4_0 = Single(32, 32, ONE, ROW, 2, 15, -9.8, 0.2, 1)
 Q5_0 = Single(32, 32, ONE, ROW, 2, 15, -18.0, 0.25, 1)
 Q8_0 = Single(32, 32, ONE, ROW, 1, 15, 122.0, 0.4, 1)

@@ -34,6 +34,7 @@ KERNELS: Mapping[str, tuple[str, str]] = {
     "Q1_0": ("blocks", "q1_0"),
     "MXFP4": ("blocks", "mxfp4"),
     "NVFP4": ("blocks", "nvfp4"),
+    "IQ4_XS": ("i_quants", "iq4_xs"),
 }
 
 _NO_IMPORTANCE = np.empty(0, np.float32)

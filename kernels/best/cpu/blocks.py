@@ -36,8 +36,8 @@ _Q4_0, _Q5_0, _Q8_0, _IQ4_NL = (layout(name) for name in ("Q4_0", "Q5_0", "Q8_0"
 _TQ1_0, _TQ2_0, _Q2_0, _Q1_0 = (layout(name) for name in ("TQ1_0", "TQ2_0", "Q2_0", "Q1_0"))
 _MXFP4, _NVFP4 = layout("MXFP4"), layout("NVFP4")
 
-_IQ4 = IQ4_LEVELS.astype(np.float32)
-_IQ4_MIDDLES = (_IQ4[1:] + _IQ4[:-1]) / f32(2)
+IQ4 = IQ4_LEVELS.astype(np.float32)
+IQ4_MIDDLES = (IQ4[1:] + IQ4[:-1]) / f32(2)
 _FP4 = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32)
 _FP4_MIDDLES = (_FP4[1:8] + _FP4[:7]) / f32(2)
 _HALF_POWERS = e8m0_halves(np.arange(256, dtype=np.uint8)).astype(np.float32)
@@ -121,10 +121,10 @@ def _scan(xt, wt, how, level, scale_near):
 
 
 @inlined
-def _iq4_level(quotient, n):
-    level = splat(_IQ4[0], n)
+def iq4_level(quotient, n):
+    level = splat(IQ4[0], n)
     for k in range(15):
-        level = select(quotient < splat(_IQ4_MIDDLES[k], n), level, splat(_IQ4[k + 1], n))
+        level = select(quotient < splat(IQ4_MIDDLES[k], n), level, splat(IQ4[k + 1], n))
     return level
 
 
@@ -142,7 +142,7 @@ def _sign_level(quotient, n):
 
 
 @inlined
-def _count_passed(level, middles, count):
+def count_passed(level, middles, count):
     """How many of the first middles a level is above, as integers."""
     code = splat(0, 16)
     for k in range(count):
@@ -267,14 +267,14 @@ def q8_0(x, importance, out, first, last):
 
 @inlined
 def _search_iq4(xt, wt, room, how, mean_absolute):
-    return _single(xt, wt, how, _iq4_level)
+    return _single(xt, wt, how, iq4_level)
 
 
 @inlined
 def _pack_iq4_nl(block, d, dmin, scales, minima, j0, levels, start):
     put_f16(block, _IQ4_NL.d, scales[j0])
-    low = _count_passed(load(levels, start, 16), _IQ4_MIDDLES, 15)
-    _put_nibbles(block, _IQ4_NL.qs, low, _count_passed(load(levels, start + 16, 16), _IQ4_MIDDLES, 15))
+    low = count_passed(load(levels, start, 16), IQ4_MIDDLES, 15)
+    _put_nibbles(block, _IQ4_NL.qs, low, count_passed(load(levels, start + 16, 16), IQ4_MIDDLES, 15))
 
 
 @inlined
@@ -282,7 +282,7 @@ def _unpack_iq4_nl(block, at, scales, minima, levels):
     scales[0] = stored_f16(block, at + _IQ4_NL.d)
     for i in range(16):
         packed = i32(block[at + _IQ4_NL.qs + i])
-        levels[i], levels[i + 16] = _IQ4[packed & i32(15)], _IQ4[packed >> i32(4)]
+        levels[i], levels[i + 16] = IQ4[packed & i32(15)], IQ4[packed >> i32(4)]
 
 
 @kernel
@@ -297,7 +297,7 @@ def iq4_nl(x, importance, out, first, last):
         _IQ4_NL.size,
         False,
         _search_iq4,
-        _iq4_level,
+        iq4_level,
         _pack_iq4_nl,
         _unpack_iq4_nl,
     )
@@ -488,7 +488,7 @@ def _search_nvfp4(xt, wt, room, how, mean_absolute):
 
 @inlined
 def _fp4_codes(level):
-    code = _count_passed(absolute(level), _FP4_MIDDLES, 7)
+    code = count_passed(absolute(level), _FP4_MIDDLES, 7)
     return select(level < splat(f32(0), 16), code | splat(8, 16), code)
 
 

@@ -232,29 +232,23 @@ def _affine(xt, wt, room, how, mean_absolute):
 
 
 @inlined
-def _signed_code(v, inverse, low):
-    code = smaller(nearest(v * inverse), splat(f32(-low - 1), WIDE))
-    return larger(code, splat(f32(low), WIDE))
-
-
-@inlined
-def _signed_error(xt, wt, how, scale):
+def _signed_error(xt, wt, how, level, scale):
     """The error of each sub-block with its best codes."""
     inverse, error = splat(f32(1), WIDE) / scale, splat(f32(0), WIDE)
     for i in range(how.size):
         v = load(xt, i * WIDE, WIDE)
-        difference = scale * _signed_code(v, inverse, how.low) - v
+        difference = scale * level(v * inverse, WIDE) - v
         error = error + load(wt, i * WIDE, WIDE) * (difference * difference)
     return error
 
 
 @inlined
-def _signed_sums(xt, wt, how, inverse):
+def _signed_sums(xt, wt, how, level, inverse):
     """sum(w q x) and sum(w q q) of each sub-block."""
     sum_lx, sum_l2 = splat(f32(0), WIDE), splat(f32(0), WIDE)
     for i in range(how.size):
         v = load(xt, i * WIDE, WIDE)
-        code = _signed_code(v, inverse, how.low)
+        code = level(v * inverse, WIDE)
         wl = load(wt, i * WIDE, WIDE) * code
         sum_lx = sum_lx + wl * v
         sum_l2 = sum_l2 + wl * code
@@ -262,7 +256,7 @@ def _signed_sums(xt, wt, how, inverse):
 
 
 @inlined
-def _search_signed(xt, wt, how):
+def _search_signed(xt, wt, how, level):
     """The float scale of each sub-block."""
     zero = splat(f32(0), WIDE)
     magnitude, peak = zero, zero
@@ -274,8 +268,8 @@ def _search_signed(xt, wt, how):
     for side in range(2):
         base = zero - peak if side else peak
         for k in range(how.starts):
-            inverse = splat(f32(how.low) - f32(how.first) - f32(how.step) * f32(k), WIDE) / base
-            sum_lx, sum_l2 = _signed_sums(xt, wt, how, inverse)
+            inverse = splat(f32(how.first) + f32(how.step) * f32(k), WIDE) / base
+            sum_lx, sum_l2 = _signed_sums(xt, wt, how, level, inverse)
             trial = sum_lx / sum_l2
             gain = trial * sum_lx
             better = gain > best
@@ -284,23 +278,23 @@ def _search_signed(xt, wt, how):
 
 
 @inlined
-def _signed_around(xt, wt, how, d, scale):
+def _signed_around(xt, wt, how, level, d, scale):
     """The best integer scale near `scale`, by the true error of the superblock."""
     low, high, best = splat(f32(-how.top - 1), WIDE), splat(f32(how.top), WIDE), splat(_HUGE, WIDE)
     best_scale = scale
     for k in range(-how.around, how.around + 1):
         trial = larger(smaller(scale + splat(f32(k), WIDE), high), low)
-        error = _signed_error(xt, wt, how, d * trial)
+        error = _signed_error(xt, wt, how, level, d * trial)
         better = error < best
         best, best_scale = select(better, error, best), select(better, trial, best_scale)
     return best, best_scale
 
 
 @inlined
-def _signed(xt, wt, room, how, mean_absolute):
+def signed(xt, wt, how, level):
     """d and scales of the superblocks in the lanes."""
     zero, one, count = splat(f32(0), WIDE), splat(f32(1), WIDE), _SIZE // how.size
-    scale = _search_signed(xt, wt, how)
+    scale = _search_signed(xt, wt, how, level)
     peak = top(absolute(scale), count)
     error, best_d, best_scale = splat(_HUGE, WIDE), half(peak / splat(f32(how.top), WIDE)), zero
     for p in range(how.grid):
@@ -308,16 +302,16 @@ def _signed(xt, wt, room, how, mean_absolute):
             # With d negative the largest scale may be one larger.
             longest = f32(how.top + side) + f32(0.4) - f32(how.reach) * f32(p) / f32(how.grid)
             d = half(peak / splat(longest if side == 0 else -longest, WIDE))
-            trial_error, trial = _signed_around(xt, wt, how, d, nearest(scale * (one / d)))
+            trial_error, trial = _signed_around(xt, wt, how, level, d, nearest(scale * (one / d)))
             trial_error = total(trial_error, count)
             better = trial_error < error
             error = select(better, trial_error, error)
             best_d, best_scale = select(better, d, best_d), select(better, trial, best_scale)
     for _ in range(how.rounds):
-        sum_lx, sum_l2 = _signed_sums(xt, wt, how, one / (best_d * best_scale))
+        sum_lx, sum_l2 = _signed_sums(xt, wt, how, level, one / (best_d * best_scale))
         fitted = total(best_scale * sum_lx, count) / total(best_scale * best_scale * sum_l2, count)
         d = half(select(absolute(fitted) > zero, fitted, best_d))
-        trial_error, trial = _signed_around(xt, wt, how, d, best_scale)
+        trial_error, trial = _signed_around(xt, wt, how, level, d, best_scale)
         trial_error = total(trial_error, count)
         better = trial_error < error
         error = select(better, trial_error, error)
@@ -488,9 +482,14 @@ def _unpack_q6(block, at, scales, minima, codes):
         store(codes, to + 96, to_float(((other >> i4) | ((high >> splat(6, 16)) << i4)) - bias))
 
 
+@inlined
+def _search_six(xt, wt, room, how, mean_absolute):
+    return signed(xt, wt, how, _six_bit)
+
+
 @kernel
 def q6_k(x, importance, out, first, last):
-    improve(x, importance, out, first, last, Q6_K, _Q6_K.size, False, _signed, _six_bit, _pack_q6, _unpack_q6)
+    improve(x, importance, out, first, last, Q6_K, _Q6_K.size, False, _search_six, _six_bit, _pack_q6, _unpack_q6)
 
 
 @inlined
@@ -527,6 +526,11 @@ def _unpack_q3(block, at, scales, minima, codes):
         store(codes, i, to_float(code - splat(4, 16)))
 
 
+@inlined
+def _search_three(xt, wt, room, how, mean_absolute):
+    return signed(xt, wt, how, _three_bit)
+
+
 @kernel
 def q3_k(x, importance, out, first, last):
-    improve(x, importance, out, first, last, Q3_K, _Q3_K.size, False, _signed, _three_bit, _pack_q3, _unpack_q3)
+    improve(x, importance, out, first, last, Q3_K, _Q3_K.size, False, _search_three, _three_bit, _pack_q3, _unpack_q3)

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.best.reference import blocks, k_quants
+from kernels.best.reference import blocks, i_quants, k_quants
 from kernels.best.reference.frame import row_means
 from kernels.formats import BlockFormat
 
 F32 = NDArray[np.float32]
 Search = Callable[[F32, F32 | None, F32 | None, NDArray[np.uint8]], None]
 
-SEARCHES: Mapping[str, Search] = {**blocks.SEARCHES, **k_quants.SEARCHES}
+SEARCHES: Mapping[str, Search] = {**blocks.SEARCHES, **k_quants.SEARCHES, **i_quants.SEARCHES}
 
 
 def improve(

@@ -35,8 +35,8 @@ from kernels.reference.ternary import _TQ1_PARTS, pack_trits
 
 I32 = np.ndarray
 
-_IQ4 = IQ4_LEVELS.astype(np.float32)
-_IQ4_MIDDLES = (_IQ4[1:] + _IQ4[:-1]) / f32(2)
+IQ4 = IQ4_LEVELS.astype(np.float32)
+IQ4_MIDDLES = (IQ4[1:] + IQ4[:-1]) / f32(2)
 _FP4_MIDDLES = (FP4[1:8] + FP4[:7]) / f32(2)
 
 
@@ -94,9 +94,9 @@ def _found(d: F32) -> Found:
 # Levels, and scales of 8 bits.
 
 
-def _iq4_level(quotient: F32) -> F32:
-    level = np.full_like(quotient, _IQ4[0])
-    for middle, above in zip(_IQ4_MIDDLES, _IQ4[1:], strict=True):
+def iq4_level(quotient: F32) -> F32:
+    level = np.full_like(quotient, IQ4[0])
+    for middle, above in zip(IQ4_MIDDLES, IQ4[1:], strict=True):
         level = np.where(quotient < middle, level, above)
     return level
 
@@ -158,7 +158,7 @@ def _pack_q8_0(found: Found, levels: F32) -> U8:
 
 def _pack_iq4_nl(found: Found, levels: F32) -> U8:
     block = _block("IQ4_NL", found)
-    block["qs"] = nibbles(np.searchsorted(_IQ4, levels).astype(np.int32))
+    block["qs"] = nibbles(np.searchsorted(IQ4, levels).astype(np.int32))
     return _bytes(block)
 
 
@@ -242,7 +242,7 @@ _ALL = (
     _Search("Q4_0", Q4_0, between(-8, 7), _pack_q4_0),
     _Search("Q5_0", Q5_0, between(-16, 15), _pack_q5_0),
     _Search("Q8_0", Q8_0, between(-127, 127), _pack_q8_0),
-    _Search("IQ4_NL", IQ4_NL, _iq4_level, _pack_iq4_nl),
+    _Search("IQ4_NL", IQ4_NL, iq4_level, _pack_iq4_nl),
     _Search("TQ1_0", TQ1_0, between(-1, 1), _pack_tq1_0),
     _Search("TQ2_0", TQ2_0, between(-1, 1), _pack_tq2_0),
     _Search("Q2_0", Q2_0, between(-1, 2), _pack_q2_0),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernels.best.reference.frame import Found, Pack, between, improve, weigh
+from kernels.best.reference.frame import Found, Level, Pack, between, improve, weigh
 from kernels.best.reference.parts import (
     F32,
     HUGE,
@@ -190,24 +190,20 @@ def _affine(x: F32, weights: F32, how: Affine, *, mean_absolute: bool) -> Found:
 # Scale alone.
 
 
-def _signed_code(x: F32, inverse: F32, low: int) -> F32:
-    return larger(smaller(np.rint(x * inverse), f32(-low - 1)), f32(low))
-
-
-def _signed_error(x: F32, weights: F32, how: Signed, scale: F32) -> F32:
+def _signed_error(x: F32, weights: F32, level: Level, scale: F32) -> F32:
     """The error of each sub-block with its best codes."""
-    difference = scale * _signed_code(x, ONE_F / scale, how.low) - x
+    difference = scale * level(x * (ONE_F / scale)) - x
     return sum_in_order(weights * (difference * difference))
 
 
-def _signed_sums(x: F32, weights: F32, how: Signed, inverse: F32) -> tuple[F32, F32]:
+def _signed_sums(x: F32, weights: F32, level: Level, inverse: F32) -> tuple[F32, F32]:
     """sum(w q x) and sum(w q q) of each sub-block."""
-    codes = _signed_code(x, inverse, how.low)
+    codes = level(x * inverse)
     wl = weights * codes
     return sum_in_order(wl * x), sum_in_order(wl * codes)
 
 
-def _search_signed(x: F32, weights: F32, how: Signed) -> F32:
+def _search_signed(x: F32, weights: F32, how: Signed, level: Level) -> F32:
     """The float scale of each sub-block."""
     magnitude: F32 = np.zeros_like(x[0])
     peak: F32 = magnitude
@@ -218,28 +214,29 @@ def _search_signed(x: F32, weights: F32, how: Signed) -> F32:
     scale: F32 = best
     for base in (peak, ZERO - peak):
         for k in range(how.starts):
-            inverse = (f32(how.low) - f32(how.first) - f32(how.step) * f32(k)) / base
-            sum_lx, sum_l2 = _signed_sums(x, weights, how, inverse)
+            inverse = (f32(how.first) + f32(how.step) * f32(k)) / base
+            sum_lx, sum_l2 = _signed_sums(x, weights, level, inverse)
             trial: F32 = np.divide(sum_lx, sum_l2)
             better = trial * sum_lx > best
             best, scale = np.where(better, trial * sum_lx, best), np.where(better, trial, scale)
     return scale
 
 
-def _signed_around(x: F32, weights: F32, how: Signed, *, d: F32, scale: F32) -> tuple[F32, F32]:
+def _signed_around(x: F32, weights: F32, how: Signed, level: Level, *, d: F32, scale: F32) -> tuple[F32, F32]:
     """The best integer scale near `scale`, by the true error, and the error of the superblock."""
     best, best_scale = np.full_like(d, HUGE), scale
     for k in range(-how.around, how.around + 1):
         trial = larger(smaller(scale + f32(k), f32(how.top)), f32(-how.top - 1))
-        error = _signed_error(x, weights, how, d * trial)
+        error = _signed_error(x, weights, level, d * trial)
         better = error < best
         best, best_scale = np.where(better, error, best), np.where(better, trial, best_scale)
     return total(best, _SIZE // how.size), best_scale
 
 
-def _signed(x: F32, weights: F32, how: Signed) -> Found:
+def signed(x: F32, weights: F32, how: Signed, level: Level) -> Found:
+    """d and the integer scale of every sub-block."""
     count = _SIZE // how.size
-    searched = _search_signed(x, weights, how)
+    searched = _search_signed(x, weights, how, level)
     peak = top(np.abs(searched), count)
     error, d, scale = np.full_like(peak, HUGE), half(peak / f32(how.top)), np.zeros_like(peak)
     for p in range(how.grid):
@@ -248,14 +245,14 @@ def _signed(x: F32, weights: F32, how: Signed) -> Found:
             longest = f32(how.top + side) + f32(0.4) - f32(how.reach) * f32(p) / f32(how.grid)
             trial_d = half(peak / (-longest if side else longest))
             start = np.rint(searched * (ONE_F / trial_d))
-            trial_error, trial = _signed_around(x, weights, how, d=trial_d, scale=start)
+            trial_error, trial = _signed_around(x, weights, how, level, d=trial_d, scale=start)
             better = trial_error < error
             error, d, scale = (np.where(better, a, b) for a, b in ((trial_error, error), (trial_d, d), (trial, scale)))
     for _ in range(how.rounds):
-        sum_lx, sum_l2 = _signed_sums(x, weights, how, ONE_F / (d * scale))
+        sum_lx, sum_l2 = _signed_sums(x, weights, level, ONE_F / (d * scale))
         fitted = total(scale * sum_lx, count) / total(scale * scale * sum_l2, count)
         trial_d = half(np.where(np.abs(fitted) > 0, fitted, d))
-        trial_error, trial = _signed_around(x, weights, how, d=trial_d, scale=scale)
+        trial_error, trial = _signed_around(x, weights, how, level, d=trial_d, scale=scale)
         better = trial_error < error
         error, d, scale = (np.where(better, a, b) for a, b in ((trial_error, error), (trial_d, d), (trial, scale)))
     return d, np.zeros_like(d), scale, np.zeros_like(d)
@@ -328,6 +325,7 @@ class _Search:
 
     name: str
     how: Affine | Signed
+    level: Level
     pack: Pack
 
     def __call__(self, x: F32, importance: F32 | None, means: F32 | None, packed: U8) -> None:
@@ -337,10 +335,8 @@ class _Search:
         if isinstance(self.how, Affine):
             absolute = self.how.mean_absolute and importance is None
             found = _affine(lanes, weights, self.how, mean_absolute=absolute)
-            level = between(0, self.how.levels)
         else:
-            found = _signed(lanes, weights, self.how)
-            level = between(self.how.low, -self.how.low - 1)
+            found = signed(lanes, weights, self.how, self.level)
         improve(
             lanes,
             weights,
@@ -348,17 +344,17 @@ class _Search:
             name=self.name,
             how=self.how,
             found=found,
-            level=level,
+            level=self.level,
             pack=self.pack,
             absolute=absolute,
         )
 
 
 _ALL = (
-    _Search("Q2_K", Q2_K, _pack_q2),
-    _Search("Q3_K", Q3_K, _pack_q3),
-    _Search("Q4_K", Q4_K, _pack_q4),
-    _Search("Q5_K", Q5_K, _pack_q5),
-    _Search("Q6_K", Q6_K, _pack_q6),
+    _Search("Q2_K", Q2_K, between(0, 3), _pack_q2),
+    _Search("Q3_K", Q3_K, between(-4, 3), _pack_q3),
+    _Search("Q4_K", Q4_K, between(0, 15), _pack_q4),
+    _Search("Q5_K", Q5_K, between(0, 31), _pack_q5),
+    _Search("Q6_K", Q6_K, between(-32, 31), _pack_q6),
 )
 SEARCHES = {search.name: search for search in _ALL}
