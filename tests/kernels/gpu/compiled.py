@@ -25,7 +25,7 @@ def spoiling(*, llvm: str, ptx: str = "", amdgcn: str = "") -> list[str]:
     found = {*re.findall(_IN_LLVM, llvm), *re.findall(_IN_PTX, ptx)}
     # A correctly rounded division of AMD's is five fused operations around a v_div_fixup, a square root two.
     fused, divisions, roots = (
-        len(re.findall(p, amdgcn)) for p in (r"v_(?:pk_)?fmac?_f32", "v_div_fixup_f32", "v_sqrt_f32")
+        len(re.findall(p, amdgcn)) for p in (r"v_(?:pk_|dual_)?fmac?_f32", "v_div_fixup_f32", "v_sqrt_f32")
     )
     if fused != 5 * divisions + 2 * roots:
         found.add(f"{fused} fused operations with {divisions} divisions and {roots} roots")
