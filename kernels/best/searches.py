@@ -80,6 +80,26 @@ class Single(NamedTuple):
     rounds: int
 
 
+class Line(NamedTuple):
+    """x ~ d * q + m, with q in 0..levels, and d and m in f16.
+
+    Starts are those of Affine; the best is fitted to its codes `rounds` times and rounded each time.
+    """
+
+    block: int
+    size: int
+    levels: int
+    plain: int
+    spread: float
+    stretches: int
+    first: float
+    step: float
+    shifts: int
+    shift: float
+    shift_step: float
+    rounds: int
+
+
 class Scan(NamedTuple):
     """x ~ d * level, where d is an 8-bit float: those from `below` under to `above` over the usual one are tried."""
 
@@ -91,7 +111,7 @@ class Scan(NamedTuple):
     above: int
 
 
-How = Affine | Signed | Single | Scan
+How = Affine | Signed | Single | Line | Scan
 
 Q4_K = Affine(256, 32, 15, 63, RMS, 2.0, 9, -1.5, 0.31, 3, -0.4, 0.4, 2, 12, 14.0, 2)
 Q5_K = Affine(256, 32, 31, 63, RMS, 2.0, 10, -2.0, 0.32, 3, -0.4, 0.4, 2, 12, 14.0, 2)
@@ -101,6 +121,8 @@ Q3_K = Signed(256, 16, 31, SQUARE, 2.0, 5, -2.5, -0.5, 1, 8.0, 1, 2)
 IQ4_XS = Signed(256, 32, 31, SQUARE, 2.0, 9, -139.0, 4.0, 2, 8.0, 1, 2)
 Q4_0 = Single(32, 32, ONE, ROW, 2, 15, -9.8, 0.2, 1)
 Q5_0 = Single(32, 32, ONE, ROW, 2, 15, -18.0, 0.25, 1)
+Q4_1 = Line(32, 32, 15, ONE, ROW, 9, -3.0, 0.45, 5, -0.4, 0.4, 3)
+Q5_1 = Line(32, 32, 31, ONE, ROW, 9, -3.5, 0.5, 5, -0.4, 0.4, 3)
 Q8_0 = Single(32, 32, ONE, ROW, 1, 15, 122.0, 0.4, 1)
 IQ4_NL = Single(32, 32, SQUARE, 2.0, 2, 9, -139.0, 4.0, 1)
 TQ1_0 = Single(256, 256, ONE, ROW, 1, 12, 1.0, 0.5, 2)

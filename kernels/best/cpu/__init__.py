@@ -27,6 +27,8 @@ KERNELS: Mapping[str, tuple[str, str]] = {
     "Q4_0": ("blocks", "q4_0"),
     "Q5_0": ("blocks", "q5_0"),
     "Q8_0": ("blocks", "q8_0"),
+    "Q4_1": ("lines", "q4_1"),
+    "Q5_1": ("lines", "q5_1"),
     "IQ4_NL": ("blocks", "iq4_nl"),
     "TQ1_0": ("blocks", "tq1_0"),
     "TQ2_0": ("blocks", "tq2_0"),

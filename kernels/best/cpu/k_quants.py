@@ -57,7 +57,7 @@ def _measure(difference, mean_absolute):
 
 
 @inlined
-def _affine_error(xt, wt, how, scale, low, mean_absolute):
+def affine_error(xt, wt, how, scale, low, mean_absolute):
     """The error of each sub-block with its best codes."""
     inverse, error = splat(f32(1), WIDE) / scale, splat(f32(0), WIDE)
     for i in range(how.size):
@@ -68,7 +68,7 @@ def _affine_error(xt, wt, how, scale, low, mean_absolute):
 
 
 @inlined
-def _affine_sums(xt, wt, how, inverse, low):
+def affine_sums(xt, wt, how, inverse, low):
     """sum(w q), sum(w q q) and sum(w q x) of each sub-block."""
     sum_l, sum_l2, sum_xl = splat(f32(0), WIDE), splat(f32(0), WIDE), splat(f32(0), WIDE)
     for i in range(how.size):
@@ -113,24 +113,24 @@ def _search_affine(xt, wt, how, mean_absolute):
         inverse = one / stretched
         for q in range(how.shifts):
             start = smaller(low + stretched * splat(f32(how.shift) + f32(how.shift_step) * f32(q), WIDE), zero)
-            sums = _affine_sums(xt, wt, how, inverse, start)
+            sums = affine_sums(xt, wt, how, inverse, start)
             trial, trial_low, found = _fitted(sums, sum_w, sum_x)
             if mean_absolute:
-                gain = zero - _affine_error(xt, wt, how, trial, trial_low, True)
+                gain = zero - affine_error(xt, wt, how, trial, trial_low, True)
             else:
                 gain = trial * sums[2] + trial_low * sum_x
             better = select(found, gain, worst) > best
             best = select(better, gain, best)
             scale, best_low = select(better, trial, scale), select(better, trial_low, best_low)
     low = best_low
-    error = _affine_error(xt, wt, how, scale, low, mean_absolute)
+    error = affine_error(xt, wt, how, scale, low, mean_absolute)
     for _ in range(how.polish):
-        trial, trial_low, found = _fitted(_affine_sums(xt, wt, how, one / scale, low), sum_w, sum_x)
-        trial_error = _affine_error(xt, wt, how, trial, trial_low, mean_absolute)
+        trial, trial_low, found = _fitted(affine_sums(xt, wt, how, one / scale, low), sum_w, sum_x)
+        trial_error = affine_error(xt, wt, how, trial, trial_low, mean_absolute)
         better = select(found, trial_error, error) < error
         error = select(better, trial_error, error)
         scale, low = select(better, trial, scale), select(better, trial_low, low)
-    sum_l, sum_l2, _ = _affine_sums(xt, wt, how, one / scale, low)
+    sum_l, sum_l2, _ = affine_sums(xt, wt, how, one / scale, low)
     mean = sum_l / sum_w
     return scale, low, mean, sum_l2 - sum_l * mean, sum_w, sum_x
 
@@ -188,7 +188,7 @@ def _around(xt, wt, how, d, dmin, scale, minimum, mean_absolute):
         trial = larger(smaller(scale + splat(f32(up), WIDE), limit), zero)
         for deeper in range(-1, 2):
             trial_minimum = larger(smaller(minimum + splat(f32(deeper), WIDE), limit), zero)
-            error = _affine_error(xt, wt, how, d * trial, zero - dmin * trial_minimum, mean_absolute)
+            error = affine_error(xt, wt, how, d * trial, zero - dmin * trial_minimum, mean_absolute)
             better = error < best
             best = select(better, error, best)
             best_scale = select(better, trial, best_scale)
@@ -201,7 +201,7 @@ def _refit_affine(xt, wt, how, d, dmin, scale, minimum, sum_w, sum_x):
     """d and dmin of least squares for the codes of the superblock, or as they were where there are none."""
     count, zero = _SIZE // how.size, splat(f32(0), WIDE)
     inverse = splat(f32(1), WIDE) / (d * scale)
-    sum_l, sum_l2, sum_xl = _affine_sums(xt, wt, how, inverse, zero - dmin * minimum)
+    sum_l, sum_l2, sum_xl = affine_sums(xt, wt, how, inverse, zero - dmin * minimum)
     a11 = total(scale * scale * sum_l2, count)
     a12 = zero - total(scale * minimum * sum_l, count)
     a22 = total(minimum * minimum * sum_w, count)

@@ -8,14 +8,16 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.best.reference import blocks, i_quants, k_quants
+from kernels.best.reference import blocks, i_quants, k_quants, lines
 from kernels.best.reference.frame import row_means
 from kernels.formats import BlockFormat
 
 F32 = NDArray[np.float32]
 Search = Callable[[F32, F32 | None, F32 | None, NDArray[np.uint8]], None]
 
-SEARCHES: Mapping[str, Search] = {**blocks.SEARCHES, **k_quants.SEARCHES, **i_quants.SEARCHES}
+_FAMILIES = (blocks, lines, k_quants, i_quants)
+
+SEARCHES: Mapping[str, Search] = {name: search for family in _FAMILIES for name, search in family.SEARCHES.items()}
 
 
 def improve(

@@ -26,7 +26,7 @@ from kernels.best.reference.parts import (
     top,
     total,
 )
-from kernels.best.searches import Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Affine, Signed
+from kernels.best.searches import Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Affine, Line, Signed
 from kernels.formats import FORMATS
 from kernels.reference.k_quants import (
     I32,
@@ -44,13 +44,13 @@ def _code(x: F32, inverse: F32, low: F32, levels: int) -> F32:
     return larger(smaller(np.rint((x - low) * inverse), f32(levels)), ZERO)
 
 
-def _affine_error(x: F32, weights: F32, how: Affine, *, scale: F32, low: F32, mean_absolute: bool) -> F32:
+def affine_error(x: F32, weights: F32, how: Affine | Line, *, scale: F32, low: F32, mean_absolute: bool) -> F32:
     """The error of each sub-block with its best codes."""
     difference = scale * _code(x, ONE_F / scale, low, how.levels) + low - x
     return sum_in_order(weights * (np.abs(difference) if mean_absolute else difference * difference))
 
 
-def _affine_sums(x: F32, weights: F32, how: Affine, *, inverse: F32, low: F32) -> tuple[F32, F32, F32]:
+def affine_sums(x: F32, weights: F32, how: Affine | Line, *, inverse: F32, low: F32) -> tuple[F32, F32, F32]:
     """sum(w q), sum(w q q) and sum(w q x) of each sub-block."""
     codes = _code(x, inverse, low, how.levels)
     wl = weights * codes
@@ -83,25 +83,25 @@ def _search_affine(x: F32, weights: F32, how: Affine, *, mean_absolute: bool) ->
         stretched = span / (f32(how.levels) + f32(how.first) + f32(how.step) * f32(p))
         for q in range(how.shifts):
             start = smaller(low + stretched * (f32(how.shift) + f32(how.shift_step) * f32(q)), ZERO)
-            sums = _affine_sums(x, weights, how, inverse=ONE_F / stretched, low=start)
+            sums = affine_sums(x, weights, how, inverse=ONE_F / stretched, low=start)
             trial, trial_low, found = _fitted(sums, sum_w, sum_x)
             if mean_absolute:
-                gain = ZERO - _affine_error(x, weights, how, scale=trial, low=trial_low, mean_absolute=True)
+                gain = ZERO - affine_error(x, weights, how, scale=trial, low=trial_low, mean_absolute=True)
             else:
                 gain = trial * sums[2] + trial_low * sum_x
             better = np.where(found, gain, -HUGE) > best
             best, scale = np.where(better, gain, best), np.where(better, trial, scale)
             best_low = np.where(better, trial_low, best_low)
     low = best_low
-    error = _affine_error(x, weights, how, scale=scale, low=low, mean_absolute=mean_absolute)
+    error = affine_error(x, weights, how, scale=scale, low=low, mean_absolute=mean_absolute)
     for _ in range(how.polish):
-        sums = _affine_sums(x, weights, how, inverse=ONE_F / scale, low=low)
+        sums = affine_sums(x, weights, how, inverse=ONE_F / scale, low=low)
         trial, trial_low, found = _fitted(sums, sum_w, sum_x)
-        trial_error = _affine_error(x, weights, how, scale=trial, low=trial_low, mean_absolute=mean_absolute)
+        trial_error = affine_error(x, weights, how, scale=trial, low=trial_low, mean_absolute=mean_absolute)
         better = np.where(found, trial_error, error) < error
         error = np.where(better, trial_error, error)
         scale, low = np.where(better, trial, scale), np.where(better, trial_low, low)
-    sum_l, sum_l2, _ = _affine_sums(x, weights, how, inverse=ONE_F / scale, low=low)
+    sum_l, sum_l2, _ = affine_sums(x, weights, how, inverse=ONE_F / scale, low=low)
     mean = sum_l / sum_w
     return scale, low, mean, sum_l2 - sum_l * mean, sum_w, sum_x
 
@@ -150,7 +150,7 @@ def _around(x: F32, weights: F32, how: Affine, *, around: Found, mean_absolute: 
         trial = larger(smaller(scale + f32(up), f32(how.top)), ZERO)
         for deeper in (-1, 0, 1):
             trial_minimum = larger(smaller(minimum + f32(deeper), f32(how.top)), ZERO)
-            error = _affine_error(
+            error = affine_error(
                 x, weights, how, scale=d * trial, low=ZERO - dmin * trial_minimum, mean_absolute=mean_absolute
             )
             better = error < best
@@ -164,7 +164,7 @@ def _refit_affine(x: F32, weights: F32, how: Affine, *, found: Found, sum_w: F32
     d, dmin, scale, minimum = found
     count = _SIZE // how.size
     inverse = ONE_F / (d * scale)
-    sum_l, sum_l2, sum_xl = _affine_sums(x, weights, how, inverse=inverse, low=ZERO - dmin * minimum)
+    sum_l, sum_l2, sum_xl = affine_sums(x, weights, how, inverse=inverse, low=ZERO - dmin * minimum)
     a11 = total(scale * scale * sum_l2, count)
     a12 = ZERO - total(scale * minimum * sum_l, count)
     a22 = total(minimum * minimum * sum_w, count)
