@@ -438,7 +438,7 @@ def _final_q6(buffer, j, scales, inverses):
     v = load(buffer, 16 * j, 16)
     if scales[j] != 0:
         quotient = v / splat(scales[j], 16)
-    elif inverses[j] != 0:
+    elif inverses[j] == inverses[j]:
         quotient = v * splat(inverses[j], 16)
     else:
         return splat(0, 16)
@@ -637,7 +637,7 @@ def _put_fitted_q3_scales(out, at, d, inverse, scales, rounded, s):
         out[at + _Q3_K.scales + j] = 0
     for j in range(16):
         scale = i32(-32)
-        if inverse != 0:
+        if inverse == inverse:
             scale = max(i32(-32), min(i32(31), nearest_int_scalar(inverse * scales[j * WIDE + s])))
         _put_q3_scale(out, at, j, scale + i32(32))
         rounded[16 * s + j] = d * f32(scale)
@@ -646,7 +646,7 @@ def _put_fitted_q3_scales(out, at, d, inverse, scales, rounded, s):
 @inlined
 def _keep_searched_q3(buffer, j, inverse):
     """Replaces the weights of sub-block j by the codes + 4 of the search."""
-    code = nearest(splat(inverse, 16) * load(buffer, 16 * j, 16)) if inverse != 0 else splat(f32(-4), 16)
+    code = nearest(splat(inverse, 16) * load(buffer, 16 * j, 16)) if inverse == inverse else splat(f32(-4), 16)
     store(buffer, 16 * j, larger(splat(f32(-4), 16), smaller(splat(f32(3), 16), code)) + splat(f32(4), 16))
 
 

@@ -188,7 +188,7 @@ def _sigma2(means, b, blocks_in_row, room):
 @inlined
 def _searched_code(v, inverse, half_range):
     """Codes of x ~ d * (q - half_range) by the search; 0 where it found nothing."""
-    if inverse == 0:
+    if inverse != inverse:
         return splat(0, 32)
     code = smaller(splat(f32(half_range - 1), 32), nearest(v * splat(inverse, 32)))
     return to_int(larger(splat(f32(-half_range), 32), code)) + splat(half_range, 32)

@@ -35,7 +35,7 @@ f32 = np.float32
 i32 = np.int32
 
 _TINY = f32(1e-15)
-_INFINITY = f32(np.inf)
+_INFINITY, _NAN = f32(np.inf), f32(np.nan)
 
 
 @inlined
@@ -224,7 +224,7 @@ def _trial_inverse(k, half, peak):
 
 @inlined
 def search_scale(xt, wt, ut, size, half, wild, scales, inverses, at):
-    """make_qx_quants: the scale of each lane from `at` on, and the inverse that makes its codes, 0 where all are 0.
+    """make_qx_quants: the scale of each lane from `at` on, and the inverse that makes its codes, NaN where all are 0.
 
     The code of the peak is -(half + k/10) before rounding and no other is larger. So up to k = -6 no code reaches
     `half` and no clamp can bite, and up to k = 4 none reaches half + 1 and only the upper clamp can. Not so for `wild`
@@ -254,7 +254,7 @@ def search_scale(xt, wt, ut, size, half, wild, scales, inverses, at):
         scale, best, best_inverse = _try_scale(sums, inverse, scale, best, best_inverse)
     tiny = magnitude < splat(_TINY, WIDE)
     store(scales, at, select(tiny, zero, scale))
-    store(inverses, at, select(tiny, zero, best_inverse))
+    store(inverses, at, select(tiny, splat(_NAN, WIDE), best_inverse))
 
 
 @inlined

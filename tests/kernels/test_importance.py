@@ -29,6 +29,7 @@ IMPORTANCE = {
     "all zeros": lambda rng: np.zeros(COLUMNS),
     "a huge spread": lambda rng: 10 ** rng.uniform(-10, 10, COLUMNS),
     "so large that sums overflow": lambda rng: np.full(COLUMNS, 1e38),
+    "so far apart that some sums overflow": lambda rng: 10 ** rng.uniform(-45, 38, COLUMNS),
     "subnormal": lambda rng: np.full(COLUMNS, 1e-42),
 }
 
