@@ -1,7 +1,14 @@
 """The lanes of the I-quants give the reference's bytes, whatever the weights, their dtype and their number."""
 
+import hashlib
 import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +21,8 @@ from tests.kernels import inputs
 from tests.kernels.test_i_quants import IMPORTANCE, our_bytes
 
 CASES = [(name, False) for name in i_quants.KERNELS] + [(name, True) for name in i_quants.WEIGHTED_KERNELS]
+ROOT = Path(__file__).parents[2]
+NARROW = ["IQ4_XS", "IQ3_S", "IQ2_XXS", "IQ1_M"]
 every_kernel = pytest.mark.parametrize(("name", "weighted"), CASES)
 
 
@@ -93,3 +102,28 @@ def test_a_weight_that_is_not_finite_is_reported(name: str, weighted: bool) -> N
         x[-1] = bad
         sources = (flat(x), flat(np.ones(size, np.float32))) if weighted else (flat(x),)
         assert kernel(*sources, np.zeros(8 * bytes_of, np.uint8), 0, 8) >= 0x7F800000
+
+
+def narrow_hashes() -> dict[str, str]:
+    """What these lanes make of one case, by importance."""
+    x = inputs.weights("heavy tails")
+    return {name: hashlib.sha256(lane_bytes(x, name, IMPORTANCE)).hexdigest() for name in NARROW}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86-64 instruction sets")
+def test_narrower_lanes_give_the_same_bytes(tmp_path: Path) -> None:
+    code = """
+import json
+from kernels.cpu import lanes
+from tests.kernels.test_i_quants_lanes import narrow_hashes
+assert lanes.WIDE == 16
+print(json.dumps(narrow_hashes()))
+"""
+    features = "+avx2,+avx,+sse4.2,+sse4.1,+ssse3,+sse3"
+    cpu = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | cpu, capture_output=True, text=True, check=False
+    )
+    assert run.stderr == ""
+    assert json.loads(run.stdout) == narrow_hashes()
