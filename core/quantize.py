@@ -102,6 +102,7 @@ def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
     yield from (Note(text) for text in (*plan.model.notes, *plan.notes))
     yield from _prepare(job, plan, cancelled)
     meter = _Meter(plan, started)
+    yield meter.event("encode", "")  # from here on there is something to sweep up
     with PartFile(Path(job.target), plan.file_bytes, overwrite=job.overwrite) as part:
         part.write(0, plan.header)
         yield from _encode_all(job, plan, part, meter, cancelled)

@@ -456,3 +456,11 @@ def test_a_job_is_cancelled_between_two_kernels(tmp_path: Path, monkeypatch: pyt
     assert isinstance(last, core.Failed)
     assert last.cancelled
     assert len(prepared) == 1
+
+
+def test_a_job_says_that_it_begins_before_there_is_anything_to_sweep_up(tmp_path: Path) -> None:
+    out = tmp_path / "o.gguf"
+    seen = [
+        (type(event), part_path(out).exists()) for event in core.run(core.QuantizeJob(str(SAMPLE), "F16", str(out)))
+    ]
+    assert next(exists for kind, exists in seen if kind is core.Progress) is False
