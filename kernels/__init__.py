@@ -9,7 +9,8 @@ Formats that are not GGML's blocks (INT8, FP8, NF4 and kin) are in `numbers`.
 
 The bytes are GGML's: what `encode` gives equals what llama-quantize writes, without an importance matrix or with one,
 and tests hold it to that. Backends differ in speed only: `reference` is the definition in plain numpy, `cpu` is
-explicit SIMD through numba.
+explicit SIMD through numba, `gpu` is Triton, asked for by name. The effort "best" is the exception: its bytes are not
+GGML's, but have less error in the same format, block by block (see best/).
 
 Numeric contract (all backends): IEEE float32 without fused multiply-add or fast-math, correctly rounded division,
 sums inside a block left to right, halves to nearest even, first best wins strictly. Non-finite weights are refused,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cpu import cache
+from kernels.cpu import cache, i_quants
 from kernels.formats import BlockFormat
 
 KERNELS: Mapping[str, tuple[str, str]] = {
@@ -37,6 +37,7 @@ KERNELS: Mapping[str, tuple[str, str]] = {
     "TQ2_0": ("ternary", "tq2_0"),
     "Q2_0": ("ternary", "q2_0"),
     "Q1_0": ("one_bit", "q1_0"),
+    **i_quants.KERNELS,
 }
 
 WEIGHTED_KERNELS: Mapping[str, tuple[str, str]] = {
@@ -49,6 +50,7 @@ WEIGHTED_KERNELS: Mapping[str, tuple[str, str]] = {
     "Q4_K": ("k_quants", "q4_k_weighted"),
     "Q5_K": ("k_quants", "q5_k_weighted"),
     "Q6_K": ("k_quants", "q6_k_weighted"),
+    **i_quants.WEIGHTED_KERNELS,
 }
 
 _INFINITE_BITS = 0x7F800000

@@ -19,14 +19,14 @@ SOURCES = Path(__file__).parents[1]
 
 
 def _sources(folder: Path) -> list[Path]:
-    return [path for path in [folder / "formats.py", *sorted(folder.glob("cpu/*.py"))] if path.is_file()]
+    return sorted(path for path in folder.rglob("*.py") if path.is_file())
 
 
 def source_hash(folder: Path = SOURCES) -> str:
     """A name for what is compiled from the package in `folder`, together with the numba that compiles it."""
     digest = hashlib.sha256(_numba_version().encode())
     for path in _sources(folder):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

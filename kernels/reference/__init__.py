@@ -23,14 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.reference import float as floats
-from kernels.reference import fp4, k_quants, legacy, one_bit, ternary
+from kernels.reference import fp4, i_quants, k_quants, legacy, one_bit, ternary
 
 Encoder = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 WeightedEncoder = Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], NDArray[np.uint8]]
 Decoder = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
-_FAMILIES = (floats, legacy, k_quants, fp4, ternary, one_bit)
+_FAMILIES = (floats, legacy, k_quants, fp4, ternary, one_bit, i_quants)
 
 ENCODERS: Mapping[str, Encoder] = {name: f for family in _FAMILIES for name, f in family.ENCODERS.items()}
-WEIGHTED_ENCODERS: Mapping[str, WeightedEncoder] = {**legacy.WEIGHTED_ENCODERS, **k_quants.WEIGHTED_ENCODERS}
+WEIGHTED_ENCODERS: Mapping[str, WeightedEncoder] = {
+    **legacy.WEIGHTED_ENCODERS,
+    **k_quants.WEIGHTED_ENCODERS,
+    **i_quants.WEIGHTED_ENCODERS,
+}
 DECODERS: Mapping[str, Decoder] = {name: f for family in _FAMILIES for name, f in family.DECODERS.items()}

@@ -21,7 +21,9 @@ import kernels
 from tests.kernels import oracle
 
 _OLDER = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K")
-FORMATS = (*_OLDER, "MXFP4", "NVFP4", "TQ1_0", "TQ2_0", "Q2_0", "Q1_0")
+_NEWER = ("MXFP4", "NVFP4", "TQ1_0", "TQ2_0", "Q2_0", "Q1_0", "IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS", "IQ2_S")
+FORMATS = (*_OLDER, *_NEWER)
+ONLY_WEIGHTED = ("IQ2_XS", "IQ2_XXS", "IQ1_S", "IQ1_M")
 COLUMNS = 4096
 LONG_ENOUGH = 0.05  # seconds: what threads need to start is small beside it
 
@@ -100,16 +102,17 @@ def instruction_set() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("formats", nargs="*", default=FORMATS)
+    parser.add_argument("formats", nargs="*")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--importance", action="store_true")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     options = parser.parse_args()
+    names = options.formats or (FORMATS + ONLY_WEIGHTED if options.importance else FORMATS)
     source = weights(options.rows)
     vector = importance() if options.importance else None
-    kernels.prepare(options.formats, source.dtype, importance=options.importance)
+    kernels.prepare(names, source.dtype, importance=options.importance)
     results = []
     head = {"cpu": config.CPU_NAME or get_host_cpu_name(), "isa": instruction_set(), "cores": os.cpu_count()}
     head["importance"] = options.importance
@@ -117,7 +120,7 @@ def main() -> None:
         inputs = "bf16 input and importance" if options.importance else "bf16 input"
         print(f"{head['cpu']}, {head['isa']}, {head['cores']} cores; M weights/s, {inputs}")
         print(f"{'format':8} {'threads':>7} {'Snug':>9} {'GGML':>9} {'ratio':>7}  bytes")
-    for name in options.formats:
+    for name in names:
         for threads in options.threads:
             row = compare(name, source, vector, threads=threads, rounds=options.rounds)
             results.append(row)

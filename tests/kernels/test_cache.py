@@ -43,7 +43,7 @@ def run_in(home: Path, **more: str) -> dict:
     return json.loads(run.stdout)
 
 
-@pytest.mark.parametrize("name", ["cpu/lanes.py", "cpu/halves.py", "cpu/k_quants.py", "formats.py"])
+@pytest.mark.parametrize("name", ["cpu/lanes.py", "cpu/k_quants.py", "best/cpu/parts.py", "codebooks.py", "formats.py"])
 def test_an_edit_of_what_kernels_are_made_of_changes_the_folder(name: str, tmp_path: Path) -> None:
     sources = shutil.copytree(cache.SOURCES, tmp_path / "kernels")
     assert cache.source_hash(sources) == cache.source_hash()

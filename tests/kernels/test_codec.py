@@ -35,9 +35,9 @@ def test_an_unknown_format_is_refused() -> None:
 
 
 def test_a_format_without_encoder_is_refused() -> None:
-    assert not kernels.encodable("IQ4_XS")
-    with pytest.raises(kernels.UnsupportedFormat, match="IQ4_XS cannot be encoded yet"):
-        kernels.encode(np.zeros((1, 256), np.float32), "IQ4_XS")
+    assert not kernels.encodable("IQ2_XXS")
+    with pytest.raises(kernels.UnsupportedFormat, match="IQ2_XXS cannot be encoded without an importance matrix"):
+        kernels.encode(np.zeros((1, 256), np.float32), "IQ2_XXS")
 
 
 def test_a_missing_backend_is_refused_with_those_that_exist() -> None:
