@@ -61,23 +61,5 @@ def _flat(values: NDArray[np.float32]) -> NDArray[np.float32]:
 @cached
 def _kernel(format_name: str) -> Any:
     module, function = KERNELS[format_name]
-    with _loading, _cache_in_use():
+    with _loading, cache.in_use():
         return getattr(importlib.import_module(f"kernels.best.cpu.{module}"), function)
-
-
-@contextmanager
-def _cache_in_use() -> Iterator[None]:
-    """numba keeps these kernels in the folder of those they build on, in one that is named by their own sources."""
-    import numba
-
-    config: Any = numba.config
-    with cache.in_use():
-        config.CACHE_DIR = str(cache.folder() / f"best-{_source_hash()}")
-        yield
-
-
-def _source_hash() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
