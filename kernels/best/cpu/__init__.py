@@ -4,12 +4,9 @@ A kernel is `kernel(x, importance, out, first, last)`: it lowers the error of bl
 `out`, where x is flat float32. `importance` has one value a column, or none at all.
 """
 
-import hashlib
 import importlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache as cached
-from pathlib import Path
 from typing import Any
 
 import numpy as np
