@@ -68,6 +68,7 @@ print(json.dumps(hashes))
     return json.loads(run.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86-64 instruction sets")
 @pytest.mark.parametrize("instructions", ["+avx2,+avx,+sse4.2,+sse4.1,+ssse3,+sse3", "+sse2"], ids=["AVX2", "SSE2"])
 def test_narrower_lanes_give_the_same_bytes(instructions: str, tmp_path: Path) -> None:

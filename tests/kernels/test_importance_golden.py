@@ -60,10 +60,11 @@ print(json.dumps({{name: encoded_hash(name, "cpu") for name in {OLDER!r}}}))
     return json.loads(run.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86-64 instruction sets")
 @pytest.mark.parametrize(
     "instructions",
-    ["+avx2,+avx,+sse4.2,+sse4.1,+ssse3,+sse3", pytest.param("+sse2", marks=pytest.mark.slow)],
+    ["+avx2,+avx,+sse4.2,+sse4.1,+ssse3,+sse3", "+sse2"],
     ids=["AVX2", "SSE2"],
 )
 def test_narrower_lanes_give_the_same_bytes(instructions: str, tmp_path: Path) -> None:

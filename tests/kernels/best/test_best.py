@@ -22,6 +22,9 @@ from tests.kernels.best.weights import SOURCES, errors, importance, weights
 
 ROOT = Path(__file__).parents[3]
 FORMATS = [name for name in kernels.FORMATS if best.improvable(name) and kernels.decodable(name)]
+QUICK = ("Q4_K", "Q6_K", "Q8_0")
+# Each search takes seconds to compile on a machine that has not seen it.
+MARKED = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FORMATS]
 EVERYWHERE = ["Q4_K", "MXFP4"]  # to be compiled for other instruction sets
 KNOWN = pytest.mark.parametrize("known", [False, True], ids=["plain", "importance"])
 SLACK = 0.004
@@ -68,7 +71,7 @@ def compare(x: NDArray[np.float32], name: str, *, known: bool) -> tuple[NDArray[
 
 @KNOWN
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", MARKED)
 def test_the_error_is_what_was_measured_and_no_block_is_worse(name: str, source: str, known: bool) -> None:
     ours, theirs = compare(weights(source), name, known=known)
     expected = MEASURED[name][2 * list(SOURCES).index(source) + known]
@@ -77,7 +80,7 @@ def test_the_error_is_what_was_measured_and_no_block_is_worse(name: str, source:
 
 
 @KNOWN
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", MARKED)
 def test_adversarial_weights_are_never_worse(name: str, known: bool) -> None:
     with np.errstate(all="ignore"):
         ours, theirs = compare(inputs.all_weights(), name, known=known)
@@ -89,7 +92,7 @@ def test_adversarial_weights_are_never_worse(name: str, known: bool) -> None:
 
 
 @KNOWN
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", MARKED)
 def test_lanes_and_reference_give_the_same_bytes(name: str, known: bool) -> None:
     x = np.concatenate([inputs.all_weights(), weights("student")[:8].reshape(-1, inputs.COLUMNS)])
     lanes, reference = (encode_best(x, x, name, known=known, backend=backend) for backend in ("cpu", "reference"))
@@ -105,7 +108,7 @@ def test_16_bit_weights_are_searched_as_their_values(name: str, dtype: str) -> N
 
 @KNOWN
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", MARKED)
 def test_any_split_of_the_rows_gives_the_same_bytes(name: str, backend: str, known: bool) -> None:
     x = inputs.all_weights()[:23]
     whole = encode_best(x, x, name, known=known, backend=backend)
@@ -113,7 +116,7 @@ def test_any_split_of_the_rows_gives_the_same_bytes(name: str, backend: str, kno
     assert np.array_equal(np.concatenate(parts), whole)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", MARKED)
 @pytest.mark.parametrize("blocks", [1, 3, 17])
 def test_an_odd_number_of_blocks_changes_nothing_beside_them(name: str, blocks: int) -> None:
     layout = kernels.FORMATS[name]
@@ -127,7 +130,7 @@ def test_an_odd_number_of_blocks_changes_nothing_beside_them(name: str, blocks: 
     assert (room[-32:] == 0xA5).all()
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", MARKED)
 def test_columns_without_importance_cost_nothing(name: str) -> None:
     x, vector = weights("student")[:4].copy(), importance(2048)
     vector[::2] = 0

@@ -50,7 +50,7 @@ def encoded(source: NDArray[np.generic], name: str, device: str) -> NDArray[np.u
     return out.cpu().numpy()
 
 
-@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("dtype", ["bf16", *(pytest.param(name, marks=pytest.mark.slow) for name in ("f32", "f16"))])
 @pytest.mark.parametrize("name", ENCODABLE)
 def test_bytes_are_those_of_the_reference(name: str, dtype: str, device: str) -> None:
     source, values = inputs.as_source(inputs.all_weights(), dtype)
