@@ -32,6 +32,8 @@ IMPORTANCE = {
     "so far apart that some sums overflow": lambda rng: 10 ** rng.uniform(-45, 38, COLUMNS),
     "subnormal": lambda rng: np.full(COLUMNS, 1e-42),
 }
+QUICK = ("lognormal", "zeros in places", "so far apart that some sums overflow")
+MARKED = [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in IMPORTANCE]
 
 
 def importance(case: str) -> NDArray[np.float32]:
@@ -47,7 +49,7 @@ def assert_same_bytes(name: str, backend: str, dtype: str, case: str) -> None:
     assert {inputs.case_of_row(row) for row in rows} == set()
 
 
-@pytest.mark.parametrize("case", IMPORTANCE)
+@pytest.mark.parametrize("case", MARKED)
 @pytest.mark.parametrize(("name", "backend"), BACKENDS)
 def test_bytes_are_those_of_ggml(name: str, backend: str, case: str) -> None:
     assert_same_bytes(name, backend, "f32", case)

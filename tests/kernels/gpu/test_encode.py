@@ -59,6 +59,7 @@ def test_bytes_are_those_of_the_reference(name: str, dtype: str, device: str) ->
     assert {inputs.case_of_row(row) for row in rows} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODABLE)
 def test_any_split_gives_the_same_bytes_and_writes_no_others(name: str, device: str) -> None:
     x = inputs.weights("heavy tails").reshape(1, -1)[:, : 5 * 256]
