@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QProcess, QTimer, Signal
 
-from core import Event, Failed, JobFolder, QuantizeJob, from_json
+from core import Event, Failed, JobFolder, QuantizeJob, from_json, job_line
 
 PATIENCE_MS = 600
 _SIGKILL = 9
@@ -77,7 +76,7 @@ class WorkerProcess(QObject):
 
     def start(self, job: QuantizeJob) -> None:
         self._process.start(self._command[0], self._command[1:])
-        self._process.write(json.dumps(asdict(job)).encode() + b"\n")
+        self._process.write(job_line(job))
 
     def stop(self) -> None:
         """Asks it to end, and makes it end soon after. Returns at once."""

@@ -15,7 +15,7 @@ _FACE = {
     "checkpoint": ("open_model",),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
     "hardware": ("Hardware", "detect"),
-    "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create"),
+    "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "job_line"),
     "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
     "options": ("Option", "options_for"),
     "output": ("part_path",),
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from core.jobs import QuantizeJob as QuantizeJob
     from core.jobs import all_jobs as all_jobs
     from core.jobs import create as create
+    from core.jobs import job_line as job_line
     from core.model import Metadata as Metadata
     from core.model import ModelInfo as ModelInfo
     from core.model import OutputTensor as OutputTensor

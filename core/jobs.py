@@ -90,6 +90,11 @@ def job_from(values: Any) -> QuantizeJob:
     return checked(QuantizeJob, values)
 
 
+def job_line(job: QuantizeJob) -> bytes:
+    """The line on stdin that tells a worker its job."""
+    return json.dumps(asdict(job)).encode() + b"\n"
+
+
 def create(root: Path, job: QuantizeJob) -> JobFolder:
     """A new folder under `root` with the job in it."""
     path = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"

@@ -22,9 +22,9 @@ _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 def part_path(target: Path | str) -> Path:
-    """The name of an unfinished target: beside it, with `.part` at the end."""
+    """The name of an unfinished target: beside it, with `.snug-part` at the end."""
     target = expanded(target)
-    return target.with_name(target.name + ".part")
+    return target.with_name(target.name + ".snug-part")
 
 
 def check_target(target: Path, file_bytes: int, *, sources: Sequence[Path], overwrite: bool) -> None:

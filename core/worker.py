@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from core.events import Event, Failed, to_json
 from core.jobs import QuantizeJob, job_from
@@ -91,9 +91,3 @@ def _end_with_stdin(stop: threading.Event) -> None:
     stop.set()
     time.sleep(GRACE_SECONDS)
     os._exit(3)
-
-
-def as_line(job: QuantizeJob) -> str:
-    """The line that tells a worker its job."""
-    fields: dict[str, Any] = {name: getattr(job, name) for name in QuantizeJob.__slots__}
-    return json.dumps(fields, ensure_ascii=False) + "\n"

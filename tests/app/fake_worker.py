@@ -36,7 +36,7 @@ def progress(step: int, total: int) -> None:
 
 def work(target: Path) -> None:
     name = target.stem
-    Path(f"{target}.part").write_bytes(b"unfinished")
+    Path(f"{target}.snug-part").write_bytes(b"unfinished")
     print("not json, from a library that talks")
     print("a line for the log", file=sys.stderr, flush=True)
     progress(120, 400)
@@ -54,7 +54,7 @@ def work(target: Path) -> None:
     if "-failed" in name:
         say(event="failed", message="The disk filled up while writing.", hint="Free some space.")
         sys.exit(1)
-    Path(f"{target}.part").rename(target)
+    Path(f"{target}.snug-part").rename(target)
     say(event="done", result={"target": str(target), "file_bytes": 10, "seconds": 0.1})
 
 

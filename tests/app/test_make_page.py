@@ -151,7 +151,7 @@ def test_cancel_ends_the_job_and_can_be_retried(window: MainWindow, qtbot: QtBot
     window.make.panel.cancel.click()
     qtbot.waitUntil(lambda: window.make.panel.chip.isVisible(), timeout=1000)
     assert window.make.panel.chip.accessibleName() == "Cancelled"
-    assert not Path(f"{target}.part").exists()
+    assert not Path(f"{target}.snug-part").exists()
     window.make.panel.retry.click()
     qtbot.waitUntil(lambda: window.make.panel.progress.isVisible())
     assert len(window.queue.records()) == 2

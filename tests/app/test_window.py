@@ -174,7 +174,7 @@ def test_closing_while_a_job_runs_asks_first(
     assert window.queue.open_jobs() != []
     assert window.close()
     assert window.queue.open_jobs() == []
-    assert not Path(f"{record.job.target}.part").exists()
+    assert not Path(f"{record.job.target}.snug-part").exists()
 
 
 def test_a_bug_is_said_in_the_window_and_told_in_the_terminal(

@@ -317,6 +317,13 @@ def test_two_jobs_never_write_the_same_file(tmp_path: Path) -> None:
         part.finish()
 
 
+def test_a_download_of_another_program_beside_the_target_is_not_touched(tmp_path: Path) -> None:
+    foreign = tmp_path / "o.gguf.part"
+    foreign.write_text("half a download")
+    made(SAMPLE, "Q8_0", tmp_path / "o.gguf")
+    assert foreign.read_text() == "half a download"
+
+
 def test_what_a_killed_job_left_is_swept_by_the_next(tmp_path: Path) -> None:
     out = tmp_path / "o.gguf"
     part_path(out).write_bytes(bytes(10**7))
@@ -348,7 +355,7 @@ def test_a_job_with_a_senseless_setting_is_refused(field: str, value: Any, tmp_p
 
 def test_a_source_with_the_name_of_the_unfinished_target_is_kept(tmp_path: Path) -> None:
     made(SAMPLE, "BF16", tmp_path / "a.gguf")
-    source = (tmp_path / "a.gguf").rename(tmp_path / "b.gguf.part")
+    source = (tmp_path / "a.gguf").rename(tmp_path / "b.gguf.snug-part")
     before = source.read_bytes()
     last = run(source, "Q8_0", tmp_path / "b.gguf")[-1]
     assert isinstance(last, core.Failed)
@@ -358,7 +365,7 @@ def test_a_source_with_the_name_of_the_unfinished_target_is_kept(tmp_path: Path)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="makes a FIFO")
-@pytest.mark.parametrize("name", ["o.gguf", "o.gguf.part"])
+@pytest.mark.parametrize("name", ["o.gguf", "o.gguf.snug-part"])
 def test_what_is_no_ordinary_file_is_never_replaced(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
     last = run(SAMPLE, "Q8_0", tmp_path / "o.gguf", overwrite=True)[-1]

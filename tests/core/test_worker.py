@@ -14,7 +14,6 @@ import pytest
 
 import core
 from core.output import part_path
-from core.worker import as_line
 from tests.models import SAMPLE, make_llama
 
 ROOT = Path(core.__file__).parent.parent
@@ -31,9 +30,9 @@ def worker() -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def send(process: subprocess.Popen[str], line: str) -> None:
+def send(process: subprocess.Popen[str], line: bytes | str) -> None:
     assert process.stdin
-    process.stdin.write(line)
+    process.stdin.write(line if isinstance(line, str) else line.decode())
     process.stdin.flush()
 
 
@@ -55,7 +54,7 @@ def wait_for(file: Path) -> None:
 
 
 def test_a_job_goes_in_and_its_events_come_out(worker: subprocess.Popen[str], tmp_path: Path) -> None:
-    send(worker, as_line(core.QuantizeJob(str(SAMPLE), "Q8_0", str(tmp_path / "o.gguf"))))
+    send(worker, core.job_line(core.QuantizeJob(str(SAMPLE), "Q8_0", str(tmp_path / "o.gguf"))))
     *_, last = events(worker)
     assert isinstance(last, core.Done)
     assert worker.wait(10) == 0
@@ -63,7 +62,7 @@ def test_a_job_goes_in_and_its_events_come_out(worker: subprocess.Popen[str], tm
 
 
 def test_a_refused_job_ends_with_words_and_its_exit_code(worker: subprocess.Popen[str], tmp_path: Path) -> None:
-    send(worker, as_line(core.QuantizeJob(str(tmp_path / "no"), "Q8_0", str(tmp_path / "o.gguf"))))
+    send(worker, core.job_line(core.QuantizeJob(str(tmp_path / "no"), "Q8_0", str(tmp_path / "o.gguf"))))
     (last,) = events(worker)
     assert isinstance(last, core.Failed)
     assert "does not exist" in last.message
@@ -80,7 +79,7 @@ def test_a_line_that_is_no_job_is_refused(worker: subprocess.Popen[str], line: s
 
 def test_when_stdin_closes_the_worker_stops_and_sweeps_up(worker: subprocess.Popen[str], tmp_path: Path) -> None:
     job = long_job(tmp_path)
-    send(worker, as_line(job))
+    send(worker, core.job_line(job))
     wait_for(part_path(job.target))
     assert worker.stdin
     worker.stdin.close()
@@ -94,7 +93,7 @@ def test_when_stdin_closes_the_worker_stops_and_sweeps_up(worker: subprocess.Pop
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal to a process")
 def test_sigterm_cancels_in_under_a_second_and_says_so(worker: subprocess.Popen[str], tmp_path: Path) -> None:
     job = long_job(tmp_path)
-    send(worker, as_line(job))
+    send(worker, core.job_line(job))
     wait_for(part_path(job.target))
     started = time.monotonic()
     worker.send_signal(signal.SIGTERM)
@@ -115,7 +114,7 @@ def test_a_stray_print_does_not_break_the_protocol(tmp_path: Path) -> None:
         "core.worker.run = noisy\n"
         "core.worker.main()\n"
     )
-    line = as_line(core.QuantizeJob(str(SAMPLE), "Q8_0", str(tmp_path / "o.gguf")))
+    line = core.job_line(core.QuantizeJob(str(SAMPLE), "Q8_0", str(tmp_path / "o.gguf")))
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)  # fmt: skip
     with process:
