@@ -23,7 +23,7 @@ from tests.kernels.test_i_quants import IMPORTANCE, our_bytes
 CASES = [(name, False) for name in i_quants.KERNELS] + [(name, True) for name in i_quants.WEIGHTED_KERNELS]
 ROOT = Path(__file__).parents[2]
 NARROW = ["IQ4_XS", "IQ3_S", "IQ2_XXS", "IQ1_M"]
-QUICK = ("IQ4_NL", "IQ4_XS", "IQ3_S")
+QUICK = ("IQ4_NL", "IQ4_XS")
 # The others take seconds each to compile on a machine that has not seen them.
 MARKED = [case if case[0] in QUICK else pytest.param(*case, marks=pytest.mark.slow) for case in CASES]
 every_kernel = pytest.mark.parametrize(("name", "weighted"), MARKED)

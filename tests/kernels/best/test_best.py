@@ -22,7 +22,7 @@ from tests.kernels.best.weights import SOURCES, errors, importance, weights
 
 ROOT = Path(__file__).parents[3]
 FORMATS = [name for name in kernels.FORMATS if best.improvable(name) and kernels.decodable(name)]
-QUICK = ("Q4_K", "Q6_K", "Q8_0")
+QUICK = ("Q4_K", "Q8_0")
 # Each search takes seconds to compile on a machine that has not seen it.
 MARKED = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FORMATS]
 EVERYWHERE = ["Q4_K", "MXFP4"]  # to be compiled for other instruction sets

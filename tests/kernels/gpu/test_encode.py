@@ -97,6 +97,7 @@ def test_a_non_finite_weight_is_refused_with_its_place(name: str, bad: float, de
     assert (caught.value.row, caught.value.column) == (1, 777)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ENCODABLE if name not in ("F16", "Q4_0", "Q8_0", "Q6_K")])
 def test_every_kernel_notices_what_is_not_finite(name: str, device: str) -> None:
     x = inputs.weights("normal")[:1]
