@@ -16,8 +16,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from core.errors import SnugError
 from core.model import Metadata, TensorInfo
 from kernels import FORMATS
@@ -239,8 +237,3 @@ class _Cursor:
 def format_names() -> dict[int, str]:
     """Format name by GGML type number."""
     return {block_format.type_id: name for name, block_format in FORMATS.items()}
-
-
-def as_float32(value: float) -> float:
-    """The nearest float32, as a Python float: what a f32 key will hold."""
-    return float(np.float32(value))

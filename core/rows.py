@@ -120,7 +120,7 @@ def can_copy(tensor: OutputTensor, format_name: str) -> bool:
     return bool(tensor.sources) and not tensor.ops and tensor.dtype == format_name
 
 
-def as_float32(tensor: OutputTensor, rows: Array) -> npt.NDArray[np.float32]:
+def as_float32(rows: Array) -> npt.NDArray[np.float32]:
     """What `RowReader.rows` gave, as float32 values."""
     if rows.dtype == np.uint16:
         return (rows.astype(np.uint32) << 16).view(np.float32)

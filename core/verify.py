@@ -137,8 +137,8 @@ def _error(
     for first, count in _slabs(source, sample_rows):
         if cancelled():
             break
-        before = as_float32(source, reader.rows(source, first, count))
-        difference = as_float32(made, reader.rows(made, first, count)) - before
+        before = as_float32(reader.rows(source, first, count))
+        difference = as_float32(reader.rows(made, first, count)) - before
         squares += float(np.einsum("ij,ij->", difference, difference, dtype=np.float64))
         total += float(np.einsum("ij,ij->", before, before, dtype=np.float64))
         worst = max(worst, float(np.abs(difference).max()))
