@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from core.tensor_ops import TensorOp
 
@@ -23,9 +26,26 @@ class Metadata:
     value: Any
 
 
+class Packing(Protocol):
+    """How a checkpoint that is quantized already stores one tensor: in several stored ones, `parts`."""
+
+    @property
+    def parts(self) -> tuple[TensorInfo, ...]: ...
+
+    def rows(self, read: ReadBytes, first: int, count: int) -> npt.NDArray[Any]:
+        """Rows `first` on of the tensor, flattened to two dimensions: [count, columns] float32 values, or for dtype
+        MXFP4 [count, row bytes] uint8 as GGML lays them out. Reentrant: several threads read at once.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """A tensor as the source stores it. `shape` has the row length last; `offset` counts from the file's start."""
+    """A tensor as the source stores it. `shape` has the row length last; `offset` counts from the file's start.
+
+    One with `packed` is not stored as such: it is computed from the parts. Its dtype is F32 (or MXFP4), its offset 0,
+    and `nbytes` what the parts take.
+    """
 
     name: str
     dtype: str
@@ -33,6 +53,11 @@ class TensorInfo:
     file: Path
     offset: int
     nbytes: int
+    packed: Packing | None = None
+
+
+ReadBytes = Callable[[TensorInfo, int, int], npt.NDArray[np.uint8]]
+"""(stored tensor, first byte, number of bytes) -> uint8 [number of bytes]."""
 
 
 @dataclass(frozen=True, slots=True)
