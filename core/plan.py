@@ -58,12 +58,13 @@ class Plan:
         return self.tensor_bytes * 8 / max(1, self.model.parameters)
 
 
-def make_plan(model: ModelInfo, recipe: Recipe, *, pure: bool = False) -> Plan:
-    """The plan of `recipe` for `model`; `pure` gives every tensor that may be quantized the base format.
+def make_plan(model: ModelInfo, recipe: Recipe, *, pure: bool = False, has_importance: bool = False) -> Plan:
+    """The plan of `recipe` for `model`; `pure` gives every tensor that may be quantized the base format, and some
+    rules ask `has_importance`: whether there is an importance matrix.
 
     Raises SnugError when a tensor cannot be written in any format of the recipe.
     """
-    formats = choose_formats(model, recipe, pure=pure)
+    formats = choose_formats(model, recipe, pure=pure, has_importance=has_importance)
     tensors, offset = [], 0
     for tensor in model.tensors:
         name = formats[tensor.name]

@@ -56,13 +56,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named mix. `format` is what a tensor without a matching rule gets; `file_type` is GGUF's general.file_type."""
+    """A named mix. `format` is what a tensor without a matching rule gets; `file_type` is GGUF's general.file_type.
+
+    `needs_importance`: llama-quantize refuses to make it without an importance matrix, and for good reason.
+    """
 
     name: str
     file_type: int
     format: str
     summary: str
     rules: tuple[Rule, ...] = ()
+    needs_importance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Place:
     experts: int
     is_70b: bool
     block: int
+    has_importance: bool
 
 
 # Rows that are no multiple of a super-block of 256 weights take the format beside it, with blocks of 32; rows that are
@@ -268,6 +273,7 @@ RECIPES: tuple[Recipe, ...] = (
             *_values(("Q5_K", (_70B, _GROUPED)), ("Q4_K", (_GROUPED,))),
             Rule(Role.FFN_DOWN, "Q4_K", (When.FIRST_EIGHTH,)),
         ),
+        needs_importance=True,
     ),
 )
 
@@ -281,10 +287,13 @@ def find_recipe(name: str) -> Recipe:
     raise SnugError(f"There is no recipe {name!r}; the nearest is {nearest}.", f"Recipes: {', '.join(by_name)}.")
 
 
-def choose_formats(model: ModelInfo, recipe: Recipe, *, pure: bool = False) -> dict[str, str]:
+def choose_formats(
+    model: ModelInfo, recipe: Recipe, *, pure: bool = False, has_importance: bool = False
+) -> dict[str, str]:
     """Tensor name -> format (a key of kernels.FORMATS).
 
-    `pure` gives every tensor that may be quantized the base format. Source: llama_tensor_get_type and
+    `pure` gives every tensor that may be quantized the base format; some rules ask `has_importance`: whether an
+    importance matrix will be at hand. Source: llama_tensor_get_type and
     tensor_allows_quantization in llama.cpp's src/llama-quant.cpp, and its converter for what stays in floats.
     """
     if recipe.format in _FLOATS and not model.is_gguf:
@@ -292,7 +301,7 @@ def choose_formats(model: ModelInfo, recipe: Recipe, *, pure: bool = False) -> d
     rules = () if pure else recipe.rules
     chosen = {
         tensor.name: _fit(_pick(rules, role, place) or recipe.format, tensor.columns)
-        for tensor, role, place in _places(model, recipe.format)
+        for tensor, role, place in _places(model, recipe.format, has_importance=has_importance)
     }
     return {tensor.name: chosen.get(tensor.name) or _kept(tensor, model, recipe) for tensor in model.tensors}
 
@@ -318,7 +327,7 @@ _ALWAYS_F32 = re.compile(
 _SEVENTY_B = ("llama", "qwen2", "deci")
 
 
-def _places(model: ModelInfo, base: str) -> Iterator[tuple[OutputTensor, Role, Place]]:
+def _places(model: ModelInfo, base: str, *, has_importance: bool) -> Iterator[tuple[OutputTensor, Role, Place]]:
     """Tensors that may be quantized, by layer and then by name: the order in which llama-quantize counts them."""
     seen = dict.fromkeys(Role, 0)
     roles = {tensor.name: _role(tensor.name, model) for tensor in model.tensors}
@@ -340,6 +349,7 @@ def _places(model: ModelInfo, base: str) -> Iterator[tuple[OutputTensor, Role, P
                 query_heads_per_kv=shape["query_heads_per_kv"],
                 experts=shape["experts"],
                 is_70b=bool(shape["is_70b"]),
+                has_importance=has_importance,
             ),
         )
         seen[counter] += 1
