@@ -10,12 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.architectures import family_of, find_architecture, map_keys, map_tensors
+from core.architectures import (
+    Architecture,
+    Mapped,
+    Source,
+    check_complete,
+    family_of,
+    find_architecture,
+    flat_config,
+    map_model,
+)
 from core.errors import SnugError
 from core.gguf import MAGIC, encode_header, read_header
-from core.model import Metadata, ModelInfo, OutputTensor
+from core.model import Metadata, ModelInfo, OutputTensor, Part
 from core.paths import expanded
 from core.shards import INDEX, read_folder
+try:  # TEMP
+    from core.sources import Unpacked, parent_of, refuse_adapter, unpack
+except ImportError:
+    from core.unpack_stub import Unpacked, parent_of, refuse_adapter, unpack
 from core.tokenizer import read_tokenizer
 
 _DECIDED_BY_RECIPE = ("general.file_type", "general.quantization_version", "general.alignment")
@@ -66,28 +79,69 @@ def _open(path: Path) -> ModelInfo:
 
 
 def _open_folder(folder: Path) -> ModelInfo:
-    config = _read_config(folder)
+    if any((folder / name).exists() for name in ("adapter_config.json", "adapter_model.safetensors")):
+        refuse_adapter(folder)
+    config = flat_config(_read_config(folder))
     entry = find_architecture(config)
-    _refuse_quantized(config)
-    sources, files = read_folder(folder)
-    keys = map_keys(entry, config)
-    tensors = map_tensors(entry, config, sources)
-    more_keys, more_tensors = entry.extra(config) if entry.extra else ([], [])
-    tensors = [*more_tensors, *tensors]
-    _check_complete(folder, config, tensors)
-    embedding = next(tensor for tensor in tensors if tensor.name == "token_embd.weight")
-    tokenizer = read_tokenizer(folder, config, rows=embedding.shape[0])
-    general = _general(folder, _name_of(folder), entry.arch, sum(tensor.weights for tensor in tensors))
+    stored, files = read_folder(folder)
+    unpacked = unpack(config, stored)
+    source = Source(
+        entry.arch, entry.config(config), {t.name: t for t in unpacked.tensors}, lambda name: _json_of(folder / name)
+    )
+    mapped = _mapped(folder, entry, source)
+    embedding = next(tensor for tensor in mapped.tensors if tensor.name == "token_embd.weight")
+    tokenizer = read_tokenizer(folder, source.config, rows=embedding.shape[0])
+    parameters = sum(tensor.weights for tensor in mapped.tensors)
+    general = _general(folder, _name_of(folder), entry.arch, parameters)
+    own = {item.key: item for item in (*tokenizer, *mapped.keys)}
     return ModelInfo(
         name=str(next((item.value for item in general if item.key == "general.name"), folder.name)),
         path=folder,
         family=family_of(config),
         architecture=entry.arch,
-        dtype=_main_dtype(tensors),
-        metadata=(*general, *keys, *more_keys, *tokenizer),
-        tensors=tuple(tensors),
+        dtype=_main_dtype(mapped.tensors),
+        metadata=(*general, *own.values()),
+        tensors=mapped.tensors,
         files=tuple(files),
+        dropped=mapped.dropped,
+        notes=(*_parent_note(folder, unpacked), *_dropped_notes(mapped.dropped)),
     )
+
+
+def _mapped(folder: Path, entry: Architecture, source: Source) -> Mapped:
+    try:
+        mapped = map_model(entry, source)
+        check_complete(entry, mapped)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise SnugError(
+            f"{folder / 'config.json'} is not laid out as Snug expects of {family_of(source.config)} "
+            f"({type(error).__name__}: {error}).",
+            "Download config.json of this model again.",
+        ) from error
+    return mapped
+
+
+def _json_of(file: Path) -> Any:
+    """The content of a small JSON file, None where there is none or it cannot be read."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _parent_note(folder: Path, unpacked: Unpacked) -> tuple[str, ...]:
+    parent = parent_of(folder) if unpacked.method else None
+    return (*unpacked.notes, *([f"Its model card names the model it was made from: {parent}."] if parent else []))
+
+
+def _dropped_notes(dropped: Sequence[tuple[str, str]]) -> list[str]:
+    """What is left out, a line for each reason."""
+    counts = Counter(reason for _, reason in dropped)
+    first = {reason: name for name, reason in reversed(dropped)}
+    return [
+        f"Left out: {first[reason]}{f' and {count - 1} more' if count > 1 else ''} ({reason})."
+        for reason, count in counts.items()
+    ]
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -109,34 +163,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise SnugError(f"{file} is not a table of settings.", "Download config.json again.")
     return config
-
-
-def _refuse_quantized(config: dict[str, Any]) -> None:
-    quantization = config.get("quantization_config")
-    if quantization:
-        method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
-        raise SnugError(
-            f"This checkpoint is already quantized (method {method}), which Snug cannot read yet.",
-            "Use the full-precision model that it was made from; its model card names it.",
-        )
-
-
-def _check_complete(folder: Path, config: dict[str, Any], tensors: Sequence[OutputTensor]) -> None:
-    names = {tensor.name for tensor in tensors}
-    wanted = ["token_embd.weight", "output_norm.weight"]
-    wanted += [f"blk.{layer}.attn_norm.weight" for layer in range(config["num_hidden_layers"])]
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise SnugError(
-            f"The weights in {folder} are incomplete: nothing becomes {missing[0]}"
-            + (f" and {len(missing) - 1} more." if len(missing) > 1 else "."),
-            "Download the missing files into the folder, or check num_hidden_layers in config.json.",
-        )
-    twice = [name for name, count in Counter(tensor.name for tensor in tensors).items() if count > 1]
-    if twice:
-        raise SnugError(
-            f"Two source tensors would both become {twice[0]}.", "The model is a variant Snug does not know."
-        )
 
 
 def _main_dtype(tensors: Sequence[OutputTensor]) -> str:
@@ -240,7 +266,7 @@ def open_gguf(path: Path) -> ModelInfo:
             f"{path} is one of {keys['split.count']} parts of a split GGUF, which Snug cannot join yet.",
             "Merge the parts first, or open the original model folder.",
         )
-    tensors = tuple(OutputTensor(t.name, t.shape, t.dtype, (t,)) for t in header.tensors)
+    tensors = tuple(OutputTensor(t.name, t.shape, t.dtype, (Part(t),)) for t in header.tensors)
     model = ModelInfo(
         name=str(keys.get("general.name") or path.stem),
         path=path,

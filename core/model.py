@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from core.tensor_ops import TensorOp
+from core.tensor_ops import Column, TensorOp, chunks
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -61,15 +61,34 @@ ReadBytes = Callable[[TensorInfo, int, int], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of an output tensor: a source tensor, and what is done to it."""
+
+    source: TensorInfo
+    ops: tuple[TensorOp, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """A vector stays one, unless an op made a matrix of it on purpose."""
+        shape = chunks(self.source.shape, self.ops)[1]
+        is_vector = len(self.source.shape) == 1 and shape[-1] == 1 and Column() not in self.ops
+        return (prod(shape),) if is_vector else shape
+
+
+@dataclass(frozen=True, slots=True)
 class OutputTensor:
-    """A tensor of the GGUF to be: the source tensors whose rows it is made of, in order, and what is done to them."""
+    """A tensor of the GGUF to be: the parts whose rows it is made of, in order, or its values."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
-    sources: tuple[TensorInfo, ...] = ()
-    ops: tuple[TensorOp, ...] = ()
+    parts: tuple[Part, ...] = ()
     values: tuple[float, ...] = ()
+
+    @property
+    def sources(self) -> tuple[TensorInfo, ...]:
+        """The source tensors of the parts; one that gives several parts is named once."""
+        return tuple({part.source.name: part.source for part in self.parts}.values())
 
     @property
     def columns(self) -> int:
@@ -91,7 +110,8 @@ class ModelInfo:
     """A whole model, known from headers alone; the same for a Hugging Face folder and for a GGUF file.
 
     `metadata` are the GGUF keys of the result except those that the recipe decides (general.file_type and
-    general.quantization_version). `dtype` is the float type that most weights are stored in.
+    general.quantization_version). `dtype` is the float type that most weights are stored in. `dropped` are the source
+    tensors that are left out, each with its reason.
     """
 
     name: str
@@ -104,6 +124,7 @@ class ModelInfo:
     files: tuple[Path, ...]
     is_gguf: bool = False
     notes: tuple[str, ...] = field(default=())
+    dropped: tuple[tuple[str, str], ...] = field(default=())
 
     @cached_property
     def keys(self) -> Mapping[str, Any]:

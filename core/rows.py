@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +15,12 @@ import numpy.typing as npt
 
 import kernels
 from core.errors import JobFailed, SnugError
-from core.model import OutputTensor, TensorInfo
+from core.model import OutputTensor, Part, TensorInfo
+from core.tensor_ops import apply_all, chunks, flat_rows
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
+_Read = Callable[[TensorInfo, int, int], Array]
 
 _PLAIN = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
@@ -40,29 +43,69 @@ class RowReader:
         self._files.clear()
 
     def raw(self, tensor: OutputTensor, first: int, count: int) -> Bytes:
-        """The stored bytes of `count` rows from `first` on: uint8 [count, row bytes in the source's format]."""
-        width = kernels.FORMATS[tensor.dtype].row_bytes(tensor.columns) if tensor.dtype != "F64" else 8 * tensor.columns
-        slab = np.empty((count, width), np.uint8)
-        done = 0
-        while done < count:
-            source, row = _locate(tensor, first + done)
-            take = min(count - done, _rows(source) - row)
-            self._fill(source, row * width, slab[done : done + take].reshape(-1))
-            done += take
-        return slab
+        """The stored bytes of `count` rows from `first` on, moved into place: uint8 [count, row bytes of its format].
+
+        Only where can_copy(tensor, its dtype).
+        """
+        return self._gather(tensor, first, count, self._stored)
 
     def rows(self, tensor: OutputTensor, first: int, count: int) -> Array:
         """`count` rows from `first` on as kernels.encode takes them (float32, float16, uint16 for bf16), ops applied.
 
-        With ops, `first` and `count` must be multiples of step_of(tensor).
+        With ops, `first` and `count` should be multiples of step_of(tensor): else rows are read twice.
         """
-        if not tensor.sources:
+        if not tensor.parts:
             values = np.array(tensor.values, np.float32).reshape(tensor.rows, tensor.columns)
             return values[first : first + count]
-        slab = self.raw(tensor, first, count)
-        if tensor.dtype not in _PLAIN:
-            return kernels.decode(slab, tensor.dtype)
-        return _apply(tensor, _native(slab.view(_PLAIN[tensor.dtype])))
+        return self._gather(tensor, first, count, self._values)
+
+    def _gather(self, tensor: OutputTensor, first: int, count: int, read: _Read) -> Array:
+        """Rows of the parts that hold them, one after the other; those of a vector are one row."""
+        found, start = [], 0
+        for part in tensor.parts:
+            rows = _rows_of(part)
+            begin, end = max(first, start), min(first + count, start + rows)
+            if len(tensor.shape) == 1 or begin < end:
+                found.append(self._of_part(part, begin - start, end - start, read))
+            start += rows
+        if len(tensor.shape) == 1:
+            return np.concatenate([values.reshape(1, -1) for values in found], axis=1)
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _of_part(self, part: Part, begin: int, end: int, read: _Read) -> Array:
+        """Rows `begin` to `end` of the part: the chunks that hold them, through the ops, without what is too much."""
+        source, rows = part.source, _rows_of(part)
+        if not part.ops:
+            return read(source, begin, end - begin)
+        if len(source.shape) == 1:
+            column = read(source, 0, 1).reshape(source.shape[0], -1)
+            return apply_all(part.ops, column, source.shape).reshape(rows, -1)[begin:end]
+        count, _ = chunks(source.shape, part.ops)
+        each, stored = rows // count, flat_rows(source.shape) // count
+        low, high = begin // each, -(-end // each)
+        slab = read(source, low * stored, (high - low) * stored)
+        return apply_all(part.ops, slab, source.shape)[begin - low * each : end - low * each]
+
+    def _stored(self, source: TensorInfo, first: int, count: int) -> Bytes:
+        """Rows as they are stored: uint8 [count, row bytes]."""
+        if source.packed:
+            return source.packed.rows(self._bytes, first, count)
+        columns = source.shape[-1]
+        width = 8 * columns if source.dtype == "F64" else kernels.FORMATS[source.dtype].row_bytes(columns)
+        return self._bytes(source, first * width, count * width).reshape(count, width)
+
+    def _values(self, source: TensorInfo, first: int, count: int) -> Array:
+        if source.packed and source.dtype == "F32":
+            return source.packed.rows(self._bytes, first, count)
+        slab = self._stored(source, first, count)
+        if source.dtype not in _PLAIN:
+            return kernels.decode(slab, source.dtype)
+        return _native(slab.view(_PLAIN[source.dtype]))
+
+    def _bytes(self, source: TensorInfo, offset: int, count: int) -> Bytes:
+        buffer = np.empty(count, np.uint8)
+        self._fill(source, offset, buffer)
+        return buffer
 
     def _fill(self, source: TensorInfo, offset: int, buffer: Bytes) -> None:
         try:
@@ -109,15 +152,24 @@ class RowReader:
 
 
 def step_of(tensor: OutputTensor) -> int:
-    """Of how many rows a slab must be a multiple."""
-    if not tensor.ops or len(tensor.shape) == 1:
+    """Of how many rows a slab should be a multiple, so that nothing is read twice."""
+    return max((_chunk_rows(part) for part in tensor.parts), default=1)
+
+
+def _chunk_rows(part: Part) -> int:
+    if not part.ops or len(part.source.shape) == 1:
         return 1
-    return max(op.step(_rows(tensor.sources[0])) for op in tensor.ops)
+    return _rows_of(part) // chunks(part.source.shape, part.ops)[0]
 
 
 def can_copy(tensor: OutputTensor, format_name: str) -> bool:
     """Whether the stored bytes are what the file needs."""
-    return bool(tensor.sources) and not tensor.ops and tensor.dtype == format_name
+    return (
+        bool(tensor.parts)
+        and tensor.dtype == format_name
+        and not any(part.source.packed and format_name == "F32" for part in tensor.parts)
+        and all(op.moves for part in tensor.parts for op in part.ops)
+    )
 
 
 def as_float32(rows: Array) -> npt.NDArray[np.float32]:
@@ -138,25 +190,11 @@ def refuse_non_finite(tensor: OutputTensor, *, row: int, column: int) -> SnugErr
     )
 
 
-def _rows(source: TensorInfo) -> int:
-    return prod(source.shape[:-1])
-
-
-def _locate(tensor: OutputTensor, row: int) -> tuple[TensorInfo, int]:
-    """The source that holds a row, and the row in it."""
-    each = _rows(tensor.sources[0])
-    return tensor.sources[row // each], row % each
+def _rows_of(part: Part) -> int:
+    """How many rows it gives; a vector is one."""
+    return prod(part.shape[:-1])
 
 
 def _native(rows: Array) -> Array:
     with np.errstate(over="ignore"):  # a float64 too large for float32 becomes an infinity, which encode refuses
         return rows.astype(np.float32) if rows.dtype == np.float64 else rows
-
-
-def _apply(tensor: OutputTensor, rows: Array) -> Array:
-    for op in tensor.ops:
-        if len(tensor.shape) == 1:
-            rows = op.apply(rows.reshape(-1, 1), rows=rows.size).reshape(rows.shape)
-        else:
-            rows = op.apply(rows, rows=_rows(tensor.sources[0]))
-    return rows

@@ -11,6 +11,17 @@ from core.errors import SnugError
 
 _LARGEST = 3.4e38
 _MOST = 1 << 18  # no width or count of a model comes near
+_TEXT_PARTS = ("thinker_config", "text_config", "llm_config", "language_config")
+HEADS = ("num_attention_heads", "n_head", "n_heads")
+
+
+def flat_config(config: Config) -> dict[str, Any]:
+    """config.json with the settings of its language model laid over those of the whole."""
+    flat = dict(config)
+    for name in _TEXT_PARTS:
+        if isinstance(flat.get(name), Mapping):
+            flat |= flat.pop(name)
+    return flat
 
 
 def required(config: Config, *names: str) -> int:
@@ -23,6 +34,17 @@ def required(config: Config, *names: str) -> int:
     return value
 
 
+def number(config: Config, name: str, default: float | None = None) -> float:
+    """A finite number of the config, or `default` where it says none."""
+    value: Any = config.get(name)
+    value = default if value is None else value
+    if not is_number(value):
+        raise SnugError(
+            f"config.json gives no usable {name} (found {value!r}).", "Download config.json of this model again."
+        )
+    return float(value)
+
+
 def is_number(value: Any) -> bool:
     """Whether a float32 can hold it."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
@@ -32,15 +54,18 @@ def head_dim(config: Config) -> int:
     """Width of one attention head."""
     if config.get("head_dim") is not None:
         return required(config, "head_dim")
-    return required(config, "hidden_size") // required(config, "num_attention_heads")
+    return required(config, "hidden_size", "n_embd") // required(config, *HEADS)
 
 
 @dataclass(frozen=True)
 class Rope:
-    """Rotary embedding settings: `type` (default, linear, llama3, ...), base frequency, and the rest as it stands."""
+    """Rotary embedding settings: `type` (default, linear, llama3, ...), base frequency, and the rest as it stands.
+
+    `theta` is None where the config names none.
+    """
 
     type: str
-    theta: float
+    theta: float | None
     values: Mapping[str, Any]
 
     def number(self, name: str) -> float:
@@ -53,12 +78,15 @@ class Rope:
         return float(value)
 
 
-def rope(config: Config) -> Rope:
-    """From rope_theta + rope_scaling (transformers 4) or rope_parameters (5)."""
+def rope(config: Config, layers: str = "full_attention") -> Rope:
+    """From rope_theta + rope_scaling (transformers 4) or rope_parameters (5), which may differ by kind of layer."""
     values = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if isinstance(values, Mapping) and isinstance(values.get(layers), Mapping):
+        values = values[layers]
     if not isinstance(values, Mapping):
         raise SnugError("config.json's rope settings are not a table.", "Download config.json of this model again.")
-    theta = values.get("rope_theta", config.get("rope_theta", 10000.0))
-    if not is_number(theta):
+    theta = values.get("rope_theta", config.get("rope_theta"))
+    if theta is not None and not is_number(theta):
         raise SnugError(f"config.json gives no usable rope_theta (found {theta!r}).", "Download config.json again.")
-    return Rope(str(values.get("rope_type") or values.get("type") or "default"), float(theta), values)
+    kind = str(values.get("rope_type") or values.get("type") or "default")
+    return Rope(kind, None if theta is None else float(theta), values)

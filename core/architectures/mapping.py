@@ -1,0 +1,235 @@
+"""Entries turned into keys and tensors. Every source tensor is used or dropped by name: nothing is lost silently."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.architectures.config import is_number
+from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Ops, Source, Tensor
+from core.architectures.shared import ALWAYS_DROPPED, SHARED
+from core.errors import SnugError
+from core.model import FLOATS, Metadata, OutputTensor, Part, TensorInfo
+from core.tensor_ops import RopePermute
+
+_RENAMES = ((r"language_model\.", ""), (r"e_score_correction_bias", "e_score_correction.bias"))
+_STACKS = (r"(.*\.experts\.)(\d+)\.(.+)",)
+_SEES_OR_HEARS = "a part that sees or hears: Snug converts the language model only"
+_NOT_LANGUAGE = Drop(
+    r"((model|thinker)\.)?(visual|vision_.*?|audio_.*?|vision|audio|multi_modal_projector|mm_projector|projector"
+    r"|embed_vision|embed_audio|vit|mlp1|patch_embed|image_newline|connector|multi_modal.*?|vpm|resampler|apm|tts"
+    r"|talker|token2wav|code2wav)(\..*)?",
+    _SEES_OR_HEARS,
+)
+_READABLE = (*FLOATS, "MXFP4")
+_LAYERS = SHARED[0].sources
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """`keys` and `tensors` of the GGUF, and the source tensors that are left out, each with its reason."""
+
+    keys: tuple[Metadata, ...]
+    tensors: tuple[OutputTensor, ...]
+    dropped: tuple[tuple[str, str], ...]
+
+
+def map_model(entry: Architecture, source: Source) -> Mapped:
+    """All `{arch}.*` keys and all tensors. Raises SnugError for a model that is not as the family has it."""
+    table = {key.name: _metadata(key, source) for key in entry.keys}
+    extras = [make(source) for make in entry.extra]
+    found = [item for item in table.values() if item] + [item for extra in extras for item in extra.keys]
+    keys = {item.key: item for item in found}
+    blocks = _blocks(source, keys)
+    tensors, dropped = _map_tensors(entry, source, blocks, keys)
+    return Mapped(tuple(keys.values()), (*_made(extras), *tensors), tuple(dropped))
+
+
+def _made(extras: Sequence[Extra]) -> Iterator[OutputTensor]:
+    for extra in extras:
+        yield from extra.tensors
+
+
+def _metadata(key: Key, source: Source) -> Metadata | None:
+    config = source.config
+    value = next((config[name] for name in key.sources if config.get(name) is not None), key.default)
+    if value is None:
+        return None
+    name = f"{source.arch}.{key.name}"
+    if isinstance(value, list) and key.type in ("u32", "f32"):
+        kind = "i32" if key.type == "u32" else "f32"
+        return Metadata(name, f"[{kind}]", [_checked(key, item) for item in value])
+    return Metadata(name, key.type, _checked(key, value))
+
+
+def _checked(key: Key, value: Any) -> Any:
+    if key.type in ("bool", "str"):
+        if isinstance(value, bool if key.type == "bool" else str):
+            return value
+        raise SnugError(f"config.json's {key.sources[0]} is {value!r}, not a {key.type}.", "Download it again.")
+    if key.type == "u32" and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not is_number(value) or (key.type == "u32" and not isinstance(value, int)):
+        raise SnugError(f"config.json's {key.sources[0]} is {value!r}, not a number.", "Download config.json again.")
+    if key.type == "u32" and not 0 <= value < 2**32:
+        raise SnugError(f"config.json's {key.sources[0]} is {value!r}, which is out of range.", "Download it again.")
+    return value if key.type == "u32" else float(value)
+
+
+def _blocks(source: Source, keys: dict[str, Metadata]) -> int:
+    item = keys.get(f"{source.arch}.block_count")
+    if item is None or item.value < 1:
+        said = next((source.config[name] for name in _LAYERS if name in source.config), None)
+        raise SnugError(f"config.json gives no usable {_LAYERS[0]} (found {said!r}).", "Download config.json again.")
+    if item.value > len(source.tensors):
+        raise SnugError(
+            f"config.json says that the model has {item.value:,} layers (num_hidden_layers), "
+            f"but there are {len(source.tensors):,} tensors.",
+            "Download the missing files into the folder, or check num_hidden_layers in config.json.",
+        )
+    return int(item.value)
+
+
+@dataclass
+class _Group:
+    """The numbered source tensors that become one, or a single one with the number -1."""
+
+    members: list[tuple[int, TensorInfo]]
+
+    @property
+    def stacked(self) -> bool:
+        return self.members[0][0] >= 0
+
+
+def _map_tensors(
+    entry: Architecture, source: Source, blocks: int, keys: dict[str, Metadata]
+) -> tuple[list[OutputTensor], list[tuple[str, str]]]:
+    import gguf
+
+    arch = next(arch for arch, name in gguf.MODEL_ARCH_NAMES.items() if name == source.arch)
+    names = gguf.get_tensor_name_map(arch, blocks)
+    rows = [row for row in entry.tensors(source.config) if isinstance(row, Tensor)]
+    groups, dropped = _grouped(entry, source)
+    rules = [(re.compile(row.pattern), row) for row in rows]
+    experts = keys.get(f"{source.arch}.expert_count")
+    tensors = []
+    for common, group in groups.items():
+        group.members.sort(key=lambda member: member[0])
+        _check_group(common, group, experts.value if experts else None)
+        for name, chains in _targets(entry, source.config, rules, names, common):
+            tensors.append(_output(name, group, chains))
+    return tensors, dropped
+
+
+def _grouped(entry: Architecture, source: Source) -> tuple[dict[str, _Group], list[tuple[str, str]]]:
+    own = [row for row in entry.tensors(source.config) if isinstance(row, Drop)]
+    drops = [(re.compile(drop.pattern), drop.reason) for drop in (*ALWAYS_DROPPED, *own, *entry.dropped, _NOT_LANGUAGE)]
+    renames = [(re.compile(pattern), new) for pattern, new in (*_RENAMES, *entry.renames)]
+    stacks = [re.compile(pattern) for pattern in (*entry.stacks, *_STACKS)]
+    groups: dict[str, _Group] = {}
+    dropped = []
+    for stored, tensor in source.tensors.items():
+        name = stored
+        for pattern, new in renames:
+            name = pattern.sub(new, name)
+        reason = next((reason for pattern, reason in drops if pattern.fullmatch(name)), None)
+        if reason is not None:
+            dropped.append((stored, reason))
+            continue
+        match = next((match for match in (pattern.fullmatch(name) for pattern in stacks) if match), None)
+        common, number = (f"{match[1]}{match[3]}", int(match[2])) if match else (name, -1)
+        groups.setdefault(common, _Group([])).members.append((number, tensor))
+    return groups, dropped
+
+
+def _targets(
+    entry: Architecture, config: Config, rules: list[tuple[re.Pattern[str], Tensor]], names: Any, common: str
+) -> Iterator[tuple[str, tuple[Ops, ...]]]:
+    """The GGUF tensors that a source becomes: their names and what is done."""
+    first = next((pattern for pattern, _ in rules if pattern.fullmatch(common)), None)
+    found = [row for pattern, row in rules if first is not None and pattern.pattern == first.pattern]
+    for row in found or [Tensor(common, ops=_permutation(entry, config, common))]:
+        match = first.fullmatch(common) if first else None
+        name = row.target.format(*(match.groups() if match else ())) if row.target else None
+        name = name or names.get_name(common, try_suffixes=(".weight", ".bias"))
+        if name is None:
+            raise SnugError(
+                f"The tensor {common} has no place in the architecture {entry.arch}.",
+                "The model is a variant that Snug does not know yet; nothing was written.",
+            )
+        yield name, row.chains
+
+
+def _permutation(entry: Architecture, config: Config, name: str) -> Ops:
+    for part, key in entry.permuted:
+        if part in name:
+            heads = config.get(key) or config.get("num_attention_heads")
+            if not isinstance(heads, int) or heads < 1:
+                raise SnugError(f"config.json gives no usable {key} (found {heads!r}).", "Download it again.")
+            return (RopePermute(heads),)
+    return ()
+
+
+def _output(name: str, group: _Group, chains: tuple[Ops, ...]) -> OutputTensor:
+    first = group.members[0][1]
+    try:
+        one = [Part(first, ops).shape for ops in chains]
+    except SnugError as error:
+        raise SnugError(f"{first.name}: {error.message}", error.hint) from error
+    shape = one[0] if len(one) == 1 else (sum(shape[0] for shape in one), *one[0][1:])
+    parts = tuple(Part(tensor, ops) for _, tensor in group.members for ops in chains)
+    return OutputTensor(name, (len(group.members), *shape) if group.stacked else shape, first.dtype, parts)
+
+
+def _check_group(common: str, group: _Group, experts: Any) -> None:
+    first = group.members[0][1]
+    if any((tensor.shape, tensor.dtype) != (first.shape, first.dtype) for _, tensor in group.members):
+        raise SnugError(f"The parts of {common} differ in shape or type.", "Download the model again.")
+    if first.dtype not in _READABLE:
+        raise SnugError(
+            f"The tensor {first.name} is stored as {first.dtype}, which Snug cannot read.",
+            f"Use a version of the model in one of {', '.join(FLOATS)}.",
+        )
+    if not first.shape or 0 in first.shape:
+        raise SnugError(f"The tensor {first.name} is empty: its shape is {list(first.shape)}.", "Download it again.")
+    if not group.stacked:
+        if len(group.members) > 1:
+            raise SnugError(
+                f"{group.members[1][1].name} and {first.name} are the same tensor.", "Download the model again."
+            )
+        return
+    numbers = [number for number, _ in group.members]
+    is_expert = ".experts." in first.name and isinstance(experts, int)
+    expected = experts if is_expert else len(numbers)
+    if numbers != list(range(expected)):
+        raise SnugError(
+            f"Of {common} there are the numbers {_shown(numbers)}, but there should be {expected}.",
+            "Download the missing files into the folder.",
+        )
+
+
+def _shown(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
+
+
+def check_complete(entry: Architecture, mapped: Mapped) -> None:
+    """Raises SnugError when a tensor that every model of the family has is missing, or one comes twice."""
+    counts = Counter(tensor.name for tensor in mapped.tensors)
+    blocks = next(item.value for item in mapped.keys if item.key.endswith(".block_count"))
+    wanted = [name for name in entry.needed if "{" not in name]
+    wanted += [name.format(block) for block in range(blocks) for name in entry.needed if "{" in name]
+    missing = [name for name in wanted if name not in counts]
+    if missing:
+        raise SnugError(
+            f"The weights are incomplete: nothing becomes {missing[0]}"
+            + (f" and {len(missing) - 1} more." if len(missing) > 1 else "."),
+            "Download the missing files into the folder, or check num_hidden_layers in config.json.",
+        )
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise SnugError(
+            f"Two source tensors would both become {twice[0]}.", "The model is a variant Snug does not know."
+        )
