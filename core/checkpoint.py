@@ -22,8 +22,9 @@ from core.architectures import (
 )
 from core.errors import SnugError
 from core.gguf import MAGIC, encode_header, read_header
-from core.model import Metadata, ModelInfo, OutputTensor, Part
+from core.model import Metadata, ModelInfo, OutputTensor, Part, TensorInfo
 from core.paths import expanded
+from core.rows import RowReader, as_float32
 from core.shards import INDEX, read_folder
 try:  # TEMP
     from core.sources import Unpacked, parent_of, refuse_adapter, unpack
@@ -85,8 +86,13 @@ def _open_folder(folder: Path) -> ModelInfo:
     entry = find_architecture(config)
     stored, files = read_folder(folder)
     unpacked = unpack(config, stored)
+    tensors = {tensor.name: tensor for tensor in unpacked.tensors}
     source = Source(
-        entry.arch, entry.config(config), {t.name: t for t in unpacked.tensors}, lambda name: _json_of(folder / name)
+        arch=entry.arch,
+        config=entry.config(config),
+        tensors=tensors,
+        read_json=lambda name: _json_of(folder / name),
+        read_values=lambda name: _values_of(tensors.get(name)),
     )
     mapped = _mapped(folder, entry, source)
     embedding = next(tensor for tensor in mapped.tensors if tensor.name == "token_embd.weight")
@@ -127,6 +133,15 @@ def _json_of(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
+
+
+def _values_of(tensor: TensorInfo | None) -> tuple[float, ...] | None:
+    """All values of a tensor, None without one."""
+    if tensor is None:
+        return None
+    whole = OutputTensor(tensor.name, tensor.shape or (1,), tensor.dtype, (Part(tensor),))
+    with RowReader() as reader:
+        return tuple(as_float32(reader.rows(whole, 0, whole.rows)).reshape(-1).tolist())
 
 
 def _parent_note(folder: Path, unpacked: Unpacked) -> tuple[str, ...]:

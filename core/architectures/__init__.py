@@ -10,13 +10,24 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from core.architectures import llama
+from core.architectures import (
+    encoders,
+    llama,
+    llama_like,
+    state_space,
+)
 from core.architectures.config import flat_config
 from core.architectures.entry import Architecture, Config, Source
 from core.architectures.mapping import Mapped, check_complete, map_model
 from core.errors import SnugError
 
-ENTRIES: tuple[Architecture, ...] = (*llama.ENTRIES,)
+_FILES = (
+    llama,
+    llama_like,
+    state_space,
+    encoders,
+)
+ENTRIES: tuple[Architecture, ...] = tuple(entry for file in _FILES for entry in file.ENTRIES)
 
 
 def find_architecture(config: Config) -> Architecture:

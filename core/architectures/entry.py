@@ -58,13 +58,15 @@ class Drop:
 class Source:
     """What a family may look at: the config (laid flat), the source tensors by name, and small JSON files beside it.
 
-    `read_json(name)` gives the file's content, or None where there is none.
+    `read_json(name)` gives the file's content, or None where there is none; `read_values(name)` all values of a small
+    tensor, or None where only headers are at hand.
     """
 
     arch: str
     config: Config
     tensors: Mapping[str, TensorInfo]
     read_json: Callable[[str], Any] = lambda name: None
+    read_values: Callable[[str], tuple[float, ...] | None] = lambda name: None
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,8 @@ def _blocks(source: Source, keys: dict[str, Metadata]) -> int:
             f"but there are {len(source.tensors):,} tensors.",
             "Download the missing files into the folder, or check num_hidden_layers in config.json.",
         )
-    return int(item.value)
+    decoder = keys.get(f"{source.arch}.decoder_block_count")
+    return max(int(item.value), int(decoder.value) if decoder else 0)
 
 
 @dataclass

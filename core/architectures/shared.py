@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.architectures.config import Rope, head_dim, rope
+from core.architectures.config import Rope, head_dim, is_number, required, rope
 from core.architectures.entry import Drop, Extra, Key, Source
 from core.errors import SnugError
 from core.model import Metadata, OutputTensor
@@ -124,6 +124,32 @@ def _llama3_divisors(settings: Rope, size: int) -> tuple[float, ...]:
             smooth = ((one / wavelength) * np.float32(original) - np.float32(low)) / np.float32(high - low)
             values.append(float(one / ((one - smooth) / np.float32(factor) + smooth)))
     return tuple(values)
+
+
+def rope_factors(source: Source) -> Extra:
+    """LongRoPE's divisors for long and short contexts as tensors, float32 [rotated pairs] each."""
+    values = rope(source.config).values
+    long, short = values.get("long_factor"), values.get("short_factor")
+    if long is None and short is None:
+        return Extra()
+    for name, found in (("long_factor", long), ("short_factor", short)):
+        if not isinstance(found, list) or not found or not all(is_number(value) for value in found):
+            raise SnugError(f"config.json's rope {name} is not a list of numbers.", "Download config.json again.")
+    made = ((f"rope_factors_{name}.weight", tuple(map(float, found))) for name, found in
+            (("long", long), ("short", short)))  # fmt: skip
+    return Extra(tensors=tuple(OutputTensor(name, (len(found),), "F32", values=found) for name, found in made))
+
+
+def sliding_window(source: Source) -> Extra:
+    """attention.sliding_window and which layers have it, where layer_types says so."""
+    window, kinds = source.config.get("sliding_window"), source.config.get("layer_types")
+    if not window:
+        return Extra()
+    keys = [Metadata(f"{source.arch}.attention.sliding_window", "u32", required(source.config, "sliding_window"))]
+    if isinstance(kinds, list):
+        pattern = [kind == "sliding_attention" for kind in kinds]
+        keys.append(Metadata(f"{source.arch}.attention.sliding_window_pattern", "[bool]", pattern))
+    return Extra(tuple(keys))
 
 
 COMMON = (rope_keys, expert_gating)

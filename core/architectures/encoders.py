@@ -1,0 +1,133 @@
+"""Encoders for embeddings and reranking (BERT, DistilBERT, RoBERTa, XLM-R), and T5."""
+
+from __future__ import annotations
+
+from core.architectures.config import required
+from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Source, Tensor
+from core.architectures.shared import SHARED
+from core.model import Metadata
+from core.tensor_ops import Rows
+
+_POOLING = (("pooling_mode_mean_tokens", 1), ("pooling_mode_cls_token", 2), ("pooling_mode_lasttoken", 3))
+_DUMMY_LABELS = {"0": "LABEL_0", "1": "LABEL_1"}
+
+
+def pooling(source: Source) -> Extra:
+    """pooling_type, from the Sentence Transformers files: 1 mean, 2 the first token, 3 the last."""
+    modules = source.read_json("modules.json")
+    if not isinstance(modules, list):
+        return Extra()
+    paths = [module.get("path") for module in modules if str(module.get("type", "")).endswith("Pooling")]
+    settings = source.read_json(f"{paths[0]}/config.json") if paths else None
+    found = [value for name, value in _POOLING if isinstance(settings, dict) and settings.get(name)]
+    return Extra((Metadata(f"{source.arch}.pooling_type", "u32", found[0]),)) if found else Extra()
+
+
+def _labels(source: Source) -> Extra:
+    """The names of a classifier's outputs, unless they are the two that a config has by default."""
+    labels = source.config.get("id2label")
+    if not isinstance(labels, dict) or {str(k): v for k, v in labels.items()} == _DUMMY_LABELS:
+        return Extra()
+    names = [str(labels[number]) for number in sorted(labels, key=int)]
+    return Extra((Metadata(f"{source.arch}.classifier.output_labels", "[str]", names),))
+
+
+_BERT_KEYS = (*SHARED[:5], SHARED[7], Key("attention.causal", "bool", (), False))
+_BERT_RENAMES = (
+    (r"^(bert|distilbert|roberta)\.", ""),
+    (r"\.gamma$", ".weight"),
+    (r"\.beta$", ".bias"),
+    (r"^classifier\.(weight|bias)$", r"classifier.out_proj.\1"),
+)
+_BERT_DROPPED = (
+    Drop(r"embeddings\.position_ids", "a list of numbers, which every runner counts itself"),
+    Drop(r"pooler\.dense\.(weight|bias)", "a layer that embeddings do not use"),
+    Drop(r"(cls|lm_head|vocab_\w+)\..*", "the head for guessing masked words, which embeddings do not use"),
+)
+_BERT_NEEDED = ("token_embd.weight", "token_embd_norm.weight", "blk.{}.attn_output_norm.weight")
+
+_BERT = Architecture(
+    classes=("BertModel", "BertForMaskedLM", "BertForSequenceClassification", "CamembertModel"),
+    arch="bert",
+    keys=_BERT_KEYS,
+    renames=_BERT_RENAMES,
+    dropped=_BERT_DROPPED,
+    needed=_BERT_NEEDED,
+    extra=(pooling, _labels),
+)
+_DISTILBERT = Architecture(
+    classes=("DistilBertModel", "DistilBertForMaskedLM", "DistilBertForSequenceClassification"),
+    arch="bert",
+    keys=(*_BERT_KEYS, Key("attention.layer_norm_epsilon", "f32", (), 1e-12)),
+    renames=_BERT_RENAMES,
+    dropped=_BERT_DROPPED,
+    needed=_BERT_NEEDED,
+    extra=(pooling, _labels),
+)
+
+
+def _first_position(config: Config) -> int:
+    """RoBERTa counts positions from one after the padding token's id on."""
+    return int(config.get("pad_token_id") or 0) + 1
+
+
+def _roberta_config(config: Config) -> Config:
+    positions = required(config, "max_position_embeddings")
+    return {**config, "max_position_embeddings": positions - _first_position(config), "positions": positions}
+
+
+_ROBERTA = Architecture(
+    classes=(
+        "RobertaModel",
+        "RobertaForSequenceClassification",
+        "RobertaForMaskedLM",
+        "XLMRobertaModel",
+        "XLMRobertaForSequenceClassification",
+        "XLMRobertaForMaskedLM",
+    ),
+    arch="bert",
+    keys=_BERT_KEYS,
+    renames=_BERT_RENAMES,
+    dropped=_BERT_DROPPED,
+    needed=_BERT_NEEDED,
+    config=_roberta_config,
+    tensors=lambda config: (
+        Tensor(r"embeddings\.position_embeddings\.weight", ops=(Rows(_first_position(config), config["positions"]),)),
+    ),
+    extra=(pooling, _labels),
+)
+
+_T5_KEYS = (
+    Key("context_length", "u32", ("n_positions",), 512),
+    Key("embedding_length", "u32", ("d_model",)),
+    Key("feed_forward_length", "u32", ("d_ff",)),
+    Key("block_count", "u32", ("num_layers",)),
+    Key("attention.head_count", "u32", ("num_heads",)),
+    Key("attention.key_length", "u32", ("d_kv",)),
+    Key("attention.value_length", "u32", ("d_kv",)),
+    Key("attention.layer_norm_epsilon", "f32", ("layer_norm_epsilon",), 1e-6),
+    Key("attention.layer_norm_rms_epsilon", "f32", ("layer_norm_epsilon",), 1e-6),
+    Key("attention.relative_buckets_count", "u32", ("relative_attention_num_buckets",), 32),
+)
+_T5_SHARED = Drop(r"(encoder|decoder)\.embed_tokens\.weight", "the same as the shared embedding")
+_T5 = Architecture(
+    classes=("T5ForConditionalGeneration", "T5WithLMHeadModel", "MT5ForConditionalGeneration",
+             "UMT5ForConditionalGeneration"),
+    arch="t5",
+    keys=(
+        *_T5_KEYS,
+        Key("decoder_block_count", "u32", ("num_decoder_layers", "num_layers")),
+        Key("decoder_start_token_id", "u32", ("decoder_start_token_id",), 0),
+    ),
+    dropped=(_T5_SHARED,),
+    needed=("token_embd.weight", "enc.output_norm.weight", "enc.blk.{}.attn_norm.weight"),
+)  # fmt: skip
+_T5_ENCODER = Architecture(
+    classes=("T5EncoderModel", "MT5EncoderModel", "UMT5EncoderModel"),
+    arch="t5encoder",
+    keys=_T5_KEYS,
+    dropped=(_T5_SHARED,),
+    needed=("token_embd.weight", "enc.output_norm.weight", "enc.blk.{}.attn_norm.weight"),
+)
+
+ENTRIES = (_BERT, _DISTILBERT, _ROBERTA, _T5, _T5_ENCODER)
