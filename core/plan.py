@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from core.gguf import encode_header, pad
+from core.model import FLOATS as SOURCE_FLOATS
 from core.model import Metadata, ModelInfo, OutputTensor
-from core.recipes import Recipe, choose_formats
+from core.recipes import FLOATS, NONE, Overrides, Recipe, choose_formats, find_recipe
 from kernels import FORMATS
 
 
@@ -52,19 +53,31 @@ class Plan:
         last = self.tensors[-1]
         return len(self.header) + pad(last.offset + last.nbytes)
 
+    @cached_property
+    def requantized(self) -> tuple[str, ...]:
+        """The tensors whose source has lost precision before and that lose more here."""
+        return tuple(t.name for t in self.tensors if t.tensor.dtype not in (t.format, *SOURCE_FLOATS))
+
     @property
     def bits_per_weight(self) -> float:
         """Average over all weights."""
         return self.tensor_bytes * 8 / max(1, self.model.parameters)
 
 
-def make_plan(model: ModelInfo, recipe: Recipe, *, pure: bool = False, has_importance: bool = False) -> Plan:
-    """The plan of `recipe` for `model`; `pure` gives every tensor that may be quantized the base format, and some
-    rules ask `has_importance`: whether there is an importance matrix.
+def make_plan(
+    model: ModelInfo,
+    recipe: Recipe,
+    *,
+    pure: bool = False,
+    has_importance: bool = False,
+    overrides: Overrides = NONE,
+) -> Plan:
+    """The plan of `recipe` for `model`; `pure` gives every tensor that may be quantized the base format, some rules
+    ask `has_importance`: whether there is an importance matrix, and `overrides` come before the recipe.
 
-    Raises SnugError when a tensor cannot be written in any format of the recipe.
+    Raises SnugError when a tensor cannot be written in the format that was asked for.
     """
-    formats = choose_formats(model, recipe, pure=pure, has_importance=has_importance)
+    formats = choose_formats(model, recipe, pure=pure, has_importance=has_importance, overrides=overrides)
     tensors, offset = [], 0
     for tensor in model.tensors:
         name = formats[tensor.name]
@@ -88,6 +101,12 @@ def _notes(recipe: Recipe, tensors: list[PlannedTensor]) -> tuple[str, ...]:
 def _metadata(model: ModelInfo, recipe: Recipe) -> list[Metadata]:
     return [
         *model.metadata,
-        Metadata("general.file_type", "u32", recipe.file_type),
+        Metadata("general.file_type", "u32", _file_type(model, recipe)),
         Metadata("general.quantization_version", "u32", 2),
     ]
+
+
+def _file_type(model: ModelInfo, recipe: Recipe) -> int:
+    """The recipe's number; a checkpoint in MXFP4 that is only converted keeps its experts so, and its number."""
+    is_mxfp4 = not model.is_gguf and any(tensor.dtype == "MXFP4" for tensor in model.tensors)
+    return find_recipe("MXFP4_MOE").file_type if is_mxfp4 and recipe.format in FLOATS else recipe.file_type

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from core.fit import Fit, Verdict
@@ -10,7 +10,7 @@ from core.fit import Fit, Verdict
 if TYPE_CHECKING:
     from core.plan import Plan
 
-_LAST = ("Q2_K", "Q2_K_S", "IQ2", "IQ1", "TQ")
+_LAST = ("Q2_K",)
 
 # (fewer parameters than, formats that keep a model of that size good, first choice first).
 _GOOD: tuple[tuple[float, tuple[str, ...]], ...] = (
@@ -31,7 +31,8 @@ def recommend(plans: Sequence[Plan], fits: Sequence[Fit]) -> int | None:
     """The index of the recipe to take, or None when none runs.
 
     A good format that fits comes before one that is tight; both before a lower format; that before splitting; and
-    two bits a weight come last. Unquantized files are never recommended.
+    two bits a weight come last. Never recommended are unquantized files, what needs an importance matrix, and formats
+    for models trained in them.
     """
     if not plans:
         return None
@@ -43,5 +44,11 @@ def recommend(plans: Sequence[Plan], fits: Sequence[Fit]) -> int | None:
     steps += [(names, Verdict.SPLITS) for names in (good, low)]
     steps += [(last, verdict) for verdict in (*running, Verdict.SPLITS)]
     wanted = [(name, verdict) for names, verdict in steps for name in names]
-    have = {(plan.recipe.name, fit.verdict): i for i, (plan, fit) in enumerate(zip(plans, fits, strict=True))}
+    have = {(plan.recipe.name, fit.verdict): i for i, (plan, fit) in _makeable(plans, fits)}
     return next((have[choice] for choice in wanted if choice in have), None)
+
+
+def _makeable(plans: Sequence[Plan], fits: Sequence[Fit]) -> Iterator[tuple[int, tuple[Plan, Fit]]]:
+    """Those that need nothing but the model, with their index."""
+    numbered = enumerate(zip(plans, fits, strict=True))
+    return ((i, (plan, fit)) for i, (plan, fit) in numbered if not plan.recipe.needs_importance)
