@@ -1,0 +1,164 @@
+"""compressed-tensors (llm-compressor, vLLM): W4A16 and W8A16 packed into words, FP8, INT8, NVFP4 and MXFP4.
+
+What a layer is, its stored tensors say: groups of layers may differ. Packed words: `weight_packed` int32
+[rows, words], values lowest bits first, 32 // bits a word, offset by 2 ** (bits - 1); `weight_scale` [rows, groups];
+`weight_shape`; for asymmetric ones `weight_zero_point` int32, packed down the rows; `weight_g_idx`, the group of each
+column. value = (code - zero) * scale in float32, as llama.cpp's converter does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import SnugError
+from core.model import ReadBytes, TensorInfo
+from core.sources import fp8
+from core.sources.fp4 import fp4
+from core.sources.stored import F32, Array, Stored, check, check_matrix, damaged, logical, numbers, tile_size
+from core.sources.tiles import Blocks, tiled
+from core.sources.words import unpack_words
+
+_FLOATS = ("F16", "BF16", "F32")
+
+
+@dataclass(frozen=True, slots=True)
+class PackedInts:
+    """Rows of small integers in words; `group` columns share a scale, or those that `g_idx` says."""
+
+    packed: TensorInfo
+    scale: TensorInfo
+    size: TensorInfo
+    zero: TensorInfo | None
+    g_idx: TensorInfo | None
+    bits: int
+    columns: int
+    group: int
+
+    @property
+    def parts(self) -> tuple[TensorInfo, ...]:
+        return tuple(part for part in (self.packed, self.scale, self.size, self.zero, self.g_idx) if part)
+
+    def rows(self, read: ReadBytes, first: int, count: int) -> F32:
+        """float32 [count, columns]."""
+        width, groups = 4 * self.packed.shape[1], self.scale.shape[1]
+        data = read(self.packed, first * width, count * width).reshape(count, width)
+        values = unpack_words(data, self.bits)[:, : self.columns]
+        scales = numbers(read, self.scale, first * groups, count * groups).reshape(count, groups)
+        at = self._groups(read)
+        values -= self._zeros(read, first, count)[:, at] if self.zero else np.float32(1 << self.bits - 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            values *= scales[:, at]
+        return values
+
+    def _zeros(self, read: ReadBytes, first: int, count: int) -> F32:
+        """float32 [count, groups], offset as the codes are."""
+        assert self.zero
+        groups, each = self.zero.shape[1], 32 // self.bits
+        if self.zero.dtype == "I8":
+            found = numbers(read, self.zero, first * groups, count * groups).reshape(count, groups)
+            return found + np.float32(1 << self.bits - 1)
+        low, high = first // each, -(-(first + count) // each)
+        words: Array = read(self.zero, 4 * low * groups, 4 * (high - low) * groups).view("<u4").reshape(-1, groups)
+        turned = np.ascontiguousarray(words.T).view(np.uint8)
+        return unpack_words(turned, self.bits).T[first - low * each :][:count]
+
+    def _groups(self, read: ReadBytes) -> npt.NDArray[np.int64]:
+        if self.g_idx:
+            found = read(self.g_idx, 0, self.g_idx.nbytes).view("<i4").astype(np.int64)
+            if found.max() >= self.scale.shape[1]:
+                raise damaged(self.g_idx, f"it names groups beyond the {self.scale.shape[1]} that there are")
+            if found.min() >= 0:  # -1 stands for the usual order
+                return found
+        return np.arange(self.columns) // self.group
+
+
+def fold(stored: Stored) -> Iterator[TensorInfo]:
+    """Every weight that is packed, or has FP8 or INT8 codes."""
+    _refuse_foreign(stored.settings)
+    schemes = _schemes(stored.settings)
+    blocks = [block for scheme in schemes for block in _blocks(scheme)]
+    for name, tensor in stored.tensors.items():
+        if name.endswith(".weight_packed"):
+            yield _packed(stored, name.removesuffix("_packed"), tensor, schemes)
+        elif tensor.dtype in (*fp8.DTYPES, "I8") and name.endswith(".weight"):
+            scale = stored.part(tensor, name + "_scale")
+            scale = replace(scale, dtype="F8_E8M0") if scale.dtype == "U8" else scale
+            zero = stored.tensors.get(name + "_zero_point")
+            yield logical(name, tensor.shape, tiled(tensor, scale, [*blocks, (128, 128)], zero))
+
+
+def _refuse_foreign(settings: Mapping[str, Any]) -> None:
+    sparsity = settings.get("sparsity_config") or {}
+    sparse = sparsity.get("format", "dense") if isinstance(sparsity, Mapping) else sparsity
+    reasons = {
+        f"sparse weights in the format {sparse}": sparse != "dense",
+        f"the format {settings.get('format')}": "marlin" in str(settings.get("format")),
+        "weights that are rotated (transform_config)": bool(settings.get("transform_config")),
+    }
+    for reason, there in reasons.items():
+        if there:
+            raise SnugError(
+                f"This checkpoint (compressed-tensors) has {reason}, which Snug cannot read.",
+                "Use the full-precision model that it was made from.",
+            )
+
+
+def _schemes(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What config_groups says of weights; only sizes are taken from it, and only where shapes leave them open."""
+    groups = settings.get("config_groups")
+    found = groups.values() if isinstance(groups, Mapping) else []
+    weights = [group.get("weights") for group in found if isinstance(group, Mapping)]
+    return [scheme for scheme in weights if isinstance(scheme, Mapping)]
+
+
+def _blocks(scheme: Mapping[str, Any]) -> Blocks:
+    block, group = scheme.get("block_structure"), scheme.get("group_size")
+    if isinstance(block, list) and len(block) == 2 and all(type(size) is int for size in block):
+        return [(block[0], block[1])]
+    return [(1, group)] if type(group) is int else []
+
+
+def _packed(stored: Stored, name: str, packed: TensorInfo, schemes: list[Mapping[str, Any]]) -> TensorInfo:
+    scale = stored.part(packed, name + "_scale")
+    if packed.dtype == "U8":
+        overall = stored.tensors.get(name + "_global_scale")
+        if scale.dtype == "F8_E4M3" and overall is None:
+            raise damaged(packed, f"the tensor {name}_global_scale is missing")
+        return fp4(name, packed, scale, overall, divides=True)
+    check_matrix(packed, ["I32"])
+    check_matrix(scale, _FLOATS)
+    size = stored.part(packed, name + "_shape")
+    rows, columns = _stored_shape(stored, size)
+    bits = _bits(packed, columns, [scheme.get("num_bits") for scheme in schemes])
+    sizes = [group for scheme in schemes for _, group in _blocks(scheme)]
+    group = tile_size(columns, scale.shape[1], sizes)
+    if rows != packed.shape[0] or scale.shape[0] != rows or group is None:
+        raise damaged(packed, f"its scale of shape {list(scale.shape)} does not fit shape {[rows, columns]}")
+    zero, g_idx = stored.tensors.get(name + "_zero_point"), stored.tensors.get(name + "_g_idx")
+    if zero:
+        down = rows if zero.dtype == "I8" else -(-rows // (32 // bits))
+        check(zero, dtypes=["I32", "I8"], shape=(down, scale.shape[1]))
+    if g_idx:
+        check(g_idx, dtypes=["I32"], shape=(columns,))
+    return logical(name, (rows, columns), PackedInts(packed, scale, size, zero, g_idx, bits, columns, group))
+
+
+def _stored_shape(stored: Stored, size: TensorInfo) -> tuple[int, int]:
+    check(size, dtypes=["I64", "I32"], shape=(2,))
+    rows, columns = stored.read(size, 0, size.nbytes).view("<i8" if size.dtype == "I64" else "<i4").tolist()
+    if rows < 1 or columns < 1:
+        raise damaged(size, f"it says {[rows, columns]}")
+    return rows, columns
+
+
+def _bits(packed: TensorInfo, columns: int, claimed: list[Any]) -> int:
+    """The number of bits with which the columns fill the words."""
+    for bits in [*claimed, 4, 8]:
+        if type(bits) is int and 1 <= bits <= 8 and -(-columns // (32 // bits)) == packed.shape[1]:
+            return bits
+    raise damaged(packed, f"{packed.shape[1]} words do not hold {columns} columns of {claimed or [4, 8]} bits")
