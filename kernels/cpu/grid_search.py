@@ -20,6 +20,7 @@ from kernels.cpu.halves import MAGNITUDE, nearest_int, nearest_int_scalar
 from kernels.cpu.lanes import (
     WIDE,
     Lanes,
+    allocating,
     bits_of,
     inlined,
     larger,
@@ -333,7 +334,7 @@ def _merge(words, best_words, wanted, best_on_grid, refine, groups):
                 words[lane * groups + g] = best_words[lane * groups + g]
 
 
-@inlined
+@allocating
 def search_words(
     tables, xt, wt, values, roots, peaks, scales, some, words, size, dims, code_bits, top, trials, step, refine
 ):

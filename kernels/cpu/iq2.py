@@ -22,6 +22,7 @@ from kernels.cpu.grid_search import (
 from kernels.cpu.halves import layout, nearest_int, put_f16
 from kernels.cpu.lanes import (
     WIDE,
+    allocating,
     any_of,
     inlined,
     kernel,
@@ -100,7 +101,7 @@ def _positive_scale(xt, wt, lt, peak, top):
     return select(sum_l2 > zero, sum_lx / sum_l2, zero)
 
 
-@inlined
+@allocating
 def _search_32(buffer, weights, tables, scales, some, words, signs):
     """Scales, words and signs of WIDE sub-blocks of 32, for IQ2_XXS."""
     values, roots = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32)
@@ -123,7 +124,7 @@ def _search_32(buffer, weights, tables, scales, some, words, signs):
     clear_empty(scales, some, signs, 32)
 
 
-@inlined
+@allocating
 def _search_16(buffer, weights, even, smallest, tables, scales, some, words, signs):
     """Scales, words and signs of WIDE sub-blocks of 16."""
     values, roots = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)

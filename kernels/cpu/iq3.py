@@ -20,7 +20,7 @@ from kernels.cpu.grid_search import (
     weigh_by_square,
 )
 from kernels.cpu.halves import layout, put_f16
-from kernels.cpu.lanes import WIDE, inlined, kernel, splat, store
+from kernels.cpu.lanes import WIDE, allocating, inlined, kernel, splat, store
 
 f32 = np.float32
 i32 = np.int32
@@ -30,7 +30,7 @@ _SUPERBLOCKS = WIDE // 8
 _TINY = f32(1e-8)
 
 
-@inlined
+@allocating
 def _search(buffer, weights, even, trials, refine, tables, scales, some, words, signs):
     """Scales, words and signs of WIDE sub-blocks."""
     values, roots = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32)

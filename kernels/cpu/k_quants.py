@@ -15,6 +15,7 @@ from kernels.cpu.halves import layout, nearest_int, nearest_int_scalar, put_f16
 from kernels.cpu.lanes import (
     WIDE,
     absolute,
+    allocating,
     any_of,
     inlined,
     kernel,
@@ -51,6 +52,9 @@ _Q2_K, _Q3_K, _Q4_K, _Q5_K, _Q6_K = (layout(name) for name in ("Q2_K", "Q3_K", "
 _GROUP_OF_32 = WIDE // 8  # superblocks in a group when a sub-block has 32 weights
 _GROUP_OF_16 = WIDE // 16
 _TINY = f32(1e-15)
+_ROUNDABLE = f32(2**22)  # nearest_int wraps beyond
+_Q3_LANES = 2 * WIDE  # sweeps are one chain of dependent steps: other lanes fill the waiting
+_Q3_BATCH = 64  # superblocks searched together, so that the queues fill lanes
 
 
 @inlined
@@ -313,7 +317,7 @@ def q2_k(x, out, first, last):
     return peak
 
 
-@inlined
+@allocating
 def _turned(rows, count):
     """Rows of `count` sub-blocks, a superblock a lane, as superblocks of `count` numbers each."""
     turned = np.empty(count * WIDE, f32)
@@ -323,7 +327,7 @@ def _turned(rows, count):
     return turned
 
 
-@inlined
+@allocating
 def _fit_group(buffer, tiles, at, size, levels, factor, top):
     """Both searches of the WIDE superblocks in the buffer: by sub-block, and over the scales and minima they give.
 
@@ -516,47 +520,106 @@ def q6_k_weighted(x, importance, out, first, last):
 
 @inlined
 def _clipped_q3(values):
-    return larger(splat(f32(-4), WIDE), smaller(splat(f32(3), WIDE), nearest_int(values, WIDE)))
+    return larger(splat(f32(-4), _Q3_LANES), smaller(splat(f32(3), _Q3_LANES), nearest_int(values, _Q3_LANES)))
 
 
 @inlined
-def _descend_scale(xt, wt, ut, lt, scales):
-    """make_q3_quants: five sweeps of single-code moves. Codes + 4 are left in lt, 0 in sub-blocks that count as zero.
+def _start_q3(xt, wt, ut, codes, at):
+    """make_q3_quants up to its sweeps: weights, weights times x and codes; largest magnitude and both sums."""
+    magnitude, peak = lane_peaks(xt, 16, _Q3_LANES)
+    inverse = splat(f32(-4), _Q3_LANES) / peak
+    sum_lx, sum_l2 = splat(f32(0), _Q3_LANES), splat(f32(0), _Q3_LANES)
+    for i in range(16):
+        v = load(xt, i * _Q3_LANES, _Q3_LANES)
+        w = v * v
+        code = _clipped_q3(inverse * v)
+        store(wt, i * _Q3_LANES, w)
+        store(ut, i * _Q3_LANES, w * v)
+        store(codes, at + i * _Q3_LANES, code)
+        sum_lx = sum_lx + w * v * code
+        sum_l2 = sum_l2 + w * code * code
+    return magnitude, sum_lx, sum_l2
+
+
+@inlined
+def _settled(xt, wt, ut, codes, at, sum_lx, sum_l2):
+    """Where no code of the start can move: where each is the nearest one for what the others ask.
+
+    As long as nothing moves the sums stay as they are, so this needs no order. GGML moves nothing where sum(w x q) is
+    not above 0, which is wherever the peak is.
+    """
+    zero = splat(f32(0), _Q3_LANES)
+    settled = zero == zero
+    for i in range(16):
+        old, w, u = load(codes, at + i * _Q3_LANES, _Q3_LANES), load(wt, i * _Q3_LANES, _Q3_LANES), load(ut, i * _Q3_LANES, _Q3_LANES)
+        rest_lx, rest_l2 = sum_lx - u * old, sum_l2 - w * old * old
+        wanted = load(xt, i * _Q3_LANES, _Q3_LANES) * rest_l2 / rest_lx
+        clipped = larger(splat(f32(-4), _Q3_LANES), smaller(splat(f32(3), _Q3_LANES), wanted))
+        near = (absolute(clipped - old) < splat(f32(0.5), _Q3_LANES)) & (absolute(wanted) < splat(_ROUNDABLE, _Q3_LANES))
+        settled = settled & (near | (rest_lx <= zero))
+    return settled
+
+
+@inlined
+def _descend_scale(xt, wt, ut, codes, at, sum_lx, sum_l2, sweeps):
+    """The sweeps of make_q3_quants, moves of one code that each lower the error: sums, and what moved in the last one.
 
     A sub-block that did not change in one sweep does not change in the next, so lanes need not stop by themselves.
     """
-    zero, four = splat(f32(0), WIDE), splat(f32(4), WIDE)
-    magnitude, peak = lane_peaks(xt, 16)
-    inverse = splat(f32(-4), WIDE) / peak
-    sum_lx, sum_l2 = zero, zero
-    for i in range(16):
-        v = load(xt, i * WIDE, WIDE)
-        w = v * v
-        code = _clipped_q3(inverse * v)
-        store(wt, i * WIDE, w)
-        store(ut, i * WIDE, w * v)
-        store(lt, i * WIDE, code)
-        sum_lx = sum_lx + w * v * code
-        sum_l2 = sum_l2 + w * code * code
-    for _sweep in range(5):
+    zero = splat(f32(0), _Q3_LANES)
+    moved = zero == zero
+    for _sweep in range(sweeps):
+        if not any_of(moved):
+            break
         moved = zero != zero
         for i in range(16):
-            old, w, u = load(lt, i * WIDE, WIDE), load(wt, i * WIDE, WIDE), load(ut, i * WIDE, WIDE)
+            old, w, u = load(codes, at + i * _Q3_LANES, _Q3_LANES), load(wt, i * _Q3_LANES, _Q3_LANES), load(ut, i * _Q3_LANES, _Q3_LANES)
             rest_lx, rest_l2 = sum_lx - u * old, sum_l2 - w * old * old
-            new = _clipped_q3(load(xt, i * WIDE, WIDE) * rest_l2 / rest_lx)
+            new = _clipped_q3(load(xt, i * _Q3_LANES, _Q3_LANES) * rest_l2 / rest_lx)
             new_lx, new_l2 = rest_lx + u * new, rest_l2 + w * new * new
             better = (rest_lx > zero) & (new != old) & (new_l2 > zero)
             better = better & (new_lx * new_lx * sum_l2 > sum_lx * sum_lx * new_l2)
             moved = moved | better
-            store(lt, i * WIDE, select(better, new, old))
+            store(codes, at + i * _Q3_LANES, select(better, new, old))
             sum_lx, sum_l2 = select(better, new_lx, sum_lx), select(better, new_l2, sum_l2)
-        if not any_of(moved):
-            break
-    tiny = magnitude < splat(_TINY, WIDE)
-    scale = select(sum_l2 > zero, sum_lx / sum_l2, zero)
-    store(scales, 0, select(tiny, zero, scale))
-    for i in range(16):
-        store(lt, i * WIDE, select(tiny, zero, load(lt, i * WIDE, WIDE) + four))
+    return sum_lx, sum_l2, moved
+
+
+@allocating
+def _search_q3(buffer, count, scales, codes, places):
+    """make_q3_quants of `count` sub-blocks of the buffer: code i of sub-block j is codes[places[j] + i * _Q3_LANES].
+
+    Four of five sub-blocks are settled at their start. The others queue, so that few lanes wait for others: all of
+    them for two sweeps, and those still moving then once more from the start, for all five.
+    """
+    rows, xt = np.zeros(16 * _Q3_LANES, f32), np.empty(16 * _Q3_LANES, f32)
+    wt, ut = np.empty(16 * _Q3_LANES, f32), np.empty(16 * _Q3_LANES, f32)
+    found, open_lanes, queue = np.empty(_Q3_LANES, f32), np.empty(_Q3_LANES, f32), np.arange(count)
+    zero, one = splat(f32(0), _Q3_LANES), splat(f32(1), _Q3_LANES)
+    waiting, at = count, 0
+    for stage in range(3):
+        kept = 0
+        for first in range(0, waiting, _Q3_LANES):
+            lanes = min(_Q3_LANES, waiting - first)
+            for lane in range(lanes):
+                store(rows, 16 * lane, load(buffer, 16 * queue[first + lane], 16))
+            to_lanes(rows, 0, 16, xt, 16, _Q3_LANES)
+            magnitude, sum_lx, sum_l2 = _start_q3(xt, wt, ut, codes, at)
+            if stage == 0:
+                more = _settled(xt, wt, ut, codes, at, sum_lx, sum_l2) == (zero != zero)
+            else:
+                sum_lx, sum_l2, more = _descend_scale(xt, wt, ut, codes, at, sum_lx, sum_l2, 3 * stage - 1)
+            tiny = magnitude < splat(_TINY, _Q3_LANES)
+            store(found, 0, select(tiny, zero, select(sum_l2 > zero, sum_lx / sum_l2, zero)))
+            store(open_lanes, 0, select(tiny, zero - one, select(more, one, zero)))
+            for lane in range(lanes):
+                j = queue[first + lane]
+                scales[j] = found[lane]
+                places[j] = at + lane if open_lanes[lane] >= 0 else -1
+                queue[kept] = j
+                kept += open_lanes[lane] > 0
+            at += 16 * _Q3_LANES
+        waiting = kept
 
 
 @inlined
@@ -609,22 +672,21 @@ def _put_q3_codes(out, at, buffer, j0, scales):
 
 @kernel
 def q3_k(x, out, first, last):
-    buffer, xt = np.zeros(16 * WIDE, f32), np.empty(16 * WIDE, f32)
-    wt, ut, lt = np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32), np.empty(16 * WIDE, f32)
-    scales = np.empty(WIDE, f32)
+    count = 16 * _Q3_BATCH
+    buffer, codes = np.zeros(16 * count, f32), np.empty(3 * 16 * (count + _Q3_LANES), f32)
+    scales, places = np.empty(count, f32), np.empty(count, np.intp)
     peak = i32(0)
-    for b in range(first, last, _GROUP_OF_16):
-        count = min(_GROUP_OF_16, last - b)
+    for b in range(first, last, _Q3_BATCH):
+        count = min(_Q3_BATCH, last - b)
         peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
-        to_lanes(buffer, 0, 16, xt, 16)
-        _descend_scale(xt, wt, ut, lt, scales)
+        _search_q3(buffer, 16 * count, scales, codes, places)
         for s in range(count):
             at = (b + s) * _Q3_K.size
             _put_q3_scales(out, at, scales, 16 * s)
             for j in range(16 * s, 16 * s + 16):
                 if scales[j] == 0:  # rare: the codes of the search stay
                     for i in range(16):
-                        buffer[16 * j + i] = lt[i * WIDE + j]
+                        buffer[16 * j + i] = codes[places[j] + i * _Q3_LANES] + f32(4) if places[j] >= 0 else f32(0)
             _put_q3_codes(out, at, buffer, 16 * s, scales)
     return peak
 

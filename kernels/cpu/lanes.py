@@ -28,7 +28,15 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compiles a part of kernels into each of them."""
+    """Compiles a part of kernels into each of them. It may not make arrays, and so need not count references to them.
+
+    Counting costs an atomic instruction, and a call that spills all vectors, wherever an array is handed on.
+    """
+    return njit(forceinline=True, error_model="numpy", _nrt=False)(function)
+
+
+def allocating(function: Callable[..., Any]) -> Any:
+    """As `inlined`, for a part that makes arrays."""
     return njit(forceinline=True, error_model="numpy")(function)
 
 

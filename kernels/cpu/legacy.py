@@ -10,6 +10,7 @@ import numpy as np
 from kernels.cpu.halves import MAGNITUDE, layout, put_f16
 from kernels.cpu.lanes import (
     WIDE,
+    allocating,
     bits_of,
     first_half,
     float_of,
@@ -200,7 +201,7 @@ def _searched_code_with_minimum(v, inverse, low, levels):
     return to_int(nearest(smaller(larger(value, splat(f32(0), 32)), splat(f32(levels), 32))))
 
 
-@inlined
+@allocating
 def _search_group(buffer, tiles, at, sigma2, half_range, scales, inverses):
     xt, wt, ut = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32)
     to_lanes(buffer, 0, 32, xt, 32)
@@ -209,7 +210,7 @@ def _search_group(buffer, tiles, at, sigma2, half_range, scales, inverses):
     search_scale(xt, wt, ut, 32, half_range, False, scales, inverses, 0)
 
 
-@inlined
+@allocating
 def _search_group_with_minimum(buffer, tiles, at, sigma2, levels, scales, minima, inverses, lows):
     xt, wt, lt = np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32), np.empty(32 * WIDE, f32)
     to_lanes(buffer, 0, 32, xt, 32)

@@ -12,6 +12,7 @@ from kernels.cpu.halves import MAGNITUDE, f16_bits, f16_value, nearest_int
 from kernels.cpu.lanes import (
     WIDE,
     absolute,
+    allocating,
     any_of,
     bits_of,
     inlined,
@@ -38,7 +39,7 @@ _TINY = f32(1e-15)
 _INFINITY, _NAN = f32(np.inf), f32(np.nan)
 
 
-@inlined
+@allocating
 def tiled(importance, size):
     """Importance, and its beginning again: a group of blocks of `size` weights reads on past the end of the row."""
     columns = importance.size
@@ -61,14 +62,14 @@ def load_group(x, at, count, buffer):
 
 
 @inlined
-def to_lanes(source, at, stride, target, size):
-    """target[i * WIDE + lane] = source[at + lane * stride + i]."""
-    for lane in range(0, WIDE, 16):
+def to_lanes(source, at, stride, target, size, n=WIDE):
+    """target[i * n + lane] = source[at + lane * stride + i]."""
+    for lane in range(0, n, 16):
         for i in range(0, size, 16):
-            transpose(source, at + lane * stride + i, stride, target, i * WIDE + lane, WIDE)
+            transpose(source, at + lane * stride + i, stride, target, i * n + lane, n)
 
 
-@inlined
+@allocating
 def mean_squares(x, columns):
     """The mean square of each row, summed left to right, a row a lane."""
     rows = x.size // columns
@@ -180,11 +181,11 @@ def search_scale_and_minimum(xt, wt, lt, size, levels, scales, lows, inverses, c
 
 
 @inlined
-def lane_peaks(xt, size):
+def lane_peaks(xt, size, n=WIDE):
     """The largest magnitude of each lane, and the first weight that has it; a NaN never wins."""
-    magnitude, peak = splat(f32(0), WIDE), splat(f32(0), WIDE)
+    magnitude, peak = splat(f32(0), n), splat(f32(0), n)
     for i in range(size):
-        v = load(xt, i * WIDE, WIDE)
+        v = load(xt, i * n, n)
         found = absolute(v) > magnitude
         magnitude, peak = select(found, absolute(v), magnitude), select(found, v, peak)
     return magnitude, peak
@@ -267,7 +268,7 @@ def _as_byte(integers):
     return to_float(to_int(integers) & splat(255, WIDE))
 
 
-@inlined
+@allocating
 def fit_integers(values, weights, count, top):
     """make_qp_quants of row 0..count-1 of `values`: gives the scales, and replaces the values by integers, as floats.
 

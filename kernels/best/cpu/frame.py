@@ -24,7 +24,7 @@ from kernels.best.cpu.parts import (
 )
 from kernels.best.searches import ROW
 from kernels.cpu.halves import f16_value
-from kernels.cpu.lanes import WIDE, inlined, larger, load, nearest, smaller, splat, store
+from kernels.cpu.lanes import WIDE, allocating, inlined, larger, load, nearest, smaller, splat, store
 
 f32 = np.float32
 f64 = np.float64
@@ -117,7 +117,7 @@ def _error(x, weights, start, how, scales, minima, levels, sums, mean_absolute):
     return in_order(sums)
 
 
-@inlined
+@allocating
 def improve(x, importance, out, first, last, how, bytes_of, mean_absolute, search, level, pack, unpack):
     """Replaces blocks in `out` by what `search` finds, where that decodes with less error.
 
