@@ -1,15 +1,18 @@
 """encode and decode: checks, blocks, backend and bytes, written once for all formats."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from kernels import best, cpu, gpu, reference
+from kernels import best, cpu, gpu, numbers, reference
 from kernels.errors import NonFinite, UnsupportedBackend, UnsupportedFormat
 from kernels.formats import FORMATS, BlockFormat
 from kernels.reference.float import bf16_values
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _EncodePart = Callable[[NDArray[np.float32], slice], NDArray[np.uint8]]  # blocks, and which of all they are
 
@@ -18,8 +21,11 @@ _NOT_A_NUMBER = {"MXFP4": ("e", 0xFF), "NVFP4": ("d", 0x7F)}  # an 8-bit scale w
 _REFERENCE_CHUNK = 1 << 17  # weights at a time: keeps the reference's temporaries small
 
 
+EFFORTS = ("exact", "best")
+
+
 def encode(
-    rows: NDArray[np.generic],
+    rows: "NDArray[np.generic] | Tensor",
     format: str,
     *,
     importance: NDArray[np.float32] | None = None,
@@ -29,16 +35,19 @@ def encode(
 ) -> NDArray[np.uint8]:
     """Packed rows: [rows, columns] -> uint8 [rows, row_bytes], the bytes of ggml_quantize_chunk.
 
-    `rows` is C-contiguous float32, float16, or uint16 holding bf16 bit patterns. `importance` is one float32 a column,
-    finite and not negative, which all rows share; formats without a weighted search ignore it. `backend` is "auto"
-    (cpu, else reference), "cpu", "reference", or "gpu" where there is one, to which the rows are copied. `out` takes
-    the result if given. Raises NonFinite, UnsupportedFormat, UnsupportedBackend, or ValueError for a wrong shape, dtype
-    or importance. Safe in threads; the cpu backend releases the GIL.
+    `rows` is C-contiguous float32, float16, or uint16 holding bf16 bit patterns; or such a torch tensor, in bfloat16.
+    `importance` is one float32 a column, finite and not negative, which all rows share; formats without a weighted
+    search ignore it. `backend` is "auto" (gpu if a tensor is there, else cpu, else reference), "cpu", "reference", or
+    "gpu" where there is one, to which the rows are copied. `out` takes the result if given. Raises NonFinite,
+    UnsupportedFormat, UnsupportedBackend, or ValueError for a wrong shape, dtype or importance. Safe in threads; the
+    cpu backend releases the GIL.
 
     With the effort "best" the bytes are not GGML's: blocks for which a wider search finds less error get its codes.
     """
-    if effort not in ("exact", "best"):
-        raise ValueError(f"no effort {effort!r}; there are exact and best")
+    if effort not in EFFORTS:
+        raise ValueError(f"no effort {effort!r}; there are {' and '.join(EFFORTS)}")
+    if not isinstance(rows, np.ndarray):
+        return _encode_tensor(rows, format, importance=importance, backend=backend, effort=effort, out=out)
     if effort == "best":
         packed = encode(rows, format, importance=importance, backend=backend, out=out)
         lanes = "reference" if backend == "reference" else "cpu"
@@ -64,6 +73,38 @@ def encode(
         return packed
     _encode_by_reference(rows, packed, layout, weights)
     return packed
+
+
+def _encode_tensor(
+    rows: "Tensor",
+    format: str,
+    *,
+    importance: NDArray[np.float32] | None,
+    backend: str,
+    effort: str,
+    out: NDArray[np.uint8] | None,
+) -> NDArray[np.uint8]:
+    """Where the tensor is, if that is a GPU with a kernel for the work; else in main memory."""
+    stays = rows.is_cuda and effort == "exact" and backend in ("auto", "gpu")
+    if not stays or not _on_gpu(format, importance=importance is not None):
+        return encode(_in_main_memory(rows), format, importance=importance, backend=backend, effort=effort, out=out)
+    packed: NDArray[np.uint8] = gpu.encode(rows, format).cpu().numpy()
+    if importance is not None:
+        _check_importance(importance, rows.shape[1])
+    if out is None:
+        return packed
+    _checked_out(out, packed.shape)[:] = packed
+    return out
+
+
+def _in_main_memory(rows: "Tensor") -> NDArray[np.generic]:
+    """The tensor's weights as numpy has them: bfloat16 as bits."""
+    here = rows.detach().cpu()
+    if str(here.dtype) != "torch.bfloat16":
+        return here.numpy()
+    import torch
+
+    return here.view(torch.uint16).numpy()
 
 
 def decode(data: NDArray[np.uint8], format: str, *, backend: str = "auto") -> NDArray[np.float32]:
@@ -132,20 +173,33 @@ def backends(format: str, *, importance: bool = False) -> tuple[str, ...]:
     return tuple(name for name, table in tables if format in table)
 
 
-def prepare(formats: Iterable[str], dtype: DTypeLike, *, importance: bool = False) -> None:
-    """Loads the cpu kernels for rows of `dtype`, compiling what this machine has not compiled yet (seconds, once)."""
+def prepare(formats: Iterable[str], dtype: DTypeLike, *, importance: bool = False, effort: str = "exact") -> None:
+    """Loads the cpu kernels for rows of `dtype`, compiling what this machine has not compiled yet (seconds, once).
+
+    Names are keys of FORMATS or of numbers.KERNELS, which take rows of any type.
+    """
     for name in formats:
-        if "cpu" in backends(name, importance=importance):
+        if name in numbers.KERNELS:
+            numbers.prepare(name)
+        elif "cpu" in backends(name, importance=importance):
             cpu.prepare(FORMATS[name], np.dtype(dtype), weighted=_weighted(name, importance))
+            if effort == "best" and best.improvable(name):
+                best.cpu.prepare(FORMATS[name])
 
 
-def is_prepared(formats: Iterable[str], dtype: DTypeLike, *, importance: bool = False) -> bool:
+def is_prepared(formats: Iterable[str], dtype: DTypeLike, *, importance: bool = False, effort: str = "exact") -> bool:
     """Whether `prepare` would find everything compiled already. Cheap: looks at files, loads nothing."""
-    return all(
-        cpu.is_prepared(name, np.dtype(dtype), weighted=_weighted(name, importance))
-        for name in formats
-        if "cpu" in backends(name, importance=importance)
-    )
+    return all(_is_prepared(name, np.dtype(dtype), importance, effort) for name in formats)
+
+
+def _is_prepared(name: str, dtype: np.dtype, importance: bool, effort: str) -> bool:
+    if name in numbers.KERNELS:
+        return numbers.is_prepared(name)
+    if "cpu" not in backends(name, importance=importance):
+        return True
+    searched = effort == "best" and best.improvable(name)
+    weighted = _weighted(name, importance)
+    return cpu.is_prepared(name, dtype, weighted=weighted) and (not searched or best.cpu.is_prepared(name))
 
 
 def _weighted(format: str, importance: bool) -> bool:
@@ -167,11 +221,16 @@ def _choose(format: str, backend: str, *, importance: bool) -> str:
         raise UnsupportedFormat(f"{format} cannot be encoded yet")
     if backend == "auto":
         return available[0]
-    if backend == "gpu" and format in gpu.KERNELS and not _weighted(format, importance) and gpu.available():
+    if backend == "gpu" and _on_gpu(format, importance=importance):
         return backend
     if backend not in available:
         raise UnsupportedBackend(f"no backend {backend!r} encodes {format}; available: {', '.join(available)}")
     return backend
+
+
+def _on_gpu(format: str, *, importance: bool) -> bool:
+    """Whether there is a GPU, and a kernel for the work."""
+    return format in gpu.KERNELS and not _weighted(format, importance) and gpu.available()
 
 
 def _check_rows(rows: NDArray[np.generic]) -> None:

@@ -119,10 +119,10 @@ def call(kernel: Any, *arguments: Any) -> Any:
 
 
 @cached
-def load(module: str, function: str) -> Any:
-    """A compiled function of this package."""
+def load(module: str, function: str, *, package: str = __name__) -> Any:
+    """A compiled function of a package of lanes. All are loaded here, one at a time: it changes a setting of numba."""
     with _loading, cache.in_use():
-        return getattr(importlib.import_module(f"kernels.cpu.{module}"), function)
+        return getattr(importlib.import_module(f"{package}.{module}"), function)
 
 
 def _kernel(format_name: str, *, weighted: bool) -> Any:

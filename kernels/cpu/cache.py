@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -95,5 +95,8 @@ def is_marked(name: str) -> bool:
 
 def mark(name: str) -> None:
     """Notes that a kernel is on disk."""
-    if is_usable() and not is_marked(name):
+    if not is_usable() or is_marked(name):
+        return
+    with suppress(OSError):  # full, or gone since: then it is compiled once more
+        folder().mkdir(parents=True, exist_ok=True)
         _mark(name).touch()

@@ -21,6 +21,7 @@ from kernels.numbers.int8 import (
     llm_int8,
     symmetric_int8,
 )
+from kernels.numbers.preparing import KERNELS, is_prepared, prepare
 from kernels.numbers.ternary import Ternary, dequantize_ternary, pack_ternary, quantize_ternary, unpack_ternary
 from kernels.numbers.tiles import BLOCK_128, CHANNEL, TENSOR, Tile, group
 
@@ -30,6 +31,7 @@ __all__ = [
     "E4M3",
     "E5M2",
     "FP4",
+    "KERNELS",
     "NF4",
     "TENSOR",
     "CodeBook",
@@ -51,9 +53,11 @@ __all__ = [
     "dequantize_ternary",
     "encode_fp8",
     "group",
+    "is_prepared",
     "llm_int8",
     "nest",
     "pack_ternary",
+    "prepare",
     "quantize_4bit",
     "quantize_fp8",
     "quantize_ternary",

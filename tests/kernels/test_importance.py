@@ -178,6 +178,21 @@ def test_kernels_without_a_weighted_search_are_prepared_but_once(
     assert kernels.is_prepared(["Q8_0"], np.float32)
 
 
+def test_the_search_of_the_effort_best_is_prepared_for_all_inputs_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cpu.cache, "folder", lambda: tmp_path)
+    kernels.prepare(["Q8_0"], np.float32)
+    assert not kernels.is_prepared(["Q8_0"], np.float32, effort="best")
+    kernels.prepare(["Q8_0"], np.float32, effort="best")
+    assert kernels.is_prepared(["Q8_0"], np.float32, importance=True, effort="best")
+    compiled = cpu.load("blocks", "q8_0", package="kernels.best.cpu").signatures
+    x = np.ones((2, 256), np.uint16)
+    for vector in (None, np.ones(256, np.float32)):
+        kernels.encode(x, "Q8_0", importance=vector, effort="best")
+    assert cpu.load("blocks", "q8_0", package="kernels.best.cpu").signatures == compiled
+
+
 def test_no_rows_give_no_bytes() -> None:
     for name, backend in BACKENDS:
         packed = kernels.encode(

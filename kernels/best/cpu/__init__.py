@@ -4,15 +4,13 @@ A kernel is `kernel(x, importance, out, first, last)`: it lowers the error of bl
 `out`, where x is flat float32. `importance` has one value a column, or none at all.
 """
 
-import importlib
 from collections.abc import Mapping
-from functools import cache as cached
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.cpu import _loading, cache, call  # one lock, because loading either kind sets the same setting of numba
+from kernels.cpu import cache, call, load
 from kernels.formats import BlockFormat
 
 KERNELS: Mapping[str, tuple[str, str]] = {
@@ -43,8 +41,8 @@ def improve(
     rows: NDArray[np.float32], packed: NDArray[np.uint8], layout: BlockFormat, importance: NDArray[np.float32] | None
 ) -> None:
     """Lowers the error of packed rows in place."""
-    known = _NO_IMPORTANCE if importance is None else _flat(importance)
-    call(_kernel(layout.name), _flat(rows), known, packed.reshape(-1), 0, rows.size // layout.block_size)
+    known = _NO_IMPORTANCE if importance is None else importance
+    call(_kernel(layout.name), _flat(rows), _flat(known), packed.reshape(-1), 0, rows.size // layout.block_size)
 
 
 def _flat(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -55,8 +53,20 @@ def _flat(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return flat
 
 
-@cached
+def prepare(layout: BlockFormat) -> None:
+    """Loads the search of a format, compiling it if need be. One kernel serves every source type, importance or not."""
+    improve(np.empty((0, layout.block_size), np.float32), np.empty(0, np.uint8), layout, None)
+    cache.mark(_name(layout.name))
+
+
+def is_prepared(format_name: str) -> bool:
+    """Whether the search was compiled by this version on this machine before."""
+    return cache.is_marked(_name(format_name))
+
+
+def _name(format_name: str) -> str:
+    return f"{format_name}-best"
+
+
 def _kernel(format_name: str) -> Any:
-    module, function = KERNELS[format_name]
-    with _loading, cache.in_use():
-        return getattr(importlib.import_module(f"kernels.best.cpu.{module}"), function)
+    return load(*KERNELS[format_name], package=__name__)
