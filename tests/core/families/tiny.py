@@ -44,9 +44,13 @@ class TinyModel:
     tokenizer: str
     published: Config = field(default_factory=dict)
     edit: Callable[[Weights, Config], Weights] | None = None
+    prepare: Callable[[torch.nn.Module], None] | None = None
+    """Done to the reference's own weights: makes them such as the published format can hold."""
     files: Mapping[str, Any] = field(default_factory=dict)
     kind: Kind = "logits"
     tolerance: float = EXACT
+    part: str = ""
+    """The submodule of the reference that is asked, if not the whole."""
     tokens: int = 24
     scale: float = 1.0
     """What llama.cpp's outputs are of the reference's."""
@@ -82,6 +86,9 @@ def make_reference(family: TinyModel) -> torch.nn.Module:
         torch.manual_seed(0)
         model: torch.nn.Module = kind(config)
     randomize(model, family.name)
+    if family.prepare:
+        with torch.no_grad():
+            family.prepare(model)
     return model.float().eval()
 
 

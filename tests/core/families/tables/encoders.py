@@ -1,0 +1,111 @@
+"""Encoders for embeddings and reranking, and T5."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tests.core.families.tiny import GELU, TinyModel
+from tests.core.families.vocabularies import ROBERTA_PIECES, T5_PIECES, WORDS
+
+_BERT: dict[str, Any] = {
+    "hidden_act": "gelu",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "layer_norm_eps": 1e-12,
+    "max_position_embeddings": 128,
+    "num_attention_heads": 4,
+    "num_hidden_layers": 2,
+    "position_embedding_type": "absolute",
+    "type_vocab_size": 2,
+}
+_ROBERTA = _BERT | ROBERTA_PIECES | {"layer_norm_eps": 1e-5, "max_position_embeddings": 130, "type_vocab_size": 1}
+_T5: dict[str, Any] = {
+    "model_type": "t5",
+    "d_ff": 128,
+    "d_kv": 16,
+    "d_model": 64,
+    "is_encoder_decoder": True,
+    "layer_norm_epsilon": 1e-6,
+    "n_positions": 256,
+    "num_heads": 4,
+    "num_layers": 2,
+    "num_decoder_layers": 3,
+    "relative_attention_num_buckets": 32,
+}
+_SENTENCE_BERT: dict[str, Any] = {
+    "modules.json": [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ],
+    "1_Pooling/config.json": {
+        "word_embedding_dimension": 64,
+        "pooling_mode_cls_token": False,
+        "pooling_mode_mean_tokens": True,
+        "pooling_mode_max_tokens": False,
+    },
+}
+
+ENCODERS = (
+    TinyModel(
+        "bert",
+        "BertModel",
+        _BERT | WORDS | {"model_type": "bert"},
+        "words",
+        edit=lambda weights, _: weights | {"embeddings.position_ids": torch.arange(128)[None]},
+        files=_SENTENCE_BERT,
+        kind="embeddings",
+        tolerance=GELU,
+    ),
+    TinyModel(
+        "distilbert",
+        "DistilBertModel",
+        WORDS
+        | {"model_type": "distilbert", "activation": "gelu", "dim": 64, "hidden_dim": 128, "n_heads": 4, "n_layers": 2}
+        | {"max_position_embeddings": 128, "sinusoidal_pos_embds": False},
+        "words",
+        kind="embeddings",
+        tolerance=GELU,
+    ),
+    TinyModel(
+        "xlm-roberta",
+        "XLMRobertaModel",
+        _ROBERTA | {"model_type": "xlm-roberta"},
+        "roberta pieces",
+        kind="embeddings",
+        tolerance=GELU,
+    ),
+    TinyModel(
+        "xlm-roberta-reranker",
+        "XLMRobertaForSequenceClassification",
+        _ROBERTA | {"model_type": "xlm-roberta", "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}},
+        "roberta pieces",
+        kind="scores",
+        tolerance=GELU,
+    ),
+    TinyModel(
+        "t5",
+        "T5ForConditionalGeneration",
+        _T5 | T5_PIECES | {"feed_forward_proj": "relu", "tie_word_embeddings": True},
+        "unigram",
+        kind="decoder",
+        scale=64**0.5,
+    ),
+    TinyModel(
+        "flan-t5",
+        "T5ForConditionalGeneration",
+        _T5 | T5_PIECES | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+        "unigram",
+        kind="decoder",
+        tolerance=GELU,
+    ),
+    TinyModel(
+        "t5-encoder",
+        "T5EncoderModel",
+        {key: value for key, value in (_T5 | T5_PIECES).items() if key != "num_decoder_layers"}
+        | {"feed_forward_proj": "relu"},
+        "unigram",
+        kind="encoder",
+    ),
+)
