@@ -18,7 +18,7 @@ BYTES = {"vocab_size": SIZE, "bos_token_id": 312, "eos_token_id": 313, "pad_toke
 PIECES = {"vocab_size": SIZE, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 GEMMA_PIECES = {"vocab_size": SIZE, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
 WORDS = {"vocab_size": SIZE, "pad_token_id": 0}
-ROBERTA_PIECES = {"vocab_size": SIZE, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+ROBERTA = {"vocab_size": SIZE, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
 T5_PIECES = {"vocab_size": SIZE, "pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
 
 _SPECIALS = (
@@ -70,23 +70,44 @@ def _byte_letters() -> list[str]:
     return [chr(byte) for byte in plain] + [chr(256 + at) for at in range(len(other))]
 
 
-def _byte_level(folder: Path, splitter: dict[str, Any]) -> None:
-    merges = [(a, b) for a in "aeiou" for b in "nrstlmcd"] + [("Ġ", letter) for letter in "abcdefghilmnoprs"]
-    vocabulary = {text: number for number, text in enumerate(_byte_letters() + [a + b for a, b in merges])}
-    added = {text: len(vocabulary) + at for at, text in enumerate(_SPECIALS)}
+_MERGES = [(a, b) for a in "aeiou" for b in "nrstlmcd"] + [("Ġ", letter) for letter in "abcdefghilmnoprs"]
+_BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+
+
+def _byte_level_bpe(vocabulary: dict[str, int]) -> dict[str, Any]:
     model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None}
     model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False}
-    model |= {"vocab": vocabulary, "merges": [f"{a} {b}" for a, b in merges]}
-    end = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    parts = {"pre_tokenizer": splitter, "post_processor": end, "decoder": end}
-    _write(folder / "tokenizer.json", _tokenizer(model, added, **parts))
+    return model | {"vocab": vocabulary, "merges": [f"{a} {b}" for a, b in _MERGES]}
+
+
+def _byte_level(folder: Path, splitter: dict[str, Any]) -> None:
+    vocabulary = {text: number for number, text in enumerate(_byte_letters() + [a + b for a, b in _MERGES])}
+    added = {text: len(vocabulary) + at for at, text in enumerate(_SPECIALS)}
+    parts = {"pre_tokenizer": splitter, "post_processor": _BYTE_LEVEL, "decoder": _BYTE_LEVEL}
+    _write(folder / "tokenizer.json", _tokenizer(_byte_level_bpe(vocabulary), added, **parts))
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 4096}
     specials = {"bos_token": _SPECIALS[0], "eos_token": _SPECIALS[1], "pad_token": _SPECIALS[2]}
     _write(folder / "tokenizer_config.json", config | specials)
 
 
+def _roberta_bytes(folder: Path) -> None:
+    """GPT-2's bytes after four special tokens."""
+    heads = ["<s>", "<pad>", "</s>", "<unk>"]
+    texts = heads + _byte_letters() + [a + b for a, b in _MERGES]
+    vocabulary = {text: number for number, text in enumerate(texts)}
+    vocabulary |= {f"madeupword{n}": n for n in range(len(texts), SIZE - 1)} | {"<mask>": SIZE - 1}
+    added = {text: vocabulary[text] for text in (*heads, "<mask>")}
+    processor = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]}
+    parts = {"pre_tokenizer": _BYTE_LEVEL, "decoder": _BYTE_LEVEL}
+    parts |= {"post_processor": processor | {"trim_offsets": True, "add_prefix_space": False}}
+    _write(folder / "tokenizer.json", _tokenizer(_byte_level_bpe(vocabulary), added, **parts))
+    specials = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    specials |= {"cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
+    _write(folder / "tokenizer_config.json", {"tokenizer_class": "RobertaTokenizer", **specials})
+
+
 def _gpt_2(folder: Path) -> None:
-    _byte_level(folder, {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True})
+    _byte_level(folder, _BYTE_LEVEL)
 
 
 def _qwen_2(folder: Path) -> None:
@@ -238,6 +259,7 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "gemma json": _gemma_json,
     "byte fallback": _byte_fallback,
     "unigram": _unigram,
+    "roberta bytes": _roberta_bytes,
     "roberta pieces": _roberta_pieces,
     "words": _words,
 }

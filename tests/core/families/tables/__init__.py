@@ -86,11 +86,15 @@ PENDING: frozenset[str] = frozenset(
         "granite-4-dense-hybrid",
         "lfm2-moe",
         "bert",
+        "bert-masked",
+        "bert-reranker",
         "distilbert",
+        "roberta",
         "xlm-roberta",
         "xlm-roberta-reranker",
         "t5",
         "flan-t5",
+        "umt5",
         "t5-encoder",
     )
 )

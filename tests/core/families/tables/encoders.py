@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tests.core.families.tiny import GELU, TinyModel
-from tests.core.families.vocabularies import ROBERTA_PIECES, T5_PIECES, WORDS
+from tests.core.families.vocabularies import ROBERTA, T5_PIECES, WORDS
 
 _BERT: dict[str, Any] = {
     "hidden_act": "gelu",
@@ -20,7 +20,7 @@ _BERT: dict[str, Any] = {
     "position_embedding_type": "absolute",
     "type_vocab_size": 2,
 }
-_ROBERTA = _BERT | ROBERTA_PIECES | {"layer_norm_eps": 1e-5, "max_position_embeddings": 130, "type_vocab_size": 1}
+_ROBERTA = _BERT | ROBERTA | {"layer_norm_eps": 1e-5, "max_position_embeddings": 130, "type_vocab_size": 1}
 _T5: dict[str, Any] = {
     "model_type": "t5",
     "d_ff": 128,
@@ -59,12 +59,37 @@ ENCODERS = (
         tolerance=GELU,
     ),
     TinyModel(
+        "bert-masked",
+        "BertForMaskedLM",
+        _BERT | WORDS | {"model_type": "bert"},
+        "words",
+        part="bert",
+        kind="embeddings",
+        tolerance=GELU,
+    ),
+    TinyModel(
+        "bert-reranker",
+        "BertForSequenceClassification",
+        _BERT | WORDS | {"model_type": "bert", "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}},
+        "words",
+        kind="scores",
+        tolerance=GELU,
+    ),
+    TinyModel(
         "distilbert",
         "DistilBertModel",
         WORDS
         | {"model_type": "distilbert", "activation": "gelu", "dim": 64, "hidden_dim": 128, "n_heads": 4, "n_layers": 2}
         | {"max_position_embeddings": 128, "sinusoidal_pos_embds": False},
         "words",
+        kind="embeddings",
+        tolerance=GELU,
+    ),
+    TinyModel(
+        "roberta",
+        "RobertaModel",
+        _ROBERTA | {"model_type": "roberta"},
+        "roberta bytes",
         kind="embeddings",
         tolerance=GELU,
     ),
@@ -96,6 +121,14 @@ ENCODERS = (
         "flan-t5",
         "T5ForConditionalGeneration",
         _T5 | T5_PIECES | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+        "unigram",
+        kind="decoder",
+        tolerance=GELU,
+    ),
+    TinyModel(
+        "umt5",
+        "UMT5ForConditionalGeneration",
+        _T5 | T5_PIECES | {"model_type": "umt5", "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
         "unigram",
         kind="decoder",
         tolerance=GELU,

@@ -93,6 +93,7 @@ GEMMA = (
             | {"model_type": "gemma3_text", "rope_scaling": {"rope_type": "linear", "factor": 8.0}}
         },
         "gemma pieces",
+        edit=renamed((r"^vision_tower\.", "vision_tower.vision_model.")),
         tolerance=GELU,
     ),
     TinyModel("gemma3n", "Gemma3nForCausalLM", _GEMMA | _GEMMA_3N, "gemma pieces", tolerance=GELU),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.core.families.tables.edits import renamed
 from tests.core.families.tables.shape import SHAPE
-from tests.core.families.tiny import TinyModel
+from tests.core.families.tiny import ABSENT, TinyModel
 from tests.core.families.vocabularies import BYTES, PIECES
 
 _MAMBA: dict[str, Any] = {
@@ -57,6 +58,26 @@ HYBRID = (
         "mamba",
         "MambaForCausalLM",
         _MAMBA | BYTES | {"model_type": "mamba", "state_size": 16, "time_step_rank": 4, "intermediate_size": 128},
+        "bytes",
+    ),
+    TinyModel(
+        "mamba-original",
+        "MambaForCausalLM",
+        _MAMBA | BYTES | {"model_type": "mamba", "state_size": 16, "time_step_rank": 4, "intermediate_size": 128},
+        "bytes",
+        published=dict.fromkeys(_MAMBA)
+        | {"architectures": ["MambaLMHeadModel"], "model_type": ABSENT, "state_size": ABSENT, "time_step_rank": ABSENT}
+        | {"intermediate_size": ABSENT, "d_model": 64, "n_layer": 2, "ssm_cfg": {}, "rms_norm": True}
+        | {"residual_in_fp32": True, "fused_add_norm": True, "pad_vocab_size_multiple": 8},
+        edit=renamed((r"\.embeddings\.", ".embedding.")),
+    ),
+    TinyModel(
+        "falcon-mamba",
+        "FalconMambaForCausalLM",
+        _MAMBA
+        | BYTES
+        | {"model_type": "falcon_mamba", "state_size": 16, "time_step_rank": 4, "intermediate_size": 128}
+        | {"mixer_rms_eps": 1e-6, "use_mambapy": False, "tie_word_embeddings": False, "pad_vocab_size_multiple": 8},
         "bytes",
     ),
     TinyModel(

@@ -234,6 +234,7 @@ LLAMA_LIKE = (
         SHAPE | PIECES | {"model_type": "bitnet", "hidden_act": "silu", "tie_word_embeddings": True},
         "pieces",
         prepare=binary_weights,
+        edit=renamed(("attn_sub_norm", "inner_attn_ln"), ("ffn_sub_norm", "ffn_layernorm")),
         published={"architectures": ["BitnetForCausalLM"]},
     ),
 )
