@@ -75,7 +75,7 @@ _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": T
 
 
 def _byte_level_bpe(vocabulary: dict[str, int]) -> dict[str, Any]:
-    model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None}
+    model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None}
     model |= {"end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False}
     return model | {"vocab": vocabulary, "merges": [f"{a} {b}" for a, b in _MERGES]}
 
@@ -97,8 +97,8 @@ def _roberta_bytes(folder: Path) -> None:
     vocabulary = {text: number for number, text in enumerate(texts)}
     vocabulary |= {f"madeupword{n}": n for n in range(len(texts), SIZE - 1)} | {"<mask>": SIZE - 1}
     added = {text: vocabulary[text] for text in (*heads, "<mask>")}
-    processor = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]}
-    parts = {"pre_tokenizer": _BYTE_LEVEL, "decoder": _BYTE_LEVEL}
+    processor: dict[str, Any] = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]}
+    parts: dict[str, Any] = {"pre_tokenizer": _BYTE_LEVEL, "decoder": _BYTE_LEVEL}
     parts |= {"post_processor": processor | {"trim_offsets": True, "add_prefix_space": False}}
     _write(folder / "tokenizer.json", _tokenizer(_byte_level_bpe(vocabulary), added, **parts))
     specials = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
@@ -181,7 +181,7 @@ def _write_byte_fallback(folder: Path, vocabulary: dict[str, int], added: dict[s
         for cut in range(1, len(text))
         if text[:cut] in vocabulary and text[cut:] in vocabulary
     ]
-    model = {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None}
+    model: dict[str, Any] = {"type": "BPE", "dropout": None, "unk_token": "<unk>", "continuing_subword_prefix": None}
     model |= {"end_of_word_suffix": None, "fuse_unk": True, "byte_fallback": True}
     model |= {"vocab": vocabulary, "merges": merges}
     blank = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
@@ -229,11 +229,11 @@ def _words(folder: Path) -> None:
     vocabulary = {text: number for number, text in enumerate(texts)}
     vocabulary |= {f"[unused{number}]": number for number in range(len(vocabulary), SIZE)}
     (folder / "vocab.txt").write_text("".join(f"{text}\n" for text in vocabulary), encoding="utf-8")
-    model = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
+    model: dict[str, Any] = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
     model |= {"max_input_chars_per_word": 100, "vocab": vocabulary}
     normalizer = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True}
     added = {text: vocabulary[text] for text in heads}
-    parts = {"normalizer": normalizer | {"strip_accents": None, "lowercase": True}}
+    parts: dict[str, Any] = {"normalizer": normalizer | {"strip_accents": None, "lowercase": True}}
     parts |= {"pre_tokenizer": {"type": "BertPreTokenizer"}, "post_processor": _template("[CLS]", "[SEP]", added)}
     _write(folder / "tokenizer.json", _tokenizer(model, added, **parts))
     specials = {f"{kind}_token": f"[{kind.upper()}]" for kind in ("pad", "unk", "cls", "sep", "mask")}
