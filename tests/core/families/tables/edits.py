@@ -26,6 +26,11 @@ def renamed(*rules: tuple[str, str]) -> Edit:
     return edit
 
 
+def as_part_of(architecture: str, model_type: str, text: Config) -> Config:
+    """For `published`: the config of a model that sees or hears, of which `text` is the language part."""
+    return dict.fromkeys(text) | {"architectures": [architecture], "model_type": model_type, "text_config": text}
+
+
 def then(*edits: Edit) -> Edit:
     def edit(weights: Weights, config: Config) -> Weights:
         for one in edits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.core.families.tables.edits import renamed
+from tests.core.families.tables.edits import as_part_of, renamed
 from tests.core.families.tables.shape import SHAPE, WINDOW
 from tests.core.families.tiny import GELU, TinyModel
 from tests.core.families.vocabularies import GEMMA_PIECES
@@ -97,7 +97,25 @@ GEMMA = (
         tolerance=GELU,
     ),
     TinyModel("gemma3n", "Gemma3nForCausalLM", _GEMMA | _GEMMA_3N, "gemma pieces", tolerance=GELU),
+    TinyModel(
+        "gemma3n-seeing",
+        "Gemma3nForCausalLM",
+        _GEMMA | _GEMMA_3N,
+        "gemma pieces",
+        published=as_part_of("Gemma3nForConditionalGeneration", "gemma3n", _GEMMA | _GEMMA_3N),
+        edit=renamed((r"^model\.", "model.language_model.")),
+        tolerance=GELU,
+    ),
     TinyModel("gemma4", "Gemma4ForCausalLM", _NO_THETA | _GEMMA_4, "gemma json", tolerance=GELU),
     TinyModel("gemma4-small", "Gemma4ForCausalLM", _NO_THETA | _GEMMA_4 | _GEMMA_4_SMALL, "gemma json", tolerance=GELU),
     TinyModel("gemma4-moe", "Gemma4ForCausalLM", _NO_THETA | _GEMMA_4 | _GEMMA_4_EXPERTS, "gemma json", tolerance=GELU),
+    TinyModel(
+        "gemma4-seeing",
+        "Gemma4ForCausalLM",
+        _NO_THETA | _GEMMA_4 | _GEMMA_4_SMALL,
+        "gemma json",
+        published=as_part_of("Gemma4ForConditionalGeneration", "gemma4", _NO_THETA | _GEMMA_4 | _GEMMA_4_SMALL),
+        edit=renamed((r"^model\.", "model.language_model.")),
+        tolerance=GELU,
+    ),
 )

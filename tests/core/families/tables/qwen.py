@@ -119,6 +119,20 @@ QWEN = (
         edit=qwen_next_token,
     ),
     TinyModel(
+        "qwen3.5-text",
+        "Qwen3_5ForCausalLM",
+        _QWEN_35 | {"model_type": "qwen3_5_text"},
+        "qwen2 bytes",
+        edit=qwen_next_token,
+    ),
+    TinyModel(
+        "qwen3.5-moe-text",
+        "Qwen3_5MoeForCausalLM",
+        _QWEN_35 | _EXPERTS | _SHARED | {"model_type": "qwen3_5_moe_text"},
+        "qwen2 bytes",
+        edit=qwen_next_token,
+    ),
+    TinyModel(
         "qwen3.5-moe",
         "Qwen3_5MoeForConditionalGeneration",
         {"model_type": "qwen3_5_moe", **_SEEING}
