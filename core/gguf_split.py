@@ -48,11 +48,16 @@ def read_split(path: Path) -> SplitGguf:
     header = read_header(path)
     if not is_part(header.metadata):
         return SplitGguf(tuple(_without_split(header.metadata)), header.tensors, (path,))
-    files = _all_parts(path, _values(header.metadata))
-    headers = [header if file == path else read_header(file) for file in files]
-    _check_parts(files, headers)
-    tensors = tuple(tensor for each in headers for tensor in each.tensors)
-    return SplitGguf(tuple(_without_split(headers[0].metadata)), tensors, files)
+    return join_parts(_all_parts(path, _values(header.metadata)))
+
+
+def join_parts(files: Sequence[Path]) -> SplitGguf:
+    """These files, whatever they are called, as one. Raises SnugError unless they are the parts of one model."""
+    headers = [read_header(file) for file in files]
+    if len(files) > 1:
+        _check_parts(files, headers)
+    tensors = tuple(tensor for header in headers for tensor in header.tensors)
+    return SplitGguf(tuple(_without_split(headers[0].metadata)), tensors, tuple(files))
 
 
 def _values(metadata: Iterable[Metadata]) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def _check_parts(files: Sequence[Path], headers: Sequence[GgufHeader]) -> None:
         if keys.get(NO) != number:
             raise SnugError(f"{file.name} says that it is part {keys.get(NO)}, from 0 on.", _AGAIN)
         other = next((key for key in keys if key != NO and key in first and keys[key] != first[key]), "")
-        if other or not {COUNT, TENSORS_COUNT} <= keys.keys():
+        if other or not {COUNT, TENSORS_COUNT} <= keys.keys() or keys[COUNT] != len(files):
             raise SnugError(f"{file.name} is a part of another model than {files[0].name}.", _AGAIN)
     _check_tensors(files, headers, expected=first[TENSORS_COUNT])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from core.gguf import encode_header, pad
@@ -32,13 +33,16 @@ class PlannedTensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole file, known to the byte. `header` is what comes before the data section, padding included."""
+    """A whole file, known to the byte. `header` is what comes before the data section, padding included: `metadata`
+    and where the tensors are.
+    """
 
     model: ModelInfo
     recipe: Recipe
     tensors: tuple[PlannedTensor, ...]
     header: bytes
     notes: tuple[str, ...] = ()
+    metadata: tuple[Metadata, ...] = ()
 
     @cached_property
     def tensor_bytes(self) -> int:
@@ -78,17 +82,27 @@ def make_plan(
     Raises SnugError when a tensor cannot be written in the format that was asked for.
     """
     formats = choose_formats(model, recipe, pure=pure, has_importance=has_importance, overrides=overrides)
-    tensors, offset = [], 0
-    for tensor in model.tensors:
-        name = formats[tensor.name]
-        nbytes = FORMATS[name].row_bytes(tensor.columns) * tensor.rows
-        tensors.append(PlannedTensor(tensor, name, offset, nbytes))
-        offset += pad(nbytes)
-    header = encode_header(_metadata(model, recipe), [(t.name, t.tensor.shape, t.format, t.offset) for t in tensors])
-    return Plan(model, recipe, tuple(tensors), header, _notes(recipe, tensors))
+    sizes = ((tensor, formats[tensor.name]) for tensor in model.tensors)
+    tensors = place(PlannedTensor(t, name, 0, FORMATS[name].row_bytes(t.columns) * t.rows) for t, name in sizes)
+    metadata = _metadata(model, recipe)
+    return Plan(model, recipe, tensors, header_of(metadata, tensors), _notes(recipe, tensors), metadata)
 
 
-def _notes(recipe: Recipe, tensors: list[PlannedTensor]) -> tuple[str, ...]:
+def place(tensors: Iterable[PlannedTensor]) -> tuple[PlannedTensor, ...]:
+    """`tensors` one after the other, each on an aligned place of one data section."""
+    placed, offset = [], 0
+    for tensor in tensors:
+        placed.append(replace(tensor, offset=offset))
+        offset += pad(tensor.nbytes)
+    return tuple(placed)
+
+
+def header_of(metadata: Iterable[Metadata], tensors: Iterable[PlannedTensor]) -> bytes:
+    """The header of a file that holds just these tensors."""
+    return encode_header(metadata, [(t.name, t.tensor.shape, t.format, t.offset) for t in tensors])
+
+
+def _notes(recipe: Recipe, tensors: Sequence[PlannedTensor]) -> tuple[str, ...]:
     """What a person should know before the start."""
     block = FORMATS[recipe.format].block_size
     odd = [t for t in tensors if len(t.tensor.shape) > 1 and t.tensor.columns % block and t.format != "F32"]
@@ -98,12 +112,12 @@ def _notes(recipe: Recipe, tensors: list[PlannedTensor]) -> tuple[str, ...]:
     return (f"{len(odd)} tensors have rows that are no multiple of {block}: they take {taken}, not {recipe.format}.",)
 
 
-def _metadata(model: ModelInfo, recipe: Recipe) -> list[Metadata]:
-    return [
+def _metadata(model: ModelInfo, recipe: Recipe) -> tuple[Metadata, ...]:
+    return (
         *model.metadata,
         Metadata("general.file_type", "u32", _file_type(model, recipe)),
         Metadata("general.quantization_version", "u32", 2),
-    ]
+    )
 
 
 def _file_type(model: ModelInfo, recipe: Recipe) -> int:

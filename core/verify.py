@@ -58,7 +58,17 @@ def verify_file(
     `sample_rows` compares only about that many rows of each tensor, evenly spread. Raises SnugError when `path` is no
     readable GGUF at all.
     """
-    model = open_gguf(expanded(path))
+    return verify_model(open_gguf(expanded(path)), source=source, sample_rows=sample_rows, cancelled=cancelled)
+
+
+def verify_model(
+    model: ModelInfo,
+    *,
+    source: ModelInfo | None = None,
+    sample_rows: int | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> VerifyReport:
+    """The same for a GGUF that is open already, in one file or several."""
     problems = [*_structure(model)]
     with RowReader() as reader, ThreadPoolExecutor(2) as pool:
         sane = pool.map(lambda tensor: _is_sane(reader, tensor, cancelled), model.tensors)
@@ -72,9 +82,8 @@ def verify_file(
     for tensor in model.tensors:
         formats[tensor.dtype] = formats.get(tensor.dtype, 0) + 1
     errors.sort(key=lambda error: -error.rmse)
-    return VerifyReport(
-        model.path, model.path.stat().st_size, len(model.tensors), formats, tuple(problems), tuple(errors)
-    )
+    file_bytes = sum(file.stat().st_size for file in model.files)
+    return VerifyReport(model.path, file_bytes, len(model.tensors), formats, tuple(problems), tuple(errors))
 
 
 def _structure(model: ModelInfo) -> Iterator[str]:
