@@ -10,7 +10,7 @@ any of its rows from the bytes that hold them. Only gpt-oss's experts stay MXFP4
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
