@@ -21,15 +21,13 @@ from core.architectures import (
     map_model,
 )
 from core.errors import SnugError
-from core.gguf import MAGIC, encode_header, read_header
+from core.gguf import MAGIC, encode_header
+from core.gguf_split import read_split
 from core.model import Metadata, ModelInfo, OutputTensor, Part, TensorInfo
 from core.paths import expanded
 from core.rows import RowReader, as_float32
 from core.shards import INDEX, read_folder
-try:  # TEMP
-    from core.sources import Unpacked, parent_of, refuse_adapter, unpack
-except ImportError:
-    from core.unpack_stub import Unpacked, parent_of, refuse_adapter, unpack
+from core.sources import refuse_adapter, unpack
 from core.tokenizer import read_tokenizer
 
 _DECIDED_BY_RECIPE = ("general.file_type", "general.quantization_version", "general.alignment")
@@ -110,7 +108,7 @@ def _open_folder(folder: Path) -> ModelInfo:
         tensors=mapped.tensors,
         files=tuple(files),
         dropped=mapped.dropped,
-        notes=(*_parent_note(folder, unpacked), *_dropped_notes(mapped.dropped)),
+        notes=(*unpacked.notes, *_dropped_notes(mapped.dropped)),
     )
 
 
@@ -142,11 +140,6 @@ def _values_of(tensor: TensorInfo | None) -> tuple[float, ...] | None:
     whole = OutputTensor(tensor.name, tensor.shape or (1,), tensor.dtype, (Part(tensor),))
     with RowReader() as reader:
         return tuple(as_float32(reader.rows(whole, 0, whole.rows)).reshape(-1).tolist())
-
-
-def _parent_note(folder: Path, unpacked: Unpacked) -> tuple[str, ...]:
-    parent = parent_of(folder) if unpacked.method else None
-    return (*unpacked.notes, *([f"Its model card names the model it was made from: {parent}."] if parent else []))
 
 
 def _dropped_notes(dropped: Sequence[tuple[str, str]]) -> list[str]:
@@ -266,31 +259,26 @@ def _check_keys(path: Path, arch: str, keys: dict[str, Any], *, tensors: int) ->
 
 
 def open_gguf(path: Path) -> ModelInfo:
-    """The model in one GGUF file, whatever the file is called."""
-    header = read_header(path)
-    keys = {item.key: item.value for item in header.metadata}
+    """The model in a GGUF file, whatever the file is called; of one in several parts, any part will do."""
+    found = read_split(path)
+    keys = {item.key: item.value for item in found.metadata}
     arch = keys.get("general.architecture")
-    if not isinstance(arch, str) or not header.tensors:
+    if not isinstance(arch, str) or not found.tensors:
         raise SnugError(
-            f"{path} holds no model (general.architecture is {arch!r}, {len(header.tensors)} tensors).",
+            f"{path} holds no model (general.architecture is {arch!r}, {len(found.tensors)} tensors).",
             "Choose a GGUF file with a language model in it.",
         )
-    _check_keys(path, arch, keys, tensors=len(header.tensors))
-    if keys.get("split.count", 1) != 1:
-        raise SnugError(
-            f"{path} is one of {keys['split.count']} parts of a split GGUF, which Snug cannot join yet.",
-            "Merge the parts first, or open the original model folder.",
-        )
-    tensors = tuple(OutputTensor(t.name, t.shape, t.dtype, (Part(t),)) for t in header.tensors)
+    _check_keys(path, arch, keys, tensors=len(found.tensors))
+    tensors = tuple(OutputTensor(t.name, t.shape, t.dtype, (Part(t),)) for t in found.tensors)
     model = ModelInfo(
         name=str(keys.get("general.name") or path.stem),
         path=path,
         family=arch,
         architecture=arch,
         dtype=_main_dtype(tensors),
-        metadata=tuple(item for item in header.metadata if item.key not in _DECIDED_BY_RECIPE),
+        metadata=tuple(item for item in found.metadata if item.key not in _DECIDED_BY_RECIPE),
         tensors=tensors,
-        files=(path,),
+        files=found.files,
         is_gguf=True,
     )
     return replace(model, notes=(QUANTIZED_NOTE,)) if model.quantized_formats else model

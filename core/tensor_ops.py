@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import SnugError
+from core.exponential import exp32
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -318,7 +319,7 @@ class NegExp:
         return 1
 
     def apply(self, slab: Array, shape: Shape) -> Array:
-        return -np.exp(_float32(slab))
+        return -exp32(_float32(slab))
 
 
 @dataclass(frozen=True, slots=True)

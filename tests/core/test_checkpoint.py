@@ -94,8 +94,22 @@ def test_a_config_with_a_senseless_number_is_refused_by_name(tmp_path: Path, nam
     refused(folder, name)
 
 
-def test_an_already_quantized_checkpoint_is_named(tmp_path: Path) -> None:
-    refused(make_llama(tmp_path, quantization_config={"quant_method": "gptq"}), "gptq")
+def test_a_checkpoint_quantized_in_a_way_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    refused(make_llama(tmp_path, quantization_config={"quant_method": "aqlm"}), "aqlm")
+
+
+def test_a_checkpoint_that_only_says_it_is_quantized_is_taken_with_a_note(tmp_path: Path) -> None:
+    model = core.open_model(make_llama(tmp_path, quantization_config={"quant_method": "gptq", "bits": 4}))
+    assert any("GPTQ" in note for note in model.notes)
+
+
+def test_what_is_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
+    folder = make_llama(tmp_path)
+    shapes = llama_shapes(json.loads((folder / "config.json").read_text()))
+    write_weights(folder, weights(shapes | {"vision_tower.patches.weight": (4, 4)}))
+    model = core.open_model(folder)
+    assert [name for name, _ in model.dropped] == ["vision_tower.patches.weight"]
+    assert any("vision_tower.patches.weight" in note and "language model only" in note for note in model.notes)
 
 
 def test_pickles_alone_are_refused(tmp_path: Path) -> None:
@@ -113,9 +127,9 @@ def test_a_dtype_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     tensors = weights(llama_shapes(json.loads((folder / "config.json").read_text())))
     kinds = dict.fromkeys(tensors, "BF16")
     name = "model.layers.1.self_attn.v_proj.weight"
-    tensors[name], kinds[name] = np.zeros(tensors[name].shape, np.uint8), "F8_E4M3"
+    tensors[name], kinds[name] = np.zeros(tensors[name].shape, np.uint8), "U8"
     write_safetensors(folder / "model.safetensors", tensors, kinds)
-    assert name in refused(folder, "F8_E4M3").message
+    assert name in refused(folder, "U8").message
 
 
 def test_a_dtype_that_nobody_knows_is_named(tmp_path: Path) -> None:
@@ -288,10 +302,10 @@ def test_gguf_keys_of_the_wrong_kind_are_refused(name: str, kind: str, value: An
     refused(file, f"llama.{name}")
 
 
-def test_a_gguf_whose_vocabulary_is_no_list_or_whose_split_count_is_no_number_is_refused(tmp_path: Path) -> None:
+def test_a_gguf_whose_vocabulary_is_no_list_or_that_is_a_part_without_its_name_is_refused(tmp_path: Path) -> None:
     arch = Metadata("general.architecture", "str", "llama")
     refused(_gguf(tmp_path, arch, Metadata("tokenizer.ggml.tokens", "u32", 7)), "no list")
-    refused(_gguf(tmp_path, arch, Metadata("split.count", "[str]", ["a"])), "split GGUF")
+    refused(_gguf(tmp_path, arch, Metadata("split.count", "u16", 3)), "parts")
 
 
 def _gguf(folder: Path, *keys: Metadata) -> Path:
