@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import core
+from core.model import TensorInfo
 from core.sources import unpack
 from tests.core.sources.checkpoints import Counted, Tensors, floats, named, unpacked, write
 from tests.models import write_json
