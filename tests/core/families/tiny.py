@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -95,9 +95,9 @@ def make_reference(family: TinyModel) -> torch.nn.Module:
 @contextmanager
 def quiet() -> Iterator[Any]:
     """transformers, offline and on one thread; its deprecations are its own affair."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
     threads = torch.get_num_threads()
-    with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    offline = patch("huggingface_hub.constants.HF_HUB_OFFLINE", new=True)
+    with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]), offline:
         warnings.simplefilter("ignore")
         import transformers
 
