@@ -24,7 +24,6 @@ PENDING: frozenset[str] = frozenset(
         "granite-moe",
         "granite-moe-shared",
         "apertus",
-        "bitnet",
         "qwen2",
         "qwen2.5-yarn",
         "qwen3",
