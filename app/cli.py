@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from pathlib import Path
@@ -141,15 +141,33 @@ def quantize(
     return 0
 
 
+@verb
+def merge(
+    first: Annotated[str, typer.Argument(metavar="PART.gguf", help="Any of the parts, such as M-00001-of-00003.gguf.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The .gguf file to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Make one file of the parts of a split GGUF."""
+    result = _follow(functools.partial(core.merge_gguf, first, out, overwrite=overwrite), as_json=as_json)
+    _print_json(result) if as_json else report.merged(result)
+    return 0
+
+
 def _run(job: core.QuantizeJob, *, as_json: bool) -> dict[str, Any]:
-    """The result of a job that ran to its end. The first Ctrl+C stops it cleanly."""
+    """The result of a job that ran to its end."""
+    return _follow(functools.partial(core.run, job), as_json=as_json)
+
+
+def _follow(start: Callable[..., Generator[core.Event, None, None]], *, as_json: bool) -> dict[str, Any]:
+    """The result of what `start(cancelled=...)` begins, shown as it goes. The first Ctrl+C stops it cleanly."""
     stop = threading.Event()
     last: core.Event = core.Failed("The job ended without a word.")
     try:
         with (
             _signals(stop) as signals,
             report.progress(quiet=as_json) as show,
-            contextlib.closing(core.run(job, cancelled=stop.is_set)) as events,
+            contextlib.closing(start(cancelled=stop.is_set)) as events,
         ):
             for last in events:
                 signals.at_once = not isinstance(last, core.Progress)

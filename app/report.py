@@ -221,6 +221,16 @@ def result(values: dict[str, Any]) -> None:
     console.print(table)
 
 
+def merged(values: dict[str, Any]) -> None:
+    console = _out()
+    table = _facts()
+    table.add_row("File", Text(values["target"]))
+    table.add_row("Size", f"{words.exact(values['file_bytes'])} ({words.size(values['file_bytes'])}), "
+                          f"{values['tensors']} tensors of {len(values['parts'])} parts")  # fmt: skip
+    table.add_row("Took", words.span(values["seconds"]))
+    console.print(table)
+
+
 def verify(found: core.VerifyReport) -> None:
     console = _out()
     console.print(f"{found.path.name}: {words.exact(found.file_bytes)}, {found.tensors} tensors")

@@ -16,6 +16,7 @@ _FACE = {
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
     "hardware": ("Hardware", "detect"),
     "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "job_line"),
+    "merge": ("merge_gguf",),
     "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
     "options": ("Option", "options_for"),
     "output": ("part_path",),
@@ -23,7 +24,7 @@ _FACE = {
     "plan": ("Plan", "PlannedTensor", "make_plan"),
     "quantize": ("check_job", "run"),
     "recommend": ("recommend",),
-    "recipes": ("RECIPES", "Recipe", "find_recipe"),
+    "recipes": ("RECIPES", "Overrides", "Recipe", "find_recipe", "read_overrides"),
     "settings": ("Settings", "load_settings", "save_settings"),
     "verify": ("TensorError", "VerifyReport", "verify_file"),
 }
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from core.jobs import all_jobs as all_jobs
     from core.jobs import create as create
     from core.jobs import job_line as job_line
+    from core.merge import merge_gguf as merge_gguf
     from core.model import Metadata as Metadata
     from core.model import ModelInfo as ModelInfo
     from core.model import OutputTensor as OutputTensor
@@ -79,8 +81,10 @@ if TYPE_CHECKING:
     from core.quantize import check_job as check_job
     from core.quantize import run as run
     from core.recipes import RECIPES as RECIPES
+    from core.recipes import Overrides as Overrides
     from core.recipes import Recipe as Recipe
     from core.recipes import find_recipe as find_recipe
+    from core.recipes import read_overrides as read_overrides
     from core.recommend import recommend as recommend
     from core.settings import Settings as Settings
     from core.settings import load_settings as load_settings

@@ -1,0 +1,40 @@
+"""`snug merge`, as people and programs use it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.cli import main
+from tests.core.test_split import split, whole
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> list[Path]:
+    return split(tmp_path / "model.gguf", 500_000)
+
+
+def test_merge_makes_one_file_and_says_so(
+    parts: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["merge", str(parts[1]), "-o", str(tmp_path / "one.gguf")]) == 0
+    out = capsys.readouterr().out
+    assert "one.gguf" in out
+    assert f"{len(parts)} parts" in out
+    assert (tmp_path / "one.gguf").read_bytes() == whole()
+
+
+def test_merge_speaks_json(parts: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["merge", str(parts[0]), "-o", str(tmp_path / "one.gguf"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parts"] == [part.name for part in parts]
+
+
+def test_merge_refuses_bad_input_with_exit_code_2(
+    parts: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts[2].unlink()
+    assert main(["merge", str(parts[0]), "-o", str(tmp_path / "one.gguf")]) == 2
+    assert parts[2].name in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "one.gguf").exists()
