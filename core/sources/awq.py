@@ -16,7 +16,7 @@ from core.errors import SnugError
 from core.model import ReadBytes, TensorInfo
 from core.sources.gptq import FLOATS, apply_groups, floats
 from core.sources.stored import F32, Stored, check, check_matrix, columns, damaged, logical, tile_size
-from core.sources.words import unpack_words
+from core.sources.words import loose, unpack_rows
 
 _ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 _EACH = 8
@@ -44,7 +44,7 @@ class Awq:
 
 def _nibbles(read: ReadBytes, tensor: TensorInfo, first: int, count: int) -> F32:
     low, high = first // _EACH, -(-(first + count) // _EACH)
-    values = unpack_words(columns(read, tensor, 4 * low, 4 * (high - low)), 4, _ORDER)
+    values = unpack_rows(columns(read, tensor, 4 * low, 4 * (high - low)), 4, loose(4), _ORDER)
     return values[:, first - low * _EACH :][:, :count]
 
 

@@ -1,9 +1,9 @@
 """compressed-tensors (llm-compressor, vLLM): W4A16 and W8A16 packed into words, FP8, INT8, NVFP4 and MXFP4.
 
 What a layer is, its stored tensors say: groups of layers may differ. Packed words: `weight_packed` int32
-[rows, words], values lowest bits first, 32 // bits a word, offset by 2 ** (bits - 1); `weight_scale` [rows, groups];
-`weight_shape`; for asymmetric ones `weight_zero_point` int32, packed down the rows; `weight_g_idx`, the group of each
-column. value = (code - zero) * scale in float32, as llama.cpp's converter does.
+[rows, words], values lowest bits first, offset by 2 ** (bits - 1), densely or, in older files, 32 // bits a word;
+`weight_scale` [rows, groups]; `weight_shape`; for asymmetric ones `weight_zero_point` int32, packed down the rows;
+`weight_g_idx`, the group of each column. value = (code - zero) * scale in float32, as llama.cpp's converter does.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from core.errors import SnugError
 from core.model import ReadBytes, TensorInfo
 from core.sources import fp8
 from core.sources.fp4 import fp4
-from core.sources.stored import F32, Array, Stored, check, check_matrix, damaged, logical, numbers, tile_size
+from core.sources.stored import F32, Stored, check, check_matrix, damaged, logical, numbers, tile_size
 from core.sources.tiles import Blocks, tiled
-from core.sources.words import unpack_words
+from core.sources.words import Run, dense, loose, unpack_columns, unpack_rows
 
 _FLOATS = ("F16", "BF16", "F32")
 
@@ -36,6 +36,7 @@ class PackedInts:
     zero: TensorInfo | None
     g_idx: TensorInfo | None
     bits: int
+    run: Run
     columns: int
     group: int
 
@@ -47,7 +48,7 @@ class PackedInts:
         """float32 [count, columns]."""
         width, groups = 4 * self.packed.shape[1], self.scale.shape[1]
         data = read(self.packed, first * width, count * width).reshape(count, width)
-        values = unpack_words(data, self.bits)[:, : self.columns]
+        values = unpack_rows(data, self.bits, self.run)[:, : self.columns]
         scales = numbers(read, self.scale, first * groups, count * groups).reshape(count, groups)
         at = self._groups(read)
         values -= self._zeros(read, first, count)[:, at] if self.zero else np.float32(1 << self.bits - 1)
@@ -58,14 +59,14 @@ class PackedInts:
     def _zeros(self, read: ReadBytes, first: int, count: int) -> F32:
         """float32 [count, groups], offset as the codes are."""
         assert self.zero
-        groups, each = self.zero.shape[1], 32 // self.bits
+        (words, groups), (each, per) = self.zero.shape, self.run
         if self.zero.dtype == "I8":
             found = numbers(read, self.zero, first * groups, count * groups).reshape(count, groups)
             return found + np.float32(1 << self.bits - 1)
         low, high = first // each, -(-(first + count) // each)
-        words: Array = read(self.zero, 4 * low * groups, 4 * (high - low) * groups).view("<u4").reshape(-1, groups)
-        turned = np.ascontiguousarray(words.T).view(np.uint8)
-        return unpack_words(turned, self.bits).T[first - low * each :][:count]
+        begin, end = low * per, min(high * per, words)
+        data = read(self.zero, 4 * begin * groups, 4 * (end - begin) * groups).reshape(-1, 4 * groups)
+        return unpack_columns(data, self.bits, self.run)[first - low * each :][:count]
 
     def _groups(self, read: ReadBytes) -> npt.NDArray[np.int64]:
         if self.g_idx:
@@ -134,18 +135,19 @@ def _packed(stored: Stored, name: str, packed: TensorInfo, schemes: list[Mapping
     check_matrix(scale, _FLOATS)
     size = stored.part(packed, name + "_shape")
     rows, columns = _stored_shape(stored, size)
-    bits = _bits(packed, columns, [scheme.get("num_bits") for scheme in schemes])
+    bits, run = _layout(packed, columns, [scheme.get("num_bits") for scheme in schemes])
     sizes = [group for scheme in schemes for _, group in _blocks(scheme)]
     group = tile_size(columns, scale.shape[1], sizes)
     if rows != packed.shape[0] or scale.shape[0] != rows or group is None:
         raise damaged(packed, f"its scale of shape {list(scale.shape)} does not fit shape {[rows, columns]}")
     zero, g_idx = stored.tensors.get(name + "_zero_point"), stored.tensors.get(name + "_g_idx")
     if zero:
-        down = rows if zero.dtype == "I8" else -(-rows // (32 // bits))
+        down = rows if zero.dtype == "I8" else run.words_for(rows, bits)
         check(zero, dtypes=["I32", "I8"], shape=(down, scale.shape[1]))
     if g_idx:
         check(g_idx, dtypes=["I32"], shape=(columns,))
-    return logical(name, (rows, columns), PackedInts(packed, scale, size, zero, g_idx, bits, columns, group))
+    packing = PackedInts(packed, scale, size, zero, g_idx, bits, run, columns, group)
+    return logical(name, (rows, columns), packing)
 
 
 def _stored_shape(stored: Stored, size: TensorInfo) -> tuple[int, int]:
@@ -156,9 +158,13 @@ def _stored_shape(stored: Stored, size: TensorInfo) -> tuple[int, int]:
     return rows, columns
 
 
-def _bits(packed: TensorInfo, columns: int, claimed: list[Any]) -> int:
-    """The number of bits with which the columns fill the words."""
+def _layout(packed: TensorInfo, columns: int, claimed: list[Any]) -> tuple[int, Run]:
+    """The number of bits, and the runs, with which the columns fill the words."""
     for bits in [*claimed, 4, 8]:
-        if type(bits) is int and 1 <= bits <= 8 and -(-columns // (32 // bits)) == packed.shape[1]:
-            return bits
+        runs = {dense(bits), loose(bits)} if type(bits) is int and 1 <= bits <= 8 else set()
+        fitting = [run for run in runs if run.words_for(columns, bits) == packed.shape[1]]
+        if len(fitting) > 1:
+            raise damaged(packed, f"{columns} columns of {bits} bits may be packed in two ways")
+        if fitting:
+            return bits, fitting[0]
     raise damaged(packed, f"{packed.shape[1]} words do not hold {columns} columns of {claimed or [4, 8]} bits")

@@ -27,7 +27,7 @@ from core.sources.stored import (
     logical,
     tile_size,
 )
-from core.sources.words import unit, unpack_stream
+from core.sources.words import dense, unpack_columns, unpack_rows
 
 BITS = (2, 3, 4, 8)
 FLOATS = ("F16", "BF16", "F32")
@@ -53,16 +53,15 @@ class Gptq:
 
     def rows(self, read: ReadBytes, first: int, count: int) -> F32:
         """float32 [count, columns]; of every stored row, only what belongs to these outputs is read."""
-        values = unpack_stream(columns(read, self.qweight, 4 * first, 4 * count), self.bits)
+        values = unpack_columns(columns(read, self.qweight, 4 * first, 4 * count), self.bits, dense(self.bits))
         groups = self._groups(read, len(values))
         return apply_groups(values, groups, self._zeros(read, first, count), floats(read, self.scales, first, count))
 
     def _zeros(self, read: ReadBytes, first: int, count: int) -> F32:
-        each, words = unit(self.bits)
+        each, words = run = dense(self.bits)
         low, high = first // each, -(-(first + count) // each)
         data = columns(read, self.qzeros, 4 * words * low, 4 * words * (high - low))
-        turned = np.ascontiguousarray(data.view("<u4").T).view(np.uint8)
-        return unpack_stream(turned, self.bits).T[:, first - low * each :][:, :count] + np.float32(self.less)
+        return unpack_rows(data, self.bits, run)[:, first - low * each :][:, :count] + np.float32(self.less)
 
     def _groups(self, read: ReadBytes, inputs: int) -> npt.NDArray[np.int64]:
         if not self.g_idx:
@@ -109,8 +108,7 @@ def _folded(stored: Stored, base: str, qweight: TensorInfo, *, less: int) -> Ten
     check_matrix(scales, FLOATS)
     groups, outputs = scales.shape
     bits = _bits(stored, qweight, qzeros, outputs)
-    words = unit(bits)[1]
-    if qweight.shape[0] % words or outputs * bits % 32:
+    if qweight.shape[0] % dense(bits).words or outputs * bits % 32:
         raise damaged(qweight, f"its shape {list(qweight.shape)} is not one of {bits} bits")
     check(qweight, dtypes=["I32"], shape=(qweight.shape[0], outputs))
     check(qzeros, dtypes=["I32"], shape=(groups, outputs * bits // 32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,32 @@ from tests.core.sources.checkpoints import (
 NAME = "model.layers.0.self_attn.o_proj.weight"
 
 
+Pack = Callable[[Array, int], Array]
+
+
 def settings(kind: str, **weights: Any) -> dict[str, Any]:
     group = {"targets": ["Linear"], "weights": weights}
     return {"quant_method": "compressed-tensors", "format": kind, "config_groups": {"group_0": group}}
 
 
 def pack(numbers: Array, bits: int) -> Array:
-    """Along rows, 32 // bits values a word: [n, m] -> int32 [n, ceil(m / each)]."""
+    """Along rows, 32 // bits values a word, as files were until 2026: [n, m] -> int32 [n, ceil(m / each)]."""
     each = 32 // bits
     found = np.zeros((len(numbers), -(-numbers.shape[1] // each)), np.uint64)
     for column in range(numbers.shape[1]):
         found[:, column // each] |= numbers[:, column].astype(np.uint64) << np.uint64(bits * (column % each))
+    return found.astype(np.uint32).view(np.int32)
+
+
+def pack_densely(numbers: Array, bits: int) -> Array:
+    """Along rows, each value's bits follow those of the one before: [n, m] -> int32 [n, ceil(m * bits / 32)]."""
+    found = np.zeros((len(numbers), -(-numbers.shape[1] * bits // 32)), np.uint64)
+    for column in range(numbers.shape[1]):
+        for bit in range(bits):
+            word, place = divmod(column * bits + bit, 32)
+            found[:, word] |= ((numbers[:, column].astype(np.uint64) >> np.uint64(bit)) & np.uint64(1)) << np.uint64(
+                place
+            )
     return found.astype(np.uint32).view(np.int32)
 
 
@@ -45,6 +61,7 @@ def made(
     *,
     zero: bool = False,
     groups: Array | None = None,
+    pack: Pack = pack,
 ) -> tuple[Tensors, Array]:
     rows, columns = shape
     half = 1 << bits - 1
@@ -63,15 +80,29 @@ def made(
     return tensors, (codes - zeros[:, at]).astype(np.float32) * scale.astype(np.float32)[:, at]
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7, 8])
 @pytest.mark.parametrize("zero", [False, True])
-@pytest.mark.parametrize("columns", [96, 90])
-def test_packed_words_are_unpacked(tmp_path: Path, bits: int, zero: bool, columns: int) -> None:
-    tensors, weights = made(bits, (21, columns), zero=zero)
+@pytest.mark.parametrize("pack", [pack, pack_densely])
+def test_packed_words_are_unpacked(tmp_path: Path, bits: int, zero: bool, pack: Pack) -> None:
+    tensors, weights = made(bits, (21, 96), zero=zero, pack=pack)
     found = unpacked(tmp_path, tensors, **settings("pack-quantized", num_bits=bits, group_size=32, strategy="group"))
     assert found.method == "compressed-tensors"
     assert [tensor.name for tensor in found.tensors] == [NAME]
     assert_folds_to(found.tensors[0], weights)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("zero", [False, True])
+def test_the_last_word_and_the_last_group_may_be_short(tmp_path: Path, bits: int, zero: bool) -> None:
+    tensors, weights = made(bits, (21, 90), zero=zero)
+    found = unpacked(tmp_path, tensors, **settings("pack-quantized", num_bits=bits, group_size=32))
+    assert_folds_to(named(found, NAME), weights)
+
+
+def test_words_that_may_be_read_in_two_ways_are_refused(tmp_path: Path) -> None:
+    tensors, _ = made(3, (21, 90))
+    with pytest.raises(core.SnugError, match="in two ways"):
+        unpacked(tmp_path, tensors, **settings("pack-quantized", num_bits=3, group_size=32))
 
 
 def test_a_scale_may_count_for_a_whole_row(tmp_path: Path) -> None:
