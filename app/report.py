@@ -167,7 +167,7 @@ def plan_values(made: core.Plan) -> dict[str, Any]:
         "recipe": made.recipe.name,
         "file_bytes": made.file_bytes,
         "tensor_bytes": made.tensor_bytes,
-        "header_bytes": len(made.header),
+        "header_bytes": made.header_bytes,
         "bits_per_weight": made.bits_per_weight,
         "tensors": [
             {"name": p.name, "shape": list(p.tensor.shape), "format": p.format, "offset": p.offset, "bytes": p.nbytes}

@@ -49,8 +49,7 @@ def pad(length: int, alignment: int = ALIGNMENT) -> int:
 def encode_header(metadata: Iterable[Metadata], tensors: Sequence[tuple[str, tuple[int, ...], str, int]]) -> bytes:
     """The bytes before the data section. A tensor is (name, shape with the row length last, format, data offset)."""
     items = list(metadata)
-    parts = [MAGIC, struct.pack("<IQQ", 3, len(tensors), len(items))]
-    parts += [_string(item.key) + _typed(item.type, item.value) for item in items]
+    parts = [MAGIC, struct.pack("<IQQ", 3, len(tensors), len(items)), encode_items(items)]
     for name, shape, format_name, offset in tensors:
         dimensions = struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
         parts.append(_string(name) + dimensions + struct.pack("<IQ", FORMATS[format_name].type_id, offset))
@@ -58,9 +57,25 @@ def encode_header(metadata: Iterable[Metadata], tensors: Sequence[tuple[str, tup
     return header + bytes(pad(len(header)) - len(header))
 
 
+def encode_items(metadata: Iterable[Metadata]) -> bytes:
+    """The key-values as a header holds them."""
+    return b"".join(_string(item.key) + _typed(item.type, item.value) for item in metadata)
+
+
+def header_length(items_bytes: int, tensors: Iterable[tuple[str, tuple[int, ...]]]) -> int:
+    """Length of a header whose key-values take `items_bytes`. A tensor is (name, shape)."""
+    start = len(MAGIC) + struct.calcsize("<IQQ") + items_bytes
+    fixed = struct.calcsize("<QIIQ")
+    return pad(start + sum(fixed + len(_bytes(name)) + 8 * len(shape) for name, shape in tensors))
+
+
 def _string(text: str) -> bytes:
-    data = text.encode("utf-8", "surrogateescape")
+    data = _bytes(text)
     return struct.pack("<Q", len(data)) + data
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _typed(kind: str, value: Any) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core.fit import Fit, estimate_fit
 from core.hardware import Hardware
 from core.model import ModelInfo
-from core.plan import Plan, make_plan
+from core.plan import Plan, make_plans
 from core.recipes import RECIPES, Recipe
 from core.recommend import recommend
 
@@ -28,7 +28,7 @@ class Option:
 
 def options_for(model: ModelInfo, hardware: Hardware, *, context: int = 4096) -> list[Option]:
     """Every recipe for `model` on `hardware`, best quality first."""
-    plans = [make_plan(model, recipe) for recipe in RECIPES]
+    plans = make_plans(model, RECIPES)
     fits = [estimate_fit(plan, hardware, context=context) for plan in plans]
     chosen = recommend(plans, fits)
     return [

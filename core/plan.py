@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from core.gguf import encode_header, pad
+from core.gguf import encode_header, encode_items, header_length, pad
 from core.model import FLOATS as SOURCE_FLOATS
 from core.model import Metadata, ModelInfo, OutputTensor
 from core.recipes import FLOATS, NONE, Overrides, Recipe, choose_formats, find_recipe
@@ -33,16 +33,20 @@ class PlannedTensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole file, known to the byte. `header` is what comes before the data section, padding included: `metadata`
-    and where the tensors are.
+    """A whole file, known to the byte. The header, of `header_bytes`, is what comes before the data section, padding
+    included: `metadata` and where the tensors are.
     """
 
     model: ModelInfo
     recipe: Recipe
     tensors: tuple[PlannedTensor, ...]
-    header: bytes
+    header_bytes: int
     notes: tuple[str, ...] = ()
     metadata: tuple[Metadata, ...] = ()
+
+    @cached_property
+    def header(self) -> bytes:
+        return header_of(self.metadata, self.tensors)
 
     @cached_property
     def tensor_bytes(self) -> int:
@@ -53,9 +57,9 @@ class Plan:
     def file_bytes(self) -> int:
         """Length of the finished file."""
         if not self.tensors:
-            return len(self.header)
+            return self.header_bytes
         last = self.tensors[-1]
-        return len(self.header) + pad(last.offset + last.nbytes)
+        return self.header_bytes + pad(last.offset + last.nbytes)
 
     @cached_property
     def requantized(self) -> tuple[str, ...]:
@@ -82,10 +86,29 @@ def make_plan(
     Raises SnugError when a tensor cannot be written in the format that was asked for.
     """
     formats = choose_formats(model, recipe, pure=pure, has_importance=has_importance, overrides=overrides)
+    return _plan(model, recipe, formats, items_bytes=len(encode_items(model.metadata)))
+
+
+def make_plans(model: ModelInfo, recipes: Iterable[Recipe], *, has_importance: bool = False) -> list[Plan]:
+    """The plans of several recipes, each as `make_plan` makes it; a vocabulary is measured once."""
+    items_bytes = len(encode_items(model.metadata))
+    return [
+        _plan(model, r, choose_formats(model, r, has_importance=has_importance), items_bytes=items_bytes)
+        for r in recipes
+    ]
+
+
+def _plan(model: ModelInfo, recipe: Recipe, formats: Mapping[str, str], *, items_bytes: int) -> Plan:
+    """`items_bytes`: what the keys of the model take in a header."""
     sizes = ((tensor, formats[tensor.name]) for tensor in model.tensors)
     tensors = place(PlannedTensor(t, name, 0, FORMATS[name].row_bytes(t.columns) * t.rows) for t, name in sizes)
-    metadata = _metadata(model, recipe)
-    return Plan(model, recipe, tensors, header_of(metadata, tensors), _notes(recipe, tensors), metadata)
+    own = (
+        Metadata("general.file_type", "u32", _file_type(model, recipe)),
+        Metadata("general.quantization_version", "u32", 2),
+    )
+    shapes = ((tensor.name, tensor.shape) for tensor in model.tensors)
+    header_bytes = header_length(items_bytes + len(encode_items(own)), shapes)
+    return Plan(model, recipe, tensors, header_bytes, _notes(recipe, tensors), (*model.metadata, *own))
 
 
 def place(tensors: Iterable[PlannedTensor]) -> tuple[PlannedTensor, ...]:
@@ -110,14 +133,6 @@ def _notes(recipe: Recipe, tensors: Sequence[PlannedTensor]) -> tuple[str, ...]:
         return ()
     taken = ", ".join(sorted({t.format for t in odd}))
     return (f"{len(odd)} tensors have rows that are no multiple of {block}: they take {taken}, not {recipe.format}.",)
-
-
-def _metadata(model: ModelInfo, recipe: Recipe) -> tuple[Metadata, ...]:
-    return (
-        *model.metadata,
-        Metadata("general.file_type", "u32", _file_type(model, recipe)),
-        Metadata("general.quantization_version", "u32", 2),
-    )
 
 
 def _file_type(model: ModelInfo, recipe: Recipe) -> int:

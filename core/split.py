@@ -103,8 +103,8 @@ class SplitFile:
         self.parts = parts
         self.files = [PartFile(part.path, part.file_bytes, overwrite=overwrite) for part in parts]
         firsts = (plan.tensors[number].offset for number in _first_tensors(parts))
-        self._starts = [len(plan.header) + offset for offset in firsts]
-        self._data_start = len(plan.header)
+        self._starts = [plan.header_bytes + offset for offset in firsts]
+        self._data_start = plan.header_bytes
         self._stack = ExitStack()
 
     def __enter__(self) -> SplitFile:

@@ -64,7 +64,7 @@ def plan_of(name: str, preset: str = "Q4_K_M", *, architecture: str = "") -> Pla
         tensors.append(PlannedTensor(tensor, format, 0, nbytes))
     metadata = tuple(Metadata(key, "u32", value) for key, value in keys.items())
     model = ModelInfo(name, Path(name), family, family, "BF16", metadata, tuple(source), ())
-    return Plan(model, Recipe(preset, 0, preset, ""), tuple(tensors), b"")
+    return Plan(model, Recipe(preset, 0, preset, ""), tuple(tensors), 0)
 
 
 def machine(*, ram: float = 64, vram: tuple[float, ...] = (), instructions: tuple[str, ...] = ("AVX2",)) -> Hardware:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import core
+from core.plan import make_plans
 from kernels import FORMATS
 from tests.models import SAMPLE, make_llama
 
@@ -25,6 +27,7 @@ def test_tensors_follow_each_other_on_aligned_places(model: core.ModelInfo, reci
         assert 0 <= tensor.offset - end < 32
         end = tensor.offset + tensor.nbytes
     assert 0 <= plan.file_bytes - len(plan.header) - end < 32
+    assert plan.header_bytes == len(plan.header)
 
 
 def test_bits_per_weight_is_between_those_of_the_formats(model: core.ModelInfo) -> None:
@@ -50,3 +53,35 @@ def test_rows_that_do_not_fit_the_blocks_are_told(tmp_path: Path) -> None:
 
 def test_the_sample_needs_no_notes(model: core.ModelInfo) -> None:
     assert core.make_plan(model, core.find_recipe("Q4_K_M")).notes == ()
+
+
+def test_plans_made_together_are_those_made_alone(model: core.ModelInfo) -> None:
+    recipes = [core.find_recipe(name) for name in ("BF16", "Q4_K_M", "Q4_0")]
+    expected = [core.make_plan(model, recipe, has_importance=True) for recipe in recipes]
+    assert expected == make_plans(model, recipes, has_importance=True)
+
+
+def test_a_plan_with_importance_or_other_formats_is_another(model: core.ModelInfo) -> None:
+    recipe = core.find_recipe("Q4_K_M")
+    plain = core.make_plan(model, recipe)
+    other = core.make_plan(model, recipe, overrides=core.read_overrides(tensors=["ffn_up=Q8_0"]))
+    assert {t.format for t in other.tensors if "ffn_up" in t.name} == {"Q8_0"}
+    assert other.file_bytes > plain.file_bytes
+
+
+def test_a_checkpoint_in_mxfp4_that_is_only_converted_says_so_in_its_file_type(model: core.ModelInfo) -> None:
+    experts = core.OutputTensor("blk.0.ffn_up_exps.weight", (4, 64, 64), "MXFP4")
+    folder = replace(model, tensors=(*model.tensors, experts))
+    types = [
+        {item.key: item.value for item in core.make_plan(source, core.find_recipe(name)).metadata}["general.file_type"]
+        for source in (folder, replace(folder, is_gguf=True))
+        for name in ("BF16", "Q8_0")
+    ]
+    assert types == [38, 7, 32, 7]
+
+
+def test_a_plan_names_the_tensors_that_lose_precision_again(model: core.ModelInfo) -> None:
+    experts = core.OutputTensor("blk.0.ffn_up_exps.weight", (4, 64, 64), "MXFP4")
+    folder = replace(model, tensors=(*model.tensors, experts))
+    assert core.make_plan(folder, core.find_recipe("Q8_0")).requantized == (experts.name,)
+    assert core.make_plan(folder, core.find_recipe("MXFP4_MOE")).requantized == ()
