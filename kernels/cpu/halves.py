@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from kernels.cpu.lanes import bits_of, float_of, inlined, scalar_bits, scalar_float, select, smaller, splat
+from kernels.cpu.lanes import (
+    bits_of,
+    float_of,
+    inlined,
+    largest,
+    scalar_bits,
+    scalar_float,
+    select,
+    set_bits,
+    smaller,
+    splat,
+)
 from kernels.formats import FORMATS
 
 f32 = np.float32
@@ -84,6 +95,22 @@ def nearest_int(lanes, n):
 
 
 @inlined
+def nearest_int_bits(lanes, n):
+    """As nearest_int, as integers."""
+    return (bits_of(lanes + splat(_MAGIC, n)) & splat(0x7FFFFF, n)) - splat(0x400000, n)
+
+
+@inlined
 def nearest_int_scalar(value):
     """As nearest_int, one value, as an int32."""
     return (scalar_bits(value + _MAGIC) & i32(0x7FFFFF)) - i32(0x400000)
+
+
+@inlined
+def signed_peak(lanes):
+    """The first of 16 lanes that is largest in magnitude, with its sign; a NaN never wins."""
+    magnitude = bits_of(lanes) & splat(MAGNITUDE, 16)
+    magnitude = select(magnitude > splat(0x7F800000, 16), splat(0, 16), magnitude)
+    bits = largest(magnitude)
+    found, negative = set_bits(magnitude == splat(bits, 16)), set_bits(bits_of(lanes) < splat(0, 16))
+    return -scalar_float(bits) if bits > 0 and found & -found & negative else scalar_float(bits)

@@ -11,28 +11,41 @@ superblocks, and the search over their scales that comes last, run left to right
 
 import numpy as np
 
-from kernels.cpu.halves import layout, nearest_int, nearest_int_scalar, put_f16
+from kernels.cpu.halves import (
+    MAGNITUDE,
+    layout,
+    nearest_int,
+    nearest_int_bits,
+    nearest_int_scalar,
+    put_f16,
+    signed_peak,
+)
 from kernels.cpu.lanes import (
     WIDE,
     absolute,
     allocating,
     any_of,
+    bits_of,
+    first_half,
     inlined,
     kernel,
     larger,
+    largest,
     load,
     nearest,
     root,
+    scalar_float,
+    second_half,
     select,
     smaller,
     splat,
     store,
     to_bytes,
+    to_float,
     to_int,
 )
 from kernels.cpu.searches import (
     fit_integers,
-    lane_peaks,
     load_group,
     put_scale,
     search_scale,
@@ -53,7 +66,9 @@ _GROUP_OF_32 = WIDE // 8  # superblocks in a group when a sub-block has 32 weigh
 _GROUP_OF_16 = WIDE // 16
 _TINY = f32(1e-15)
 _ROUNDABLE = f32(2**22)  # nearest_int wraps beyond
-_Q3_LANES = 2 * WIDE  # sweeps are one chain of dependent steps: other lanes fill the waiting
+_Q3_LANES = 64
+_ROWS = 16 * _Q3_LANES  # the elements of that many sub-blocks
+_PART = WIDE // 2  # lanes of one register, or of few: what a mask costs least
 _Q3_BATCH = 64  # superblocks searched together, so that the queues fill lanes
 
 
@@ -150,16 +165,6 @@ def _peak(values, at, count):
     peak = f32(0)
     for j in range(at, at + count):
         peak = values[j] if values[j] > peak else peak
-    return peak
-
-
-@inlined
-def _signed_peak(values, at):
-    """The first of 16 values that is largest in magnitude, with its sign; a NaN never wins."""
-    magnitude, peak = f32(0), f32(0)
-    for j in range(at, at + 16):
-        if abs(values[j]) > magnitude:
-            magnitude, peak = abs(values[j]), values[j]
     return peak
 
 
@@ -455,16 +460,15 @@ def _put_signed_scales(out, at, scales, j0, peak):
     """Scales and d of Q6_K. Replaces the sixteen searched scales by the rounded ones."""
     inverse = f32(-128) / peak
     d = put_f16(out, at + _Q6_K.d, f32(1) / inverse)
-    for j in range(16):
-        scale = min(nearest_int_scalar(inverse * scales[j0 + j]), i32(127))
-        out[at + _Q6_K.scales + j] = scale & i32(255)
-        scales[j0 + j] = d * f32(scale)
+    integers = smaller(nearest_int_bits(load(scales, j0, 16) * splat(inverse, 16), 16), splat(127, 16))
+    store(out, at + _Q6_K.scales, to_bytes(integers))
+    store(scales, j0, splat(d, 16) * to_float(integers))
 
 
 @inlined
 def _put_q6(out, at, buffer, j0, scales, inverses):
     """A whole superblock of Q6_K."""
-    peak = _signed_peak(scales, j0)
+    peak = signed_peak(load(scales, j0, 16))
     if abs(peak) < _TINY:
         out[at : at + _Q6_K.size] = 0
         return
@@ -520,69 +524,87 @@ def q6_k_weighted(x, importance, out, first, last):
 
 @inlined
 def _clipped_q3(values):
-    return larger(splat(f32(-4), _Q3_LANES), smaller(splat(f32(3), _Q3_LANES), nearest_int(values, _Q3_LANES)))
+    return larger(splat(f32(-4), _PART), smaller(splat(f32(3), _PART), nearest_int(values, _PART)))
 
 
 @inlined
-def _start_q3(xt, wt, ut, codes, at):
-    """make_q3_quants up to its sweeps: weights, weights times x and codes; largest magnitude and both sums."""
-    magnitude, peak = lane_peaks(xt, 16, _Q3_LANES)
-    inverse = splat(f32(-4), _Q3_LANES) / peak
-    sum_lx, sum_l2 = splat(f32(0), _Q3_LANES), splat(f32(0), _Q3_LANES)
-    for i in range(16):
-        v = load(xt, i * _Q3_LANES, _Q3_LANES)
+def _start_q3(xt, wt, ut, codes, at, part):
+    """make_q3_quants up to its sweeps: leaves weights, weights times x and codes; gives both sums and the peak."""
+    magnitude, peak = splat(f32(0), _PART), splat(f32(0), _PART)
+    for i in range(part, part + _ROWS, _Q3_LANES):
+        v = load(xt, i, _PART)
+        found = absolute(v) > magnitude
+        magnitude, peak = select(found, absolute(v), magnitude), select(found, v, peak)
+    inverse = splat(f32(-4), _PART) / peak
+    sum_lx, sum_l2 = splat(f32(0), _PART), splat(f32(0), _PART)
+    for i in range(part, part + _ROWS, _Q3_LANES):
+        v = load(xt, i, _PART)
         w = v * v
         code = _clipped_q3(inverse * v)
-        store(wt, i * _Q3_LANES, w)
-        store(ut, i * _Q3_LANES, w * v)
-        store(codes, at + i * _Q3_LANES, code)
+        store(wt, i, w)
+        store(ut, i, w * v)
+        store(codes, at + i, code)
         sum_lx = sum_lx + w * v * code
         sum_l2 = sum_l2 + w * code * code
-    return magnitude, sum_lx, sum_l2
+    return sum_lx, sum_l2, magnitude
 
 
 @inlined
-def _settled(xt, wt, ut, codes, at, sum_lx, sum_l2):
-    """Where no code of the start can move: where each is the nearest one for what the others ask.
+def _may_move(xt, wt, ut, codes, at, part, sum_lx, sum_l2):
+    """Not 0 where a code of the start may move: where one is not the nearest for what the others ask.
 
     As long as nothing moves the sums stay as they are, so this needs no order. GGML moves nothing where sum(w x q) is
-    not above 0, which is wherever the peak is.
+    not above 0. A positive peak gets the code -4, and then no term of that sum is.
     """
-    zero = splat(f32(0), _Q3_LANES)
-    settled = zero == zero
-    for i in range(16):
-        old, w, u = load(codes, at + i * _Q3_LANES, _Q3_LANES), load(wt, i * _Q3_LANES, _Q3_LANES), load(ut, i * _Q3_LANES, _Q3_LANES)
-        rest_lx, rest_l2 = sum_lx - u * old, sum_l2 - w * old * old
-        wanted = load(xt, i * _Q3_LANES, _Q3_LANES) * rest_l2 / rest_lx
-        clipped = larger(splat(f32(-4), _Q3_LANES), smaller(splat(f32(3), _Q3_LANES), wanted))
-        near = (absolute(clipped - old) < splat(f32(0.5), _Q3_LANES)) & (absolute(wanted) < splat(_ROUNDABLE, _Q3_LANES))
-        settled = settled & (near | (rest_lx <= zero))
-    return settled
+    zero, one = splat(f32(0), _PART), splat(f32(1), _PART)
+    moves = zero
+    for i in range(part, part + _ROWS, _Q3_LANES):
+        old = load(codes, at + i, _PART)
+        rest_lx, rest_l2 = sum_lx - load(ut, i, _PART) * old, sum_l2 - load(wt, i, _PART) * old * old
+        wanted = load(xt, i, _PART) * rest_l2 / rest_lx
+        clipped = larger(splat(f32(-4), _PART), smaller(splat(f32(3), _PART), wanted))
+        near = (absolute(clipped - old) < splat(f32(0.5), _PART)) & (absolute(wanted) < splat(_ROUNDABLE, _PART))
+        moves = select(near, moves, one)
+    return select(sum_lx <= zero, zero, moves)
 
 
 @inlined
-def _descend_scale(xt, wt, ut, codes, at, sum_lx, sum_l2, sweeps):
-    """The sweeps of make_q3_quants, moves of one code that each lower the error: sums, and what moved in the last one.
+def _descend_q3(xt, wt, ut, codes, at, sums_lx, sums_l2, moved, sweeps):
+    """The sweeps of make_q3_quants, moves of one code that each lower the error; `moved` is not 0 where the last did.
 
     A sub-block that did not change in one sweep does not change in the next, so lanes need not stop by themselves.
+    A sweep is a chain of dependent steps: taking the parts in turn, the CPU works on one while another waits.
     """
-    zero = splat(f32(0), _Q3_LANES)
-    moved = zero == zero
+    zero = splat(f32(0), _PART)
     for _sweep in range(sweeps):
-        if not any_of(moved):
+        for part in range(0, _Q3_LANES, _PART):
+            store(moved, part, zero)
+        for i in range(0, _ROWS, _Q3_LANES):
+            for part in range(0, _Q3_LANES, _PART):
+                old, w, u = load(codes, at + i + part, _PART), load(wt, i + part, _PART), load(ut, i + part, _PART)
+                sum_lx, sum_l2 = load(sums_lx, part, _PART), load(sums_l2, part, _PART)
+                rest_lx, rest_l2 = sum_lx - u * old, sum_l2 - w * old * old
+                new = _clipped_q3(load(xt, i + part, _PART) * rest_l2 / rest_lx)
+                new_lx, new_l2 = rest_lx + u * new, rest_l2 + w * new * new
+                better = (rest_lx > zero) & (new != old) & (new_l2 > zero)
+                better = better & (new_lx * new_lx * sum_l2 > sum_lx * sum_lx * new_l2)
+                code = select(better, new, old)
+                store(codes, at + i + part, code)
+                store(sums_lx, part, select(better, new_lx, sum_lx))
+                store(sums_l2, part, select(better, new_l2, sum_l2))
+                changes = bits_of(load(moved, part, _PART)) | (bits_of(code) ^ bits_of(old))
+                store(moved, part, changes)
+        some = False
+        for part in range(0, _Q3_LANES, _PART):
+            some |= any_of(load(moved, part, _PART) != zero)
+        if not some:
             break
-        moved = zero != zero
-        for i in range(16):
-            old, w, u = load(codes, at + i * _Q3_LANES, _Q3_LANES), load(wt, i * _Q3_LANES, _Q3_LANES), load(ut, i * _Q3_LANES, _Q3_LANES)
-            rest_lx, rest_l2 = sum_lx - u * old, sum_l2 - w * old * old
-            new = _clipped_q3(load(xt, i * _Q3_LANES, _Q3_LANES) * rest_l2 / rest_lx)
-            new_lx, new_l2 = rest_lx + u * new, rest_l2 + w * new * new
-            better = (rest_lx > zero) & (new != old) & (new_l2 > zero)
-            better = better & (new_lx * new_lx * sum_l2 > sum_lx * sum_lx * new_l2)
-            moved = moved | better
-            store(codes, at + i * _Q3_LANES, select(better, new, old))
-            sum_lx, sum_l2 = select(better, new_lx, sum_lx), select(better, new_l2, sum_l2)
-    return sum_lx, sum_l2, moved
+
+
+@inlined
+def _fitted_q3(sum_lx, sum_l2, magnitude):
+    zero = splat(f32(0), _PART)
+    return select((magnitude >= splat(_TINY, _PART)) & (sum_l2 > zero), sum_lx / sum_l2, zero)
 
 
 @allocating
@@ -592,58 +614,86 @@ def _search_q3(buffer, count, scales, codes, places):
     Four of five sub-blocks are settled at their start. The others queue, so that few lanes wait for others: all of
     them for two sweeps, and those still moving then once more from the start, for all five.
     """
-    rows, xt = np.zeros(16 * _Q3_LANES, f32), np.empty(16 * _Q3_LANES, f32)
-    wt, ut = np.empty(16 * _Q3_LANES, f32), np.empty(16 * _Q3_LANES, f32)
-    found, open_lanes, queue = np.empty(_Q3_LANES, f32), np.empty(_Q3_LANES, f32), np.arange(count)
-    zero, one = splat(f32(0), _Q3_LANES), splat(f32(1), _Q3_LANES)
-    waiting, at = count, 0
-    for stage in range(3):
-        kept = 0
-        for first in range(0, waiting, _Q3_LANES):
-            lanes = min(_Q3_LANES, waiting - first)
-            for lane in range(lanes):
-                store(rows, 16 * lane, load(buffer, 16 * queue[first + lane], 16))
-            to_lanes(rows, 0, 16, xt, 16, _Q3_LANES)
-            magnitude, sum_lx, sum_l2 = _start_q3(xt, wt, ut, codes, at)
-            if stage == 0:
-                more = _settled(xt, wt, ut, codes, at, sum_lx, sum_l2) == (zero != zero)
-            else:
-                sum_lx, sum_l2, more = _descend_scale(xt, wt, ut, codes, at, sum_lx, sum_l2, 3 * stage - 1)
-            tiny = magnitude < splat(_TINY, _Q3_LANES)
-            store(found, 0, select(tiny, zero, select(sum_l2 > zero, sum_lx / sum_l2, zero)))
-            store(open_lanes, 0, select(tiny, zero - one, select(more, one, zero)))
-            for lane in range(lanes):
-                j = queue[first + lane]
-                scales[j] = found[lane]
-                places[j] = at + lane if open_lanes[lane] >= 0 else -1
-                queue[kept] = j
-                kept += open_lanes[lane] > 0
-            at += 16 * _Q3_LANES
-        waiting = kept
+    xt, wt, ut = np.empty(_ROWS, f32), np.empty(_ROWS, f32), np.empty(_ROWS, f32)
+    moved, queue = np.empty(_Q3_LANES, f32), np.empty(count, np.uint32)
+    waiting, at = 0, 0
+    for first in range(0, count, _Q3_LANES):
+        to_lanes(buffer, 16 * first, 16, xt, 16, _Q3_LANES)
+        for part in range(0, _Q3_LANES, _PART):
+            sum_lx, sum_l2, magnitude = _start_q3(xt, wt, ut, codes, at, part)
+            store(scales, first + part, _fitted_q3(sum_lx, sum_l2, magnitude))
+            store(moved, part, _may_move(xt, wt, ut, codes, at, part, sum_lx, sum_l2))
+        for lane in range(min(_Q3_LANES, count - first)):
+            places[first + lane] = at + lane
+            queue[waiting] = first + lane
+            waiting += moved[lane] != 0
+        at += _ROWS
+    for sweeps in (2, 5):
+        waiting, at = _serve_queue(buffer, queue, waiting, sweeps, scales, codes, places, at)
+
+
+@allocating
+def _serve_queue(buffer, queue, waiting, sweeps, scales, codes, places, at):
+    """Searches the sub-blocks in the queue; gives how many are in it after, and the next free place for codes."""
+    rows, xt, wt, ut = np.zeros(_ROWS, f32), np.empty(_ROWS, f32), np.empty(_ROWS, f32), np.empty(_ROWS, f32)
+    sums_lx, sums_l2 = np.empty(_Q3_LANES, f32), np.empty(_Q3_LANES, f32)
+    magnitudes, moved = np.empty(_Q3_LANES, f32), np.empty(_Q3_LANES, f32)
+    kept = 0
+    for first in range(0, waiting, _Q3_LANES):
+        lanes = min(_Q3_LANES, waiting - first)
+        for lane in range(lanes):
+            store(rows, 16 * lane, load(buffer, 16 * queue[first + lane], 16))
+        to_lanes(rows, 0, 16, xt, 16, _Q3_LANES)
+        for part in range(0, _Q3_LANES, _PART):
+            sum_lx, sum_l2, magnitude = _start_q3(xt, wt, ut, codes, at, part)
+            store(sums_lx, part, sum_lx)
+            store(sums_l2, part, sum_l2)
+            store(magnitudes, part, magnitude)
+        _descend_q3(xt, wt, ut, codes, at, sums_lx, sums_l2, moved, sweeps)
+        for part in range(0, _Q3_LANES, _PART):
+            sum_lx, sum_l2 = load(sums_lx, part, _PART), load(sums_l2, part, _PART)
+            store(sums_lx, part, _fitted_q3(sum_lx, sum_l2, load(magnitudes, part, _PART)))
+        for lane in range(lanes):
+            j = queue[first + lane]
+            scales[j], places[j] = sums_lx[lane], at + lane
+            queue[kept] = j
+            kept += moved[lane] != 0
+        at += _ROWS
+    return kept, at
 
 
 @inlined
-def _put_q3_scale(out, at, j, biased):
-    """Scale + 32 of sub-block j into bytes that were 0."""
-    out[at + _Q3_K.scales + j % 8] |= (biased & i32(15)) << i32(4 * (j // 8))
-    out[at + _Q3_K.scales + 8 + j % 4] |= (biased >> i32(4)) << i32(2 * (j // 4))
+def _keep_searched_q3_codes(buffer, j, codes, place):
+    """Replaces the weights of sub-block j by the codes + 4 of the search, 0 where it counts as zero."""
+    largest_bits = largest(bits_of(load(buffer, 16 * j, 16)) & splat(MAGNITUDE, 16))
+    for i in range(16):
+        code = codes[place + i * _Q3_LANES] + f32(4)
+        buffer[16 * j + i] = code if scalar_float(largest_bits) >= _TINY else f32(0)
+
+
+@inlined
+def _put_q3_integers(out, at, integers):
+    """The twelve bytes of sixteen scales + 32: nibbles of scales 0..7 and 8..15, then the top bits of all."""
+    low, high = integers & splat(15, 16), integers >> splat(4, 16)
+    store(out, at, to_bytes(first_half(low) | (second_half(low) << splat(4, 8))))
+    high = first_half(high) | (second_half(high) << splat(4, 8))
+    store(out, at + 8, to_bytes(first_half(high) | (second_half(high) << splat(2, 4))))
 
 
 @inlined
 def _put_q3_scales(out, at, scales, j0):
     """Scales and d of Q3_K. Replaces the sixteen searched scales by the rounded ones."""
-    peak = _signed_peak(scales, j0)
+    v = load(scales, j0, 16)
+    peak = signed_peak(v)
     inverse = f32(-32) / peak
     d = put_f16(out, at + _Q3_K.d, f32(1) / inverse if peak != 0 else f32(0))
-    for j in range(12):
-        out[at + _Q3_K.scales + j] = 0
-    for j in range(16):
-        scale = i32(-32)
-        if peak != 0:
-            wrapped = (nearest_int_scalar(inverse * scales[j0 + j]) << i32(24)) >> i32(24)
-            scale = max(i32(-32), min(i32(31), wrapped))
-            _put_q3_scale(out, at, j, scale + i32(32))
-        scales[j0 + j] = d * f32(scale)
+    integers, biased = splat(-32, 16), splat(0, 16)
+    if peak != 0:
+        wrapped = (nearest_int_bits(v * splat(inverse, 16), 16) << splat(24, 16)) >> splat(24, 16)
+        integers = larger(splat(-32, 16), smaller(splat(31, 16), wrapped))
+        biased = integers + splat(32, 16)
+    _put_q3_integers(out, at + _Q3_K.scales, biased)
+    store(scales, j0, splat(d, 16) * to_float(integers))
 
 
 @inlined
@@ -674,7 +724,7 @@ def _put_q3_codes(out, at, buffer, j0, scales):
 def q3_k(x, out, first, last):
     count = 16 * _Q3_BATCH
     buffer, codes = np.zeros(16 * count, f32), np.empty(3 * 16 * (count + _Q3_LANES), f32)
-    scales, places = np.empty(count, f32), np.empty(count, np.intp)
+    scales, places = np.empty(count, f32), np.empty(count, np.uint32)
     peak = i32(0)
     for b in range(first, last, _Q3_BATCH):
         count = min(_Q3_BATCH, last - b)
@@ -683,10 +733,10 @@ def q3_k(x, out, first, last):
         for s in range(count):
             at = (b + s) * _Q3_K.size
             _put_q3_scales(out, at, scales, 16 * s)
-            for j in range(16 * s, 16 * s + 16):
-                if scales[j] == 0:  # rare: the codes of the search stay
-                    for i in range(16):
-                        buffer[16 * j + i] = codes[places[j] + i * _Q3_LANES] + f32(4) if places[j] >= 0 else f32(0)
+            if any_of(load(scales, 16 * s, 16) == splat(f32(0), 16)):  # rare
+                for j in range(16 * s, 16 * s + 16):
+                    if scales[j] == 0:
+                        _keep_searched_q3_codes(buffer, j, codes, places[j])
             _put_q3_codes(out, at, buffer, 16 * s, scales)
     return peak
 
@@ -695,14 +745,14 @@ def q3_k(x, out, first, last):
 def _put_fitted_q3_scales(out, at, d, inverse, scales, rounded, s):
     """Scales and d of Q3_K for superblock s; the rounded scales go to `rounded`."""
     d = put_scale(out, at + _Q3_K.d, d)
-    for j in range(12):
-        out[at + _Q3_K.scales + j] = 0
     for j in range(16):
-        scale = i32(-32)
-        if inverse == inverse:
-            scale = max(i32(-32), min(i32(31), nearest_int_scalar(inverse * scales[j * WIDE + s])))
-        _put_q3_scale(out, at, j, scale + i32(32))
-        rounded[16 * s + j] = d * f32(scale)
+        rounded[16 * s + j] = scales[j * WIDE + s]
+    integers = splat(-32, 16)
+    if inverse == inverse:
+        wanted = nearest_int_bits(load(rounded, 16 * s, 16) * splat(inverse, 16), 16)
+        integers = larger(splat(-32, 16), smaller(splat(31, 16), wanted))
+    _put_q3_integers(out, at + _Q3_K.scales, integers + splat(32, 16))
+    store(rounded, 16 * s, splat(d, 16) * to_float(integers))
 
 
 @inlined

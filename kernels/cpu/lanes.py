@@ -326,10 +326,11 @@ largest, smallest = _reduction("smax"), _reduction("smin")
 
 @operation
 def set_bits(typing_context, mask):
-    """A mask of 32 lanes as the bits of an int32, lane 0 lowest."""
+    """A mask of at most 32 lanes as the bits of an int32, lane 0 lowest."""
 
     def emit(context, builder, sig, args):
-        return builder.bitcast(args[0], _I32)
+        bits = builder.bitcast(args[0], ir.IntType(mask.n))
+        return bits if mask.n == 32 else builder.zext(bits, _I32)
 
     return types.int32(mask), emit
 

@@ -181,11 +181,11 @@ def search_scale_and_minimum(xt, wt, lt, size, levels, scales, lows, inverses, c
 
 
 @inlined
-def lane_peaks(xt, size, n=WIDE):
+def lane_peaks(xt, size):
     """The largest magnitude of each lane, and the first weight that has it; a NaN never wins."""
-    magnitude, peak = splat(f32(0), n), splat(f32(0), n)
+    magnitude, peak = splat(f32(0), WIDE), splat(f32(0), WIDE)
     for i in range(size):
-        v = load(xt, i * n, n)
+        v = load(xt, i * WIDE, WIDE)
         found = absolute(v) > magnitude
         magnitude, peak = select(found, absolute(v), magnitude), select(found, v, peak)
     return magnitude, peak
