@@ -187,7 +187,12 @@ def _tensor(file: Path, name: str, entry: Any, *, start: int, length: int) -> Te
         raise SnugError(f"{file}: the header's entry for {name} makes no sense.", _AGAIN)
     if start + end > length:
         raise SnugError(f"{file} is cut short: {name} ends at byte {start + end:,}, the file has {length:,}.", _AGAIN)
-    if dtype in SIZES and prod(shape) * SIZES[dtype] != end - begin:
+    if dtype not in SIZES:
+        raise SnugError(
+            f"{file}: the tensor {name} is of type {dtype[:40]}, which Snug does not know.",
+            f"Use a version of the model in BF16 or F16. Known types: {', '.join(SIZES)}.",
+        )
+    if prod(shape) * SIZES[dtype] != end - begin:
         raise SnugError(
             f"{file}: the header gives {name} {end - begin:,} bytes, but {dtype} {list(shape)} "
             f"needs {prod(shape) * SIZES[dtype]:,}.",

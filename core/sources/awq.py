@@ -50,10 +50,11 @@ def _nibbles(read: ReadBytes, tensor: TensorInfo, first: int, count: int) -> F32
 
 def fold(stored: Stored) -> Iterator[TensorInfo]:
     """Every linear layer that has a `qweight`."""
-    bits, version = stored.settings.get("bits", 4), str(stored.settings.get("version") or "gemm").lower()
-    if bits != 4 or version != "gemm":
+    settings = stored.settings
+    bits, layout = settings.get("bits", 4), str(settings.get("version") or settings.get("format") or "gemm").lower()
+    if bits != 4 or layout != "gemm":
         raise SnugError(
-            f"This AWQ checkpoint has {bits} bits in the layout {version}; Snug reads 4 bits in the layout gemm.",
+            f"This AWQ checkpoint has {bits} bits in the layout {layout}; Snug reads 4 bits in the layout gemm.",
             "Use the full-precision model that it was made from.",
         )
     for base, qweight in stored.ending(".qweight"):
@@ -64,7 +65,7 @@ def fold(stored: Stored) -> Iterator[TensorInfo]:
         groups = scales.shape[0]
         check(scales, dtypes=FLOATS, shape=(groups, outputs))
         check(qzeros, dtypes=["I32"], shape=(groups, qweight.shape[1]))
-        size = stored.settings.get("group_size")
+        size = settings.get("group_size")
         group = tile_size(inputs, groups, [size] if type(size) is int else [])
         if group is None:
             raise damaged(qweight, f"its {inputs} columns cannot be shared out to {groups} groups")

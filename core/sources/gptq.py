@@ -91,7 +91,7 @@ def floats(read: ReadBytes, tensor: TensorInfo, first: int, count: int) -> F32:
 
 def fold(stored: Stored) -> Iterator[TensorInfo]:
     """Every linear layer that has a `qweight`."""
-    kind = str(stored.settings.get("checkpoint_format") or "gptq")
+    kind = str(stored.settings.get("checkpoint_format") or stored.settings.get("format") or "gptq")
     if kind not in _STORED_LESS or stored.settings.get("is_marlin_format"):
         raise SnugError(
             f"This GPTQ checkpoint is in the format {kind if kind not in _STORED_LESS else 'marlin'}, "

@@ -59,7 +59,7 @@ def _from_file(file: Path) -> Mapping[str, Any]:
 
 def method_name(settings: Mapping[str, Any], sources: Sequence[TensorInfo]) -> str | None:
     """The key of the method, None for an unquantized checkpoint; "unknown" for settings that say nothing."""
-    named = settings.get("quant_method")
+    named = settings.get("quant_method") or settings.get("method")
     if not isinstance(named, str):
         return _recognized(sources) or ("unknown" if settings else None)
     name = named.lower().removeprefix("intel/").replace("_", "-")

@@ -159,3 +159,38 @@ def test_a_second_set_of_weights_beside_the_first_is_passed_over(tmp_path: Path)
     make_llama(tmp_path)
     write_safetensors(tmp_path / "consolidated.safetensors", {"a": np.zeros(1, np.float32)}, "F32")
     assert [file.name for file in read_folder(tmp_path)[1]] == ["model.safetensors"]
+
+
+def test_every_type_of_the_format_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    sizes = {
+        "F8_E4M3": 1,
+        "F8_E5M2": 1,
+        "F8_E8M0": 1,
+        "U8": 1,
+        "I8": 1,
+        "BOOL": 1,
+        "I16": 2,
+        "I32": 4,
+        "U32": 4,
+        "I64": 8,
+    }
+    header, end = {}, 0
+    for dtype, size in sizes.items():
+        header[f"a.{dtype}"] = {"dtype": dtype, "shape": [3], "data_offsets": [end, end + 3 * size]}
+        end += 3 * size
+    header["scalar"] = {"dtype": "F32", "shape": [], "data_offsets": [end, end + 4]}
+    write_raw(file, header, bytes(end + 4))
+    tensors = read_file(file)
+    assert [(tensor.dtype, tensor.nbytes) for tensor in tensors[:-1]] == [(d, 3 * size) for d, size in sizes.items()]
+    assert (tensors[-1].shape, tensors[-1].nbytes) == ((), 4)
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3FNUZ", "F4", "C64", "Q4_K"])
+def test_a_type_that_is_not_known_is_refused_by_name(tmp_path: Path, dtype: str) -> None:
+    file = tmp_path / "model.safetensors"
+    write_raw(file, {"odd": {"dtype": dtype, "shape": [2, 2], "data_offsets": [0, 4]}}, bytes(4))
+    error = refused(file)
+    assert dtype in error.message
+    assert "odd" in error.message
+    assert "F8_E4M3" in error.hint

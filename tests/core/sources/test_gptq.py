@@ -170,7 +170,8 @@ def test_a_group_that_is_not_there_is_refused_when_read(tmp_path: Path, group: i
 
 
 @pytest.mark.parametrize(
-    "settings", [{"bits": 5}, {"bits": "4"}, {"bits": 8}, {"bits": 4, "checkpoint_format": "marlin"}]
+    "settings",
+    [{"bits": 5}, {"format": "gptq_p"}, {"bits": "4"}, {"bits": 8}, {"bits": 4, "checkpoint_format": "marlin"}],
 )
 def test_widths_and_formats_that_are_not_known_are_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
     tensors, _ = made(4)
