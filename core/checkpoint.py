@@ -137,7 +137,8 @@ def _values_of(tensor: TensorInfo | None) -> tuple[float, ...] | None:
     """All values of a tensor, None without one."""
     if tensor is None:
         return None
-    whole = OutputTensor(tensor.name, tensor.shape or (1,), tensor.dtype, (Part(tensor),))
+    tensor = replace(tensor, shape=tensor.shape or (1,))
+    whole = OutputTensor(tensor.name, tensor.shape, tensor.dtype, (Part(tensor),))
     with RowReader() as reader:
         return tuple(as_float32(reader.rows(whole, 0, whole.rows)).reshape(-1).tolist())
 

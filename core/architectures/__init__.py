@@ -12,8 +12,13 @@ from typing import Any
 
 from core.architectures import (
     encoders,
+    experts,
+    fused,
+    granite,
     llama,
     llama_like,
+    qwen,
+    qwen_hybrid,
     state_space,
 )
 from core.architectures.config import flat_config
@@ -24,6 +29,11 @@ from core.errors import SnugError
 _FILES = (
     llama,
     llama_like,
+    granite,
+    fused,
+    experts,
+    qwen,
+    qwen_hybrid,
     state_space,
     encoders,
 )
@@ -37,10 +47,10 @@ def find_architecture(config: Config) -> Architecture:
         if name in entry.classes and entry.when(config):
             return entry
     known = sorted({known for entry in ENTRIES for known in entry.classes})
-    nearest = (difflib.get_close_matches(name, known, n=1, cutoff=0.0) or known)[0]
+    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.0)
     raise SnugError(
         f"The model family {name} is not supported yet.",
-        f"The nearest supported family is {nearest}. Supported: {', '.join(known)}.",
+        f"The nearest of {len(known)} supported families: {', '.join(nearest)}.",
     )
 
 

@@ -24,7 +24,7 @@ class Key:
     name: str
     type: str
     sources: tuple[str, ...]
-    default: float | int | bool | None = None
+    default: float | int | bool | str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from core.architectures.config import Rope, head_dim, is_number, required, rope
@@ -129,15 +131,16 @@ def _llama3_divisors(settings: Rope, size: int) -> tuple[float, ...]:
 def rope_factors(source: Source) -> Extra:
     """LongRoPE's divisors for long and short contexts as tensors, float32 [rotated pairs] each."""
     values = rope(source.config).values
-    long, short = values.get("long_factor"), values.get("short_factor")
-    if long is None and short is None:
+    if values.get("long_factor") is None and values.get("short_factor") is None:
         return Extra()
-    for name, found in (("long_factor", long), ("short_factor", short)):
+    made = []
+    for name in ("long", "short"):
+        found: Any = values.get(f"{name}_factor")
         if not isinstance(found, list) or not found or not all(is_number(value) for value in found):
-            raise SnugError(f"config.json's rope {name} is not a list of numbers.", "Download config.json again.")
-    made = ((f"rope_factors_{name}.weight", tuple(map(float, found))) for name, found in
-            (("long", long), ("short", short)))  # fmt: skip
-    return Extra(tensors=tuple(OutputTensor(name, (len(found),), "F32", values=found) for name, found in made))
+            raise SnugError(f"config.json's rope {name}_factor is no list of numbers.", "Download config.json again.")
+        factors = tuple(map(float, found))
+        made.append(OutputTensor(f"rope_factors_{name}.weight", (len(factors),), "F32", values=factors))
+    return Extra(tensors=tuple(made))
 
 
 def sliding_window(source: Source) -> Extra:

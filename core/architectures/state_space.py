@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from core.architectures.config import required
-from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Ops, Source, Tensor
+from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Source, Tensor
 from core.architectures.shared import COMMON, SHARED, VOCAB_SIZE
 from core.model import Metadata
-from core.tensor_ops import Column, NegExp, Reshape, Squeeze
+from core.tensor_ops import Column, NegExp, Reshape, Squeeze, TensorOp
 
 MAMBA_CONTEXT = 1 << 20  # these models have no limit of their own
 _TIED = Drop(r"lm_head\.weight", "the same as the input embedding, which the runner uses for both")
@@ -22,11 +22,14 @@ _MAMBA_KEYS = (
 )
 
 
-def state_space_tensors(*, a: Ops = (NegExp(),), d: Ops = ()) -> tuple[Tensor, ...]:
-    """What all of them do: A from its logarithm, the convolution without its middle dimension."""
+def state_space_tensors(*numbers: TensorOp) -> tuple[Tensor, ...]:
+    """What all of them do: A from its logarithm, the convolution without its middle dimension.
+
+    `numbers` is what else is done to A and D.
+    """
     return (
-        Tensor(r".*\.A_log", ops=a),
-        Tensor(r".*\.D", ops=d),
+        Tensor(r".*\.A_log", ops=(NegExp(), *numbers)),
+        Tensor(r".*\.D", ops=numbers),
         Tensor(r".*\.conv1d\.weight", ops=(Squeeze(),)),
     )
 
@@ -69,7 +72,7 @@ def _mamba2_config(config: Config) -> Config:
 def _mamba2_tensors(config: Config) -> tuple[Tensor | Drop, ...]:
     groups = int(config.get("n_groups") or 1)
     norm = Tensor(r".*\.mixer\.norm\.weight", ops=(Reshape((groups, -1)),))
-    return (*_tied(config), *state_space_tensors(a=(NegExp(), Column()), d=(Column(),)), norm)
+    return (*_tied(config), *state_space_tensors(Column()), norm)
 
 
 _MAMBA2 = Architecture(
@@ -163,7 +166,12 @@ _LFM2_MOE = Architecture(
         Key("expert_gating_func", "u32", (), 2),
     ),
     tensors=_lfm2_tensors,
-    renames=((r"expert_bias$", "expert_bias.bias"),),
+    renames=(
+        (r"expert_bias$", "expert_bias.bias"),
+        (r"(experts\.\d+)\.w1", r"\1.gate_proj"),
+        (r"(experts\.\d+)\.w2", r"\1.down_proj"),
+        (r"(experts\.\d+)\.w3", r"\1.up_proj"),
+    ),
     needed=_LFM2_NEEDED,
     extra=(*COMMON, _lfm2_keys),
 )

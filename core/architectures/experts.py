@@ -1,0 +1,320 @@
+"""Families that mostly come with experts: DeepSeek V2 and V3, gpt-oss, Llama 4, GLM, ERNIE, dots, HunYuan."""
+
+from __future__ import annotations
+
+from core.architectures.config import head_dim, number, required, rope
+from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Ops, Source, Tensor
+from core.architectures.shared import COMMON, SHARED, VOCAB_SIZE, expert_gating, rope_freqs, rope_keys
+from core.model import Metadata
+from core.tensor_ops import Heads, Reshape, Rows, Transpose
+
+_EXPERT_WIDTH = Key("expert_feed_forward_length", "u32", ("moe_intermediate_size",))
+_DENSE_FIRST = Key("leading_dense_block_count", "u32", ("first_k_dense_replace",))
+_SHARED_EXPERTS = Key("expert_shared_count", "u32", ("n_shared_experts",))
+_WEIGHTS_SCALE = Key("expert_weights_scale", "f32", ("routed_scaling_factor",))
+_WEIGHTS_NORM = Key("expert_weights_norm", "bool", ("norm_topk_prob",))
+_POST_ATTENTION = Tensor(
+    r"model\.layers\.(\d+)\.post_attention_layernorm\.weight", "blk.{0}.post_attention_norm.weight"
+)
+_NEXT_TOKENS = "a layer that guesses several tokens ahead, which no runner uses yet"
+_TIED = Drop(r"lm_head\.weight", "the same as the input embedding, which the runner uses for both")
+
+
+def _without_tied_output(config: Config) -> tuple[Drop, ...]:
+    return (_TIED,) if config.get("tie_word_embeddings") else ()
+
+
+def _next_token_layers(config: Config) -> Drop:
+    """The layers after the last one of the model proper."""
+    first = required(config, "num_hidden_layers")
+    count = int(config.get("num_nextn_predict_layers") or 0)
+    numbers = "|".join(str(first + number) for number in range(max(count, 1)))
+    return Drop(rf"model\.layers\.({numbers})\..*", _NEXT_TOKENS)
+
+
+def _deepseek_tensors(config: Config) -> tuple[Tensor | Drop, ...]:
+    """kv_b holds, head by head, what makes keys of the latent vector (used mirrored) and what makes values of it."""
+    heads, nope = required(config, "num_attention_heads"), required(config, "qk_nope_head_dim")
+    values = required(config, "v_head_dim")
+    kv_b = r"model\.layers\.(\d+)\.self_attn\.kv_b_proj\.weight"
+    return (
+        _next_token_layers(config),
+        *_without_tied_output(config),
+        Tensor(kv_b, "blk.{0}.attn_k_b.weight", (Heads(heads), Rows(0, nope), Transpose())),
+        Tensor(kv_b, "blk.{0}.attn_v_b.weight", (Heads(heads), Rows(nope, nope + values))),
+    )
+
+
+def _latent_attention(source: Source) -> Extra:
+    """Latent attention looks like one key and value head to the cache."""
+    config = source.config
+    rotated, latent = required(config, "qk_rope_head_dim"), required(config, "kv_lora_rank")
+    sizes = {
+        "attention.head_count_kv": 1,
+        "attention.key_length": latent + rotated,
+        "attention.value_length": latent,
+        "attention.key_length_mla": required(config, "qk_nope_head_dim") + rotated,
+        "attention.value_length_mla": required(config, "v_head_dim"),
+        "rope.dimension_count": rotated,
+    }
+    keys = [Metadata(f"{source.arch}.{name}", "u32", size) for name, size in sizes.items()]
+    values = rope(config).values
+    if values.get("mscale_all_dim"):
+        scale = 0.1 * number(values, "mscale_all_dim")
+        keys.append(Metadata(f"{source.arch}.rope.scaling.yarn_log_multiplier", "f32", scale))
+    if config.get("norm_topk_prob"):
+        keys.append(Metadata(f"{source.arch}.expert_weights_norm", "bool", True))
+    return Extra(tuple(keys))
+
+
+_DEEPSEEK = Architecture(
+    classes=("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"),
+    arch="deepseek2",
+    keys=(
+        *SHARED,
+        VOCAB_SIZE,
+        _EXPERT_WIDTH,
+        _DENSE_FIRST,
+        _SHARED_EXPERTS,
+        _WEIGHTS_SCALE,
+        Key("attention.q_lora_rank", "u32", ("q_lora_rank",)),
+        Key("attention.kv_lora_rank", "u32", ("kv_lora_rank",)),
+    ),
+    tensors=_deepseek_tensors,
+    extra=(*COMMON, _latent_attention),
+)
+
+
+def _gpt_oss_tensors(config: Config) -> tuple[Tensor, ...]:
+    """Gate and up alternate, row by row; unpacked experts are stored mirrored."""
+    experts, width = required(config, "num_local_experts"), required(config, "intermediate_size")
+    settings = config.get("quantization_config")
+    packed = isinstance(settings, dict) and settings.get("quant_method") == "mxfp4"
+    mirrored: Ops = () if packed else (Transpose(),)
+    weight = r"model\.layers\.(\d+)\.mlp\.experts\.gate_up_proj"
+    bias = weight + "_bias"
+    rows = []
+    for first, name in enumerate(("gate", "up")):
+        half = Rows(first, 2 * width, 2)
+        column = (Reshape((experts, 2 * width, 1)), half, Reshape((experts, width)))
+        rows.append(Tensor(weight, f"blk.{{0}}.ffn_{name}_exps.weight", (*mirrored, half)))
+        rows.append(Tensor(bias, f"blk.{{0}}.ffn_{name}_exps.bias", column))
+    down = r"model\.layers\.(\d+)\.mlp\.experts\.down_proj"
+    return (
+        *rows,
+        Tensor(down, "blk.{0}.ffn_down_exps.weight", mirrored),
+        Tensor(down + "_bias", "blk.{0}.ffn_down_exps.bias"),
+        Tensor(r"model\.layers\.(\d+)\.self_attn\.sinks", "blk.{0}.attn_sinks.weight"),
+    )
+
+
+_GPT_OSS = Architecture(
+    classes=("GptOssForCausalLM",),
+    arch="gpt-oss",
+    keys=(
+        *SHARED,
+        Key("attention.sliding_window", "u32", ("sliding_window",)),
+        Key("expert_feed_forward_length", "u32", ("intermediate_size",)),
+        Key("expert_used_count", "u32", ("num_experts_per_tok", "experts_per_token")),
+    ),
+    tensors=_gpt_oss_tensors,
+    extra=COMMON,
+)
+
+
+def _llama4_tensors(config: Config) -> tuple[Tensor, ...]:
+    """Experts are stored mirrored, gate and up beside each other."""
+    width = required(config, "intermediate_size")
+    experts = r"model\.layers\.(\d+)\.feed_forward\.experts\."
+    return (
+        Tensor(experts + "gate_up_proj", "blk.{0}.ffn_gate_exps.weight", (Transpose(), Rows(0, width))),
+        Tensor(experts + "gate_up_proj", "blk.{0}.ffn_up_exps.weight", (Transpose(), Rows(width, 2 * width))),
+        Tensor(experts + "down_proj", "blk.{0}.ffn_down_exps.weight", (Transpose(),)),
+    )
+
+
+_LLAMA4 = Architecture(
+    classes=("Llama4ForCausalLM", "Llama4ForConditionalGeneration"),
+    arch="llama4",
+    keys=(
+        *SHARED,
+        VOCAB_SIZE,
+        Key("feed_forward_length", "u32", ("intermediate_size_mlp",)),
+        Key("expert_feed_forward_length", "u32", ("intermediate_size",)),
+        Key("interleave_moe_layer_step", "u32", ("interleave_moe_layer_step",), 1),
+        Key("rope.dimension_count", "u32", ("head_dim",)),
+    ),
+    tensors=_llama4_tensors,
+    extra=(*COMMON, rope_freqs),
+)
+
+
+def _half_rotated(source: Source) -> Extra:
+    """GLM turns half of each head unless it says otherwise."""
+    values = rope(source.config).values
+    part = number(source.config, "partial_rotary_factor", number(values, "partial_rotary_factor", 0.5))
+    size = int(head_dim(source.config) * part)
+    return Extra((Metadata(f"{source.arch}.rope.dimension_count", "u32", size),))
+
+
+_GLM4 = Architecture(
+    classes=("Glm4ForCausalLM", "Glm4vForConditionalGeneration"),
+    arch="glm4",
+    keys=SHARED,
+    extra=(*COMMON, _half_rotated),
+)
+
+
+def _glm_layers(source: Source) -> Extra:
+    """The layer that guesses ahead stays in, where the files hold it."""
+    layers = required(source.config, "num_hidden_layers")
+    count = int(source.config.get("num_nextn_predict_layers") or 0)
+    there = sum(any(f"layers.{layers + i}." in name for name in source.tensors) for i in range(count))
+    keys = [Metadata(f"{source.arch}.block_count", "u32", layers + there)]
+    if there:
+        keys.append(Metadata(f"{source.arch}.nextn_predict_layers", "u32", there))
+    return Extra(tuple(keys))
+
+
+_GLM4_MOE = Architecture(
+    classes=("Glm4MoeForCausalLM", "Glm4vMoeForConditionalGeneration"),
+    arch="glm4moe",
+    keys=(
+        *SHARED,
+        _EXPERT_WIDTH,
+        _SHARED_EXPERTS,
+        _DENSE_FIRST,
+        _WEIGHTS_SCALE,
+        _WEIGHTS_NORM,
+        Key("expert_gating_func", "u32", (), 2),
+    ),
+    tensors=lambda config: (_POST_ATTENTION,),
+    extra=(*COMMON, _half_rotated, _glm_layers),
+)
+_DOTS1 = Architecture(
+    classes=("Dots1ForCausalLM",),
+    arch="dots1",
+    keys=(*SHARED, _EXPERT_WIDTH, _DENSE_FIRST, _SHARED_EXPERTS, _WEIGHTS_SCALE, _WEIGHTS_NORM),
+    extra=COMMON,
+)
+
+
+def _ernie_tensors(config: Config) -> tuple[Tensor | Drop, ...]:
+    """Some files hold q, k and v in one tensor, and gate and up."""
+    size = head_dim(config)
+    q, kv = required(config, "num_attention_heads") * size, required(config, "num_key_value_heads") * size
+    qkv = r"model\.layers\.(\d+)\.self_attn\.qkv_proj\.(weight|bias)"
+    ranges = (("attn_q", 0, q), ("attn_k", q, q + kv), ("attn_v", q + kv, q + 2 * kv))
+    return (
+        Drop(r"model\.mtp_.*", _NEXT_TOKENS),
+        *_without_tied_output(config),
+        *(Tensor(qkv, f"blk.{{0}}.{name}.{{1}}", (Rows(start, stop),)) for name, start, stop in ranges),
+        *_gate_and_up(r"mlp\.up_gate_proj", "", required(config, "intermediate_size")),
+        *_gate_and_up(r"mlp\.shared_experts\.up_gate_proj", "_shexp", _ernie_shared(config)),
+        *_gate_and_up(r"mlp\.experts\.up_gate_proj", "_exps", int(config.get("moe_intermediate_size") or 1)),
+    )
+
+
+def _gate_and_up(name: str, suffix: str, width: int) -> tuple[Tensor, Tensor]:
+    pattern = rf"model\.layers\.(\d+)\.{name}\.weight"
+    return (
+        Tensor(pattern, f"blk.{{0}}.ffn_gate{suffix}.weight", (Rows(0, width),)),
+        Tensor(pattern, f"blk.{{0}}.ffn_up{suffix}.weight", (Rows(width, 2 * width),)),
+    )
+
+
+def _ernie_shared(config: Config) -> int:
+    """Width of the shared experts together."""
+    return int(config.get("moe_intermediate_size") or 1) * int(config.get("moe_num_shared_experts") or 1)
+
+
+_ERNIE_RENAMES = ((r"^ernie\.", "model."),)
+_ERNIE = Architecture(
+    classes=("Ernie4_5ForCausalLM", "Ernie4_5_ForCausalLM"),
+    arch="ernie4_5",
+    keys=SHARED,
+    tensors=_ernie_tensors,
+    renames=_ERNIE_RENAMES,
+    extra=COMMON,
+)
+
+
+def _ernie_experts(source: Source) -> Extra:
+    if not source.config.get("moe_num_shared_experts"):
+        return Extra()
+    width = _ernie_shared(source.config)
+    return Extra((Metadata(f"{source.arch}.expert_shared_feed_forward_length", "u32", width),))
+
+
+_ERNIE_MOE = Architecture(
+    classes=("Ernie4_5_MoeForCausalLM",),
+    arch="ernie4_5-moe",
+    keys=(
+        *SHARED,
+        Key("expert_count", "u32", ("moe_num_experts",)),
+        Key("expert_used_count", "u32", ("moe_k",)),
+        Key("interleave_moe_layer_step", "u32", ("moe_layer_interval",)),
+        Key("leading_dense_block_count", "u32", ("moe_layer_start_index",)),
+        Key("expert_shared_count", "u32", ("moe_num_shared_experts",)),
+        _EXPERT_WIDTH,
+    ),
+    tensors=_ernie_tensors,
+    renames=_ERNIE_RENAMES,
+    extra=(*COMMON, _ernie_experts),
+)
+
+_HUNYUAN_CONTEXT = 1 << 18
+
+
+def _hunyuan_rope(source: Source) -> Extra:
+    """Dynamic scaling with `alpha` is a higher base frequency, as trained: NTK-aware, theta * alpha^(d / (d - 2))."""
+    settings, arch = rope(source.config), source.arch
+    if settings.type != "dynamic" or not settings.values.get("alpha"):
+        return rope_keys(source)
+    d = head_dim(source.config)
+    theta = 10000.0 if settings.theta is None else settings.theta
+    return Extra(
+        (
+            Metadata(f"{arch}.rope.freq_base", "f32", theta * settings.number("alpha") ** (d / (d - 2))),
+            Metadata(f"{arch}.rope.scaling.type", "str", "none"),
+            Metadata(f"{arch}.rope.scaling.factor", "f32", 1.0),
+            Metadata(f"{arch}.rope.scaling.original_context_length", "u32", _HUNYUAN_CONTEXT),
+            Metadata(f"{arch}.context_length", "u32", _HUNYUAN_CONTEXT),
+        )
+    )
+
+
+_HUNYUAN = Architecture(
+    classes=("HunYuanDenseV1ForCausalLM",),
+    arch="hunyuan-dense",
+    keys=SHARED,
+    tensors=_without_tied_output,
+    extra=(_hunyuan_rope,),
+)
+
+
+def _hunyuan_moe_config(config: Config) -> Config:
+    """Some of its numbers are lists with one for each layer, all the same."""
+    lists = {name: value[0] for name, value in config.items() if isinstance(value, list) and name in _PER_LAYER}
+    return {**config, **lists}
+
+
+_PER_LAYER = ("moe_topk", "moe_intermediate_size", "num_shared_expert")
+_HUNYUAN_MOE = Architecture(
+    classes=("HunYuanMoEV1ForCausalLM",),
+    arch="hunyuan-moe",
+    keys=(
+        *SHARED,
+        _EXPERT_WIDTH,
+        Key("expert_used_count", "u32", ("moe_topk",)),
+        Key("expert_shared_count", "u32", ("num_shared_expert",)),
+        Key("expert_shared_feed_forward_length", "u32", ("intermediate_size",)),
+    ),
+    tensors=_without_tied_output,
+    config=_hunyuan_moe_config,
+    extra=(_hunyuan_rope, expert_gating),
+)
+
+ENTRIES = (
+    _DEEPSEEK, _GPT_OSS, _LLAMA4, _GLM4, _GLM4_MOE, _DOTS1, _ERNIE, _ERNIE_MOE, _HUNYUAN, _HUNYUAN_MOE,
+)  # fmt: skip

@@ -1,0 +1,99 @@
+"""IBM's Granite: dense, with experts, and hybrids of Mamba 2 and attention."""
+
+from __future__ import annotations
+
+from core.architectures.config import number, required
+from core.architectures.entry import Architecture, Config, Extra, Key, Source, Tensor
+from core.architectures.shared import COMMON, PERMUTED, SHARED, VOCAB_SIZE, rope_dimensions
+from core.architectures.state_space import MAMBA_CONTEXT, state_space_tensors
+from core.model import Metadata
+from core.tensor_ops import Column, Reshape, Rows
+
+_SCALES = (
+    Key("attention.scale", "f32", ("attention_multiplier",)),
+    Key("embedding_scale", "f32", ("embedding_multiplier",)),
+    Key("residual_scale", "f32", ("residual_multiplier",)),
+    Key("logit_scale", "f32", ("logits_scaling",)),
+)
+_KEYS = (*(key for key in SHARED if key.name.split(".")[-1] not in ("key_length", "value_length")), VOCAB_SIZE)
+_SHARED_WIDTH = Key("expert_shared_feed_forward_length", "u32", ("shared_intermediate_size",))
+
+_DENSE = Architecture(
+    classes=("GraniteForCausalLM",),
+    arch="granite",
+    keys=(*_KEYS, *_SCALES),
+    permuted=PERMUTED,
+    extra=(*COMMON, rope_dimensions),
+)
+
+
+def _halves(name: str, width: int, gate: str, up: str) -> tuple[Tensor, Tensor]:
+    """Gate and up lie above each other in one tensor."""
+    pattern = rf"model\.layers\.(\d+)\.{name}\.input_linear\.weight"
+    return (
+        Tensor(pattern, f"blk.{{0}}.{gate}.weight", (Rows(0, width),)),
+        Tensor(pattern, f"blk.{{0}}.{up}.weight", (Rows(width, 2 * width),)),
+    )
+
+
+def _feed_forward(config: Config) -> tuple[Tensor, ...]:
+    """Without experts the shared network is the only one, and has its names."""
+    shared = int(config.get("shared_intermediate_size") or 0)
+    if not config.get("num_local_experts"):
+        down = Tensor(r"model\.layers\.(\d+)\.shared_mlp\.output_linear\.weight", "blk.{0}.ffn_down.weight")
+        return (*_halves("shared_mlp", shared, "ffn_gate", "ffn_up"), down)
+    experts = _halves("block_sparse_moe", required(config, "intermediate_size"), "ffn_gate_exps", "ffn_up_exps")
+    return (*experts, *(_halves("shared_mlp", shared, "ffn_gate_shexp", "ffn_up_shexp") if shared else ()))
+
+
+_MOE = Architecture(
+    classes=("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"),
+    arch="granitemoe",
+    keys=(*_KEYS, *_SCALES, _SHARED_WIDTH),
+    tensors=_feed_forward,
+    permuted=PERMUTED,
+    extra=(*COMMON, rope_dimensions),
+)
+
+
+def _hybrid_tensors(config: Config) -> tuple[Tensor, ...]:
+    norm = Tensor(r".*\.mamba\.norm\.weight", ops=(Reshape((required(config, "mamba_n_groups"), -1)),))
+    return (*_feed_forward(config), *state_space_tensors(Column()), norm)
+
+
+def _hybrid_keys(source: Source) -> Extra:
+    """Attention in the layers that layer_types names; Mamba needs no positions and no limit of the context."""
+    config, arch = source.config, source.arch
+    attends = [kind == "attention" for kind in config["layer_types"]]
+    heads = required(config, "num_key_value_heads")
+    keys = [
+        Metadata(f"{arch}.attention.head_count_kv", "[i32]", [heads if yes else 0 for yes in attends]),
+        Metadata(f"{arch}.ssm.inner_size", "u32", int(number(config, "mamba_expand", 2)) * config["hidden_size"]),
+        Metadata(f"{arch}.rope.scaling.finetuned", "bool", all(attends)),
+    ]
+    if not config.get("num_local_experts"):
+        keys.append(Metadata(f"{arch}.feed_forward_length", "u32", required(config, "shared_intermediate_size")))
+    if not all(attends):
+        keys.append(Metadata(f"{arch}.context_length", "u32", MAMBA_CONTEXT))
+    return Extra(tuple(keys))
+
+
+_HYBRID = Architecture(
+    classes=("GraniteMoeHybridForCausalLM",),
+    arch="granitehybrid",
+    keys=(
+        *_KEYS,
+        *_SCALES,
+        _SHARED_WIDTH,
+        Key("ssm.conv_kernel", "u32", ("mamba_d_conv",)),
+        Key("ssm.state_size", "u32", ("mamba_d_state",)),
+        Key("ssm.group_count", "u32", ("mamba_n_groups",)),
+        Key("ssm.time_step_rank", "u32", ("mamba_n_heads",)),
+    ),
+    tensors=_hybrid_tensors,
+    permuted=PERMUTED,
+    renames=((r"\.dt_bias$", ".dt_proj.bias"),),
+    extra=(*COMMON, rope_dimensions, _hybrid_keys),
+)
+
+ENTRIES = (_DENSE, _MOE, _HYBRID)
