@@ -123,6 +123,7 @@ def quantize(
     threads: Threads = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     allow_requantize: Annotated[bool, typer.Option("--allow-requantize", help="Accept a quantized source.")] = False,
+    split_max_size: Annotated[str, typer.Option(metavar="SIZE", help="Several files of at most 2G, 500M, ...")] = "",
     as_json: Json = False,
 ) -> int:
     """Make a GGUF file of a model."""
@@ -135,6 +136,7 @@ def quantize(
         threads=threads,
         overwrite=overwrite,
         allow_requantize=allow_requantize,
+        split_max_size=split_max_size,
     )
     result = _run(job, as_json=as_json)
     _print_json(result) if as_json else report.result(result)

@@ -210,6 +210,8 @@ def result(values: dict[str, Any]) -> None:
     console = _out()
     table = _facts()
     table.add_row("File", Text(values["target"]))
+    if len(values["parts"]) > 1:
+        table.add_row("", f"the first of {len(values['parts'])} parts, to be opened by that one")
     table.add_row("Size", f"{words.exact(values['file_bytes'])} ({words.size(values['file_bytes'])}), "
                           f"{values['bits_per_weight']:.2f} bits a weight")  # fmt: skip
     table.add_row("Was", words.size(values["source_bytes"]))

@@ -29,7 +29,10 @@ ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class QuantizeJob:
-    """Everything that decides a quantization: the same job always makes the same bytes."""
+    """Everything that decides a quantization: the same job always makes the same bytes.
+
+    `split_max_size`: the size of a part, such as 2G, of a file in several; "": one file.
+    """
 
     source: str
     recipe: str
@@ -39,6 +42,7 @@ class QuantizeJob:
     threads: int = 0
     overwrite: bool = False
     allow_requantize: bool = False
+    split_max_size: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,11 @@ from core.events import Done, Event, Failed, Note, Progress
 from core.hardware.cpu import usable_cores
 from core.jobs import QuantizeJob
 from core.model import ModelInfo, OutputTensor
-from core.output import PartFile, check_target
-from core.paths import expanded
 from core.plan import Plan, PlannedTensor, make_plan
 from core.recipes import find_recipe
 from core.rows import RowReader, can_copy, refuse_non_finite, step_of
-from core.verify import VerifyReport, verify_file
+from core.split import PlannedPart, SplitFile, check_split_target, plan_split, read_size
+from core.verify import VerifyReport, verify_model
 
 SLAB_WEIGHTS = {"auto": 1 << 22, "cpu": 1 << 22, "reference": 1 << 18}
 PROGRESS_SECONDS = 0.1
@@ -49,8 +47,13 @@ def check_job(job: QuantizeJob) -> Plan:
     _check_requantize(job, model)
     plan = make_plan(model, recipe, pure=job.pure)
     _check_backend(job, plan)
-    check_target(Path(job.target), plan.file_bytes, sources=[model.path, *model.files], overwrite=job.overwrite)
+    check_split_target(_parts(job, plan), sources=[model.path, *model.files], overwrite=job.overwrite)
     return plan
+
+
+def _parts(job: QuantizeJob, plan: Plan) -> tuple[PlannedPart, ...]:
+    """The files to be written: one, unless the job says how large a part may be."""
+    return plan_split(plan, read_size(job.split_max_size) if job.split_max_size else None, job.target)
 
 
 def _check_requantize(job: QuantizeJob, model: ModelInfo) -> None:
@@ -103,15 +106,14 @@ def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
     yield from _prepare(job, plan, cancelled)
     meter = _Meter(plan, started)
     yield meter.event("encode", "")  # from here on there is something to sweep up
-    with PartFile(Path(job.target), plan.file_bytes, overwrite=job.overwrite) as part:
-        part.write(0, plan.header)
+    with SplitFile(plan, _parts(job, plan), overwrite=job.overwrite) as part:
         yield from _encode_all(job, plan, part, meter, cancelled)
         yield meter.event("write", "")
         part.sync()
         yield meter.event("verify", "")
-        report = _verified(part.path, plan, cancelled)
+        report = _verified(part, plan, cancelled)
         part.finish()
-    yield Done(_result(job, plan, report, time.monotonic() - started))
+    yield Done(_result(part, plan, report, time.monotonic() - started))
 
 
 def _prepare(job: QuantizeJob, plan: Plan, cancelled: Callable[[], bool]) -> Iterator[Event]:
@@ -148,7 +150,7 @@ def _slabs(plan: Plan, weights: int) -> Iterator[_Slab]:
 
 
 def _encode_all(
-    job: QuantizeJob, plan: Plan, part: PartFile, meter: _Meter, cancelled: Callable[[], bool]
+    job: QuantizeJob, plan: Plan, part: SplitFile, meter: _Meter, cancelled: Callable[[], bool]
 ) -> Iterator[Event]:
     threads = job.threads or ceil(usable_cores())
     waiting = deque(_slabs(plan, SLAB_WEIGHTS[job.backend]))
@@ -157,7 +159,7 @@ def _encode_all(
         while waiting or running:
             while waiting and len(running) < threads + 1:
                 slab = waiting.popleft()
-                running[pool.submit(_encode, job.backend, slab, reader, part, len(plan.header))] = slab
+                running[pool.submit(_encode, job.backend, slab, reader, part, plan.header_bytes)] = slab
             done, _ = wait(running, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
             if cancelled():
                 raise Cancelled
@@ -180,7 +182,7 @@ def _drained(running: dict[Future[None], _Slab]) -> Iterator[None]:
         raise
 
 
-def _encode(backend: str, slab: _Slab, reader: RowReader, part: PartFile, data_start: int) -> None:
+def _encode(backend: str, slab: _Slab, reader: RowReader, part: SplitFile, data_start: int) -> None:
     planned, tensor = slab.planned, slab.planned.tensor
     row_bytes = kernels.FORMATS[planned.format].row_bytes(tensor.columns)
     offset = data_start + planned.offset + slab.first * row_bytes
@@ -227,9 +229,10 @@ def _slab_bytes(tensor: OutputTensor, rows: int) -> int:
     return sum(source.nbytes for source in tensor.sources) * rows // tensor.rows
 
 
-def _verified(path: Path, plan: Plan, cancelled: Callable[[], bool]) -> VerifyReport:
+def _verified(part: SplitFile, plan: Plan, cancelled: Callable[[], bool]) -> VerifyReport:
     try:
-        report = verify_file(path, source=plan.model, sample_rows=SAMPLE_ROWS, cancelled=cancelled)
+        model = part.as_model(plan.model)
+        report = verify_model(model, source=plan.model, sample_rows=SAMPLE_ROWS, cancelled=cancelled)
     except SnugError as error:  # the file is ours: it is no bad input
         raise JobFailed(error.message, "Check the disk, then start again.") from error
     if cancelled():
@@ -242,11 +245,13 @@ def _verified(path: Path, plan: Plan, cancelled: Callable[[], bool]) -> VerifyRe
     return report
 
 
-def _result(job: QuantizeJob, plan: Plan, report: VerifyReport, seconds: float) -> dict[str, Any]:
+def _result(part: SplitFile, plan: Plan, report: VerifyReport, seconds: float) -> dict[str, Any]:
+    paths = [planned.path.resolve() for planned in part.parts]
     return {
-        "target": str(expanded(job.target).resolve()),
+        "target": str(paths[0]),
+        "parts": [path.name for path in paths],
         "recipe": plan.recipe.name,
-        "file_bytes": plan.file_bytes,
+        "file_bytes": report.file_bytes,
         "source_bytes": plan.model.source_bytes,
         "parameters": plan.model.parameters,
         "bits_per_weight": plan.bits_per_weight,

@@ -43,15 +43,16 @@ def read_size(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def plan_split(plan: Plan, max_bytes: int, target: Path | str) -> tuple[PlannedPart, ...]:
-    """The parts of `plan`, named after `target`; one alone, with its very name, when all tensors fit into it.
+def plan_split(plan: Plan, max_bytes: int | None, target: Path | str) -> tuple[PlannedPart, ...]:
+    """The parts of `plan`, named after `target`; one alone, with its very name, when all tensors fit into it (None:
+    whatever their size).
 
     A part holds as many tensors as fit into `max_bytes`, not counting its header, and at least one: as gguf-split cuts.
     Raises SnugError when there would be more parts than can be numbered.
     """
     target = expanded(target)
-    groups = list(_groups(plan.tensors, max_bytes))
-    if len(groups) == 1:
+    groups = [] if max_bytes is None else list(_groups(plan.tensors, max_bytes))
+    if len(groups) < 2:
         return (PlannedPart(target, plan.header, plan.tensors),)
     if len(groups) > MOST_PARTS:
         raise SnugError(f"There would be {len(groups)} parts, more than {MOST_PARTS}.", "Allow larger parts.")

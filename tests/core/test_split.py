@@ -158,3 +158,35 @@ def test_the_disk_must_have_room_for_all_parts(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     with pytest.raises(core.SnugError, match="disk is too small"):
         check_split_target(parts, sources=[], overwrite=False)
+
+
+def job(tmp_path: Path, **options: str) -> core.QuantizeJob:
+    return core.QuantizeJob(str(SAMPLE), "Q8_0", str(tmp_path / "model.gguf"), **options)
+
+
+def test_a_job_writes_parts_that_together_are_its_file(tmp_path: Path) -> None:
+    *_, last = core.run(job(tmp_path, split_max_size="1M"))
+    assert isinstance(last, core.Done)
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == last.result["parts"] == [f"model-{n:05}-of-00003.gguf" for n in (1, 2, 3)]
+    assert last.result["target"] == str(files[0].resolve())
+    assert last.result["file_bytes"] == sum(file.stat().st_size for file in files)
+    assert isinstance(list(core.merge_gguf(files[2], tmp_path / "one.gguf"))[-1], core.Done)
+    assert (tmp_path / "one.gguf").read_bytes() == whole()
+
+
+def test_a_job_in_parts_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    asked = iter([False] * 8)
+    *_, last = core.run(job(tmp_path, split_max_size="1M"), cancelled=lambda: next(asked, True))
+    assert isinstance(last, core.Failed)
+    assert last.cancelled
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_is_refused_when_one_of_its_parts_exists_or_the_size_is_none(tmp_path: Path) -> None:
+    (tmp_path / "model-00002-of-00003.gguf").write_text("mine")
+    for size, words in (("1M", "exists already"), ("1X", "no size")):
+        *_, last = core.run(job(tmp_path, split_max_size=size))
+        assert isinstance(last, core.Failed)
+        assert words in last.message
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["mine"]
