@@ -232,6 +232,29 @@ class Transpose:
 
 
 @dataclass(frozen=True, slots=True)
+class Oriented:
+    """Each matrix as [rows, columns]: mirrored where a file has it the other way round, as some versions save it."""
+
+    rows: int
+    columns: int
+    moves: ClassVar[bool] = False
+
+    def shape(self, shape: Shape) -> Shape:
+        if matrix(shape) not in ((self.rows, self.columns), (self.columns, self.rows)):
+            raise SnugError(
+                f"A tensor of shape {list(shape)} is not made of matrices of {self.rows} times {self.columns}.",
+                "config.json and the weights do not belong together; download both again.",
+            )
+        return (*shape[:-2], self.rows, self.columns)
+
+    def step(self, shape: Shape) -> int:
+        return 1 if matrix(shape) == (self.rows, self.columns) else Transpose().step(shape)
+
+    def apply(self, slab: Array, shape: Shape) -> Array:
+        return slab if matrix(shape) == (self.rows, self.columns) else Transpose().apply(slab, shape)
+
+
+@dataclass(frozen=True, slots=True)
 class Retile:
     """The rows of each matrix from [outer, inner, d] order to [inner, outer, d]."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from core.architectures.config import required
 from core.architectures.encoders import pooling
 from core.architectures.entry import Architecture, Config, Extra, Key, Source, Tensor
 from core.architectures.shared import COMMON, SHARED, rope_sections
 from core.model import Metadata
-from core.tensor_ops import Rows, Transpose
+from core.tensor_ops import Oriented, Rows
 
 EXPERT_KEYS = (
     *SHARED,
@@ -19,15 +20,23 @@ EXPERT_KEYS = (
 _RENAMES = ((r"^thinker\.", ""), (r"^(layers|embed_tokens|norm)\.", r"model.\1."))
 
 
-def _transposed_experts(config: Config) -> tuple[Tensor, ...]:
-    """Qwen3-VL's experts as two stacks, [experts, hidden, gate and up] and [experts, width, hidden]."""
-    width = int(config["moe_intermediate_size"])
-    fused, block = r"model\.layers\.(\d+)\.mlp\.experts\.gate_up_proj", "blk.{0}.ffn_"
+def fused_experts(config: Config, source: str, block: str) -> tuple[Tensor, ...]:
+    """Experts that are stored as two stacks: [experts, gate and up, hidden] and [experts, hidden, width], or both
+    mirrored, as the first Qwen3-VL files are.
+    """
+    if config.get("moe_intermediate_size") is None:
+        return ()
+    width, hidden = required(config, "moe_intermediate_size"), required(config, "hidden_size")
+    fused, upright = source + r"mlp\.experts\.gate_up_proj", Oriented(2 * width, hidden)
     return (
-        Tensor(fused, block + "gate_exps.weight", (Transpose(), Rows(0, width))),
-        Tensor(fused, block + "up_exps.weight", (Transpose(), Rows(width, 2 * width))),
-        Tensor(r"model\.layers\.(\d+)\.mlp\.experts\.down_proj", block + "down_exps.weight", (Transpose(),)),
+        Tensor(fused, block + "ffn_gate_exps.weight", (upright, Rows(0, width))),
+        Tensor(fused, block + "ffn_up_exps.weight", (upright, Rows(width, 2 * width))),
+        Tensor(source + r"mlp\.experts\.down_proj", block + "ffn_down_exps.weight", (Oriented(hidden, width),)),
     )
+
+
+def _stacked_experts(config: Config) -> tuple[Tensor, ...]:
+    return fused_experts(config, r"model\.layers\.(\d+)\.", "blk.{0}.")
 
 
 def _deep_layers(source: Source) -> Extra:
@@ -48,6 +57,7 @@ _QWEN_2_MOE = Architecture(
     classes=("Qwen2MoeForCausalLM",),
     arch="qwen2moe",
     keys=EXPERT_KEYS,
+    tensors=_stacked_experts,
     extra=COMMON,
 )
 _QWEN_2_SEEING = Architecture(
@@ -74,6 +84,7 @@ _QWEN_3_MOE = Architecture(
     classes=("Qwen3MoeForCausalLM",),
     arch="qwen3moe",
     keys=EXPERT_KEYS[:-1],
+    tensors=_stacked_experts,
     extra=COMMON,
 )
 _QWEN_3_SEEING = Architecture(
@@ -86,7 +97,7 @@ _QWEN_3_MOE_SEEING = Architecture(
     classes=("Qwen3VLMoeForConditionalGeneration",),
     arch="qwen3vlmoe",
     keys=EXPERT_KEYS[:-1],
-    tensors=_transposed_experts,
+    tensors=_stacked_experts,
     extra=(*COMMON, rope_sections, _deep_layers),
 )
 

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from core.architectures.config import head_dim, number, required, rope
 from core.architectures.entry import Architecture, Config, Extra, Key, Ops, Source, Tensor
-from core.architectures.qwen import EXPERT_KEYS
+from core.architectures.qwen import EXPERT_KEYS, fused_experts
 from core.architectures.shared import COMMON, SHARED, rope_sections
 from core.model import Metadata
 from core.tensor_ops import Add, Flatten, Heads, NegExp, Retile, RetileColumns, Rows, Squeeze
 
 _PLUS_ONE = (Add(1.0),)
-_NEXT_TOKEN = r"mtp\.layers\.(\d+)\."
 _LINEAR = r"model\.layers\.(\d+)\.linear_attn\."
 _PARTS = (
     Key("ssm.conv_kernel", "u32", ("linear_conv_kernel_dim",)),
@@ -47,19 +46,7 @@ def _next_token_block(config: Config) -> tuple[Tensor, ...]:
         Tensor(r"mtp\.fc\.weight", block + "nextn.eh_proj.weight"),
         *(Tensor(rf"mtp\.layers\.0\.{pattern}", block + name) for pattern, name in _MTP_BLOCK),
         *(Tensor(pattern, block + name, _PLUS_ONE) for pattern, name in _MTP_NORMS),
-        *_fused_experts(config, r"mtp\.layers\.0\.", block),
-    )
-
-
-def _fused_experts(config: Config, source: str, block: str) -> tuple[Tensor, ...]:
-    """Experts that are stored as stacks, [experts, gate and up, hidden] and [experts, hidden, width]."""
-    if config.get("moe_intermediate_size") is None:
-        return ()
-    width, fused = required(config, "moe_intermediate_size"), source + r"mlp\.experts\.gate_up_proj"
-    return (
-        Tensor(fused, block + "ffn_gate_exps.weight", (Rows(0, width),)),
-        Tensor(fused, block + "ffn_up_exps.weight", (Rows(width, 2 * width),)),
-        Tensor(source + r"mlp\.experts\.down_proj", block + "ffn_down_exps.weight"),
+        *fused_experts(config, r"mtp\.layers\.0\.", block),
     )
 
 
@@ -67,7 +54,7 @@ def _common_tensors(config: Config) -> tuple[Tensor, ...]:
     """The norms differ from one by what is stored, except that of the delta network."""
     return (
         *_next_token_block(config),
-        *_fused_experts(config, r"model\.layers\.(\d+)\.", "blk.{0}."),
+        *fused_experts(config, r"model\.layers\.(\d+)\.", "blk.{0}."),
         Tensor(
             r"model\.layers\.(\d+)\.post_attention_layernorm\.weight", "blk.{0}.post_attention_norm.weight", _PLUS_ONE
         ),

@@ -57,6 +57,15 @@ def without(pattern: str) -> Edit:
     return edit
 
 
+def mirrored(pattern: str) -> Edit:
+    """The matrices with such names as [columns, rows]."""
+
+    def edit(weights: Weights, _: Config) -> Weights:
+        return {name: w.transpose(-1, -2) if re.search(pattern, name) else w for name, w in weights.items()}
+
+    return edit
+
+
 def fused(parts: tuple[str, ...], whole: str) -> Edit:
     """Rows of several tensors as one: q, k, v -> W_pack."""
 
