@@ -54,7 +54,7 @@ _GPT_OSS: dict[str, Any] = {
     "swiglu_limit": 7.0,
     "initial_context_length": 32,
     "rope_scaling": {key: value for key, value in _YARN.items() if key != "type"}
-    | {"rope_type": "yarn", "truncate": False},
+    | {"rope_type": "yarn", "truncate": True},  # published: False; llama.cpp always does, which shows in small heads
 }
 _GLM_4 = SHAPE | BYTES | {"model_type": "glm4", "head_dim": 32, "partial_rotary_factor": 0.5, "attention_bias": True}
 _GLM_MOE: dict[str, Any] = {

@@ -223,7 +223,8 @@ PHI_GPT = (
         _NO_RMS
         | BYTES
         | {"model_type": "cohere", "layer_norm_eps": 1e-5, "logit_scale": 0.8333, "use_qk_norm": True}
-        | {"num_hidden_layers": 2, "tie_word_embeddings": True, "model_max_length": 256},
+        | {"num_hidden_layers": 64, "tie_word_embeddings": True, "model_max_length": 256}  # llama.cpp wants 64 for norms
+        | {"intermediate_size": 64},
         "bytes",
     ),
     TinyModel(
