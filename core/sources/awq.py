@@ -14,11 +14,11 @@ import numpy as np
 
 from core.errors import SnugError
 from core.model import ReadBytes, TensorInfo
-from core.sources.gptq import FLOATS, apply_groups, floats
-from core.sources.stored import F32, Stored, check, check_matrix, columns, damaged, logical, tile_size
-from core.sources.words import loose, unpack_rows
+from core.sources.groups import FLOATS, float_columns, scaled
+from core.sources.stored import F32, U8, Stored, check, check_matrix, columns, damaged, logical, tile_size
+from core.sources.words import loose, turned, unpack_rows
 
-_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
+_PLACES = (0, 4, 1, 5, 2, 6, 3, 7)  # of outputs 0 to 7
 _EACH = 8
 
 
@@ -37,15 +37,16 @@ class Awq:
 
     def rows(self, read: ReadBytes, first: int, count: int) -> F32:
         """float32 [count, columns]; of every stored row, only what belongs to these outputs is read."""
-        groups = np.arange(self.qweight.shape[0]) // self.group
-        values, zeros = (_nibbles(read, part, first, count) for part in (self.qweight, self.qzeros))
-        return apply_groups(values, groups, zeros, floats(read, self.scales, first, count))
+        codes, zeros = (_nibbles(read, part, first, count) for part in (self.qweight, self.qzeros))
+        return scaled(codes, self.group, zeros.astype(np.float32), float_columns(read, self.scales, first, count))
 
 
-def _nibbles(read: ReadBytes, tensor: TensorInfo, first: int, count: int) -> F32:
+def _nibbles(read: ReadBytes, tensor: TensorInfo, first: int, count: int) -> U8:
+    """uint8 [count, stored rows]."""
     low, high = first // _EACH, -(-(first + count) // _EACH)
-    values = unpack_rows(columns(read, tensor, 4 * low, 4 * (high - low)), 4, loose(4), _ORDER)
-    return values[:, first - low * _EACH :][:, :count]
+    found = turned(unpack_rows(columns(read, tensor, 4 * low, 4 * (high - low)), 4, loose(4)))
+    in_order = found.reshape(high - low, _EACH, -1)[:, _PLACES].reshape(-1, found.shape[1])
+    return in_order[first - low * _EACH :][:count]
 
 
 def fold(stored: Stored) -> Iterator[TensorInfo]:

@@ -13,17 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from core.errors import SnugError
 from core.model import ReadBytes, TensorInfo
 from core.sources import fp8
 from core.sources.fp4 import fp4
+from core.sources.groups import FLOATS, read_groups, scaled
 from core.sources.stored import F32, Stored, check, check_matrix, damaged, logical, numbers, tile_size
 from core.sources.tiles import Blocks, tiled
 from core.sources.words import Run, dense, loose, unpack_columns, unpack_rows
-
-_FLOATS = ("F16", "BF16", "F32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +46,23 @@ class PackedInts:
         """float32 [count, columns]."""
         width, groups = 4 * self.packed.shape[1], self.scale.shape[1]
         data = read(self.packed, first * width, count * width).reshape(count, width)
-        values = unpack_rows(data, self.bits, self.run)[:, : self.columns]
+        codes = unpack_rows(data, self.bits, self.run)[:, : self.columns]
         scales = numbers(read, self.scale, first * groups, count * groups).reshape(count, groups)
-        at = self._groups(read)
-        values -= self._zeros(read, first, count)[:, at] if self.zero else np.float32(1 << self.bits - 1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            values *= scales[:, at]
-        return values
+        at = read_groups(read, self.g_idx, self.group, groups) if self.g_idx else self.group
+        return scaled(codes, at, self._zeros(read, first, count), scales)
 
-    def _zeros(self, read: ReadBytes, first: int, count: int) -> F32:
-        """float32 [count, groups], offset as the codes are."""
-        assert self.zero
+    def _zeros(self, read: ReadBytes, first: int, count: int) -> F32 | np.float32:
+        """float32 [count, groups], offset as the codes are; the offset alone for a symmetric tensor."""
+        offset = np.float32(1 << self.bits - 1)
+        if not self.zero:
+            return offset
         (words, groups), (each, per) = self.zero.shape, self.run
         if self.zero.dtype == "I8":
-            found = numbers(read, self.zero, first * groups, count * groups).reshape(count, groups)
-            return found + np.float32(1 << self.bits - 1)
+            return numbers(read, self.zero, first * groups, count * groups).reshape(count, groups) + offset
         low, high = first // each, -(-(first + count) // each)
         begin, end = low * per, min(high * per, words)
         data = read(self.zero, 4 * begin * groups, 4 * (end - begin) * groups).reshape(-1, 4 * groups)
-        return unpack_columns(data, self.bits, self.run)[first - low * each :][:count]
-
-    def _groups(self, read: ReadBytes) -> npt.NDArray[np.int64]:
-        if self.g_idx:
-            found = read(self.g_idx, 0, self.g_idx.nbytes).view("<i4").astype(np.int64)
-            if found.max() >= self.scale.shape[1]:
-                raise damaged(self.g_idx, f"it names groups beyond the {self.scale.shape[1]} that there are")
-            if found.min() >= 0:  # -1 stands for the usual order
-                return found
-        return np.arange(self.columns) // self.group
+        return unpack_columns(data, self.bits, self.run)[first - low * each :][:count].astype(np.float32)
 
 
 def fold(stored: Stored) -> Iterator[TensorInfo]:
@@ -132,7 +119,7 @@ def _packed(stored: Stored, name: str, packed: TensorInfo, schemes: list[Mapping
             raise damaged(packed, f"the tensor {name}_global_scale is missing")
         return fp4(name, packed, scale, overall, divides=True)
     check_matrix(packed, ["I32"])
-    check_matrix(scale, _FLOATS)
+    check_matrix(scale, FLOATS)
     size = stored.part(packed, name + "_shape")
     rows, columns = _stored_shape(stored, size)
     bits, run = _layout(packed, columns, [scheme.get("num_bits") for scheme in schemes])

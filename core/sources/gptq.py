@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from core.errors import SnugError
 from core.model import ReadBytes, TensorInfo
+from core.sources.groups import FLOATS, float_columns, read_groups, scaled
 from core.sources.stored import (
     F32,
     USE_ORIGINAL,
-    Array,
     Stored,
     check,
     check_matrix,
@@ -27,10 +26,10 @@ from core.sources.stored import (
     logical,
     tile_size,
 )
-from core.sources.words import dense, unpack_columns, unpack_rows
+from core.sources.words import dense, turned, unpack_columns, unpack_rows
 
 BITS = (2, 3, 4, 8)
-FLOATS = ("F16", "BF16", "F32")
+
 _STORED_LESS = {"gptq": 1, "gptq_v2": 0}
 
 
@@ -53,40 +52,18 @@ class Gptq:
 
     def rows(self, read: ReadBytes, first: int, count: int) -> F32:
         """float32 [count, columns]; of every stored row, only what belongs to these outputs is read."""
-        values = unpack_columns(columns(read, self.qweight, 4 * first, 4 * count), self.bits, dense(self.bits))
-        groups = self._groups(read, len(values))
-        return apply_groups(values, groups, self._zeros(read, first, count), floats(read, self.scales, first, count))
+        codes = unpack_columns(columns(read, self.qweight, 4 * first, 4 * count), self.bits, dense(self.bits))
+        groups = read_groups(read, self.g_idx, self.group, self.scales.shape[0]) if self.g_idx else self.group
+        zeros, scales = self._zeros(read, first, count), float_columns(read, self.scales, first, count)
+        return scaled(turned(codes), groups, zeros, scales)
 
     def _zeros(self, read: ReadBytes, first: int, count: int) -> F32:
+        """float32 [count, groups]."""
         each, words = run = dense(self.bits)
         low, high = first // each, -(-(first + count) // each)
         data = columns(read, self.qzeros, 4 * words * low, 4 * words * (high - low))
-        return unpack_rows(data, self.bits, run)[:, first - low * each :][:, :count] + np.float32(self.less)
-
-    def _groups(self, read: ReadBytes, inputs: int) -> npt.NDArray[np.int64]:
-        if not self.g_idx:
-            return np.arange(inputs) // self.group
-        found = read(self.g_idx, 0, self.g_idx.nbytes).view("<i4").astype(np.int64)
-        if found.min() < 0 or found.max() >= self.scales.shape[0]:
-            raise damaged(self.g_idx, f"it names groups beyond the {self.scales.shape[0]} that there are")
-        return found
-
-
-def apply_groups(values: F32, groups: npt.NDArray[np.int64], zeros: F32, scales: F32) -> F32:
-    """(value - zero) * scale: values [in, out], zeros and scales [groups, out] -> [out, in]. Overwrites values."""
-    values -= zeros[groups]
-    with np.errstate(over="ignore", invalid="ignore"):
-        values *= scales[groups]
-    return np.ascontiguousarray(values.T)
-
-
-def floats(read: ReadBytes, tensor: TensorInfo, first: int, count: int) -> F32:
-    """Columns of a stored matrix of floats, as float32."""
-    size = 4 if tensor.dtype == "F32" else 2
-    data: Array = columns(read, tensor, size * first, size * count)
-    if tensor.dtype == "BF16":
-        return (data.view("<u2").astype(np.uint32) << 16).view(np.float32)
-    return data.view(f"<f{size}").astype(np.float32)
+        codes = unpack_rows(data, self.bits, run)[:, first - low * each :][:, :count]
+        return codes.T.astype(np.float32) + np.float32(self.less)
 
 
 def fold(stored: Stored) -> Iterator[TensorInfo]:

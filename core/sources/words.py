@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from math import lcm
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from core.sources.stored import F32, U8
+from core.sources.stored import U8
 
 _Words = npt.NDArray[np.uint32]
+_STRIP = 64  # rows turned at once: what a cache holds
 
 
 class Run(NamedTuple):
@@ -35,39 +36,44 @@ def loose(bits: int) -> Run:
     return Run(32 // bits, 1)
 
 
-def unpack_columns(data: U8, bits: int, run: Run) -> F32:
-    """Values that follow each other down each column: bytes [words, 4 * n] -> float32 [values of whole runs, n]."""
+def unpack_columns(data: U8, bits: int, run: Run) -> U8:
+    """Values that follow each other down each column: bytes [words, 4 * n] -> uint8 [values of whole runs, n]."""
     words: _Words = data.view("<u4")
     missing = -len(words) % run.words
     if missing:
         words = np.concatenate([words, np.zeros((missing, words.shape[1]), np.uint32)])
     runs = words.reshape(-1, run.words, words.shape[1])
-    found = np.empty((len(runs), run.values, words.shape[1]), np.float32)
-    _unpack(runs.swapaxes(0, 1), found.swapaxes(0, 1), bits, range(run.values))
+    found = np.empty((len(runs), run.values, words.shape[1]), np.uint8)
+    _unpack(runs.swapaxes(0, 1), found.swapaxes(0, 1), bits)
     return found.reshape(-1, words.shape[1])
 
 
-def unpack_rows(data: U8, bits: int, run: Run, order: tuple[int, ...] = ()) -> F32:
-    """Values that follow each other along each row: bytes [n, 4 * words] -> float32 [n, values of whole runs].
-
-    Place `i` of a run holds its value `order[i]`, else value `i`.
-    """
+def unpack_rows(data: U8, bits: int, run: Run) -> U8:
+    """Values that follow each other along each row: bytes [n, 4 * words] -> uint8 [n, values of whole runs]."""
     words: _Words = data.view("<u4")
     missing = -words.shape[1] % run.words
     if missing:
         words = np.concatenate([words, np.zeros((len(words), missing), np.uint32)], axis=1)
     runs = words.reshape(len(words), -1, run.words)
-    found = np.empty((*runs.shape[:2], run.values), np.float32)
-    _unpack(np.moveaxis(runs, -1, 0), np.moveaxis(found, -1, 0), bits, order or range(run.values))
+    found = np.empty((*runs.shape[:2], run.values), np.uint8)
+    _unpack(np.moveaxis(runs, -1, 0), np.moveaxis(found, -1, 0), bits)
     return found.reshape(len(words), -1)
 
 
-def _unpack(runs: _Words, found: F32, bits: int, order: Any) -> None:
+def turned(matrix: U8) -> U8:
+    """[n, m] -> [m, n], in strips: numpy alone turns a large matrix at half the speed."""
+    found = np.empty(matrix.shape[::-1], np.uint8)
+    for first in range(0, len(matrix), _STRIP):
+        found[:, first : first + _STRIP] = matrix[first : first + _STRIP].T
+    return found
+
+
+def _unpack(runs: _Words, found: U8, bits: int) -> None:
     """Words [words, ...] into values [values, ...]; a value may begin in one word and end in the next."""
     mask = np.uint32((1 << bits) - 1)
-    for index, place in enumerate(order):
+    for index in range(len(found)):
         word, shift = divmod(index * bits, 32)
         value = runs[word] >> np.uint32(shift)
         if shift + bits > 32:
             value |= runs[word + 1] << np.uint32(32 - shift)
-        found[place] = value & mask
+        found[index] = value & mask
