@@ -5,45 +5,54 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from core.errors import SnugError
 
+PIECES_FILES = ("tokenizer.model",)
+UNIGRAM_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """What a folder says about its tokenizer: tokenizer.model's path and tokenizer.json, tokenizer_config.json and
-    added_tokens.json as mappings, empty where the file is missing."""
+    """What a folder says about its tokenizer: tokenizer.json, tokenizer_config.json and added_tokens.json as mappings,
+    empty where the file is missing. A tokenizer.json that is missing may have been made from older files."""
 
     folder: Path
-    model: Path | None
     tokenizer: Mapping[str, Any]
     config: Mapping[str, Any]
     added: Mapping[str, int]
     has_config: bool
 
-    @property
+    def first(self, names: tuple[str, ...]) -> Path | None:
+        """The first of these files that is there."""
+        return next((self.folder / name for name in names if (self.folder / name).is_file()), None)
+
+    @cached_property
     def added_tokens(self) -> list[Mapping[str, Any]]:
         """Added tokens of tokenizer.json: {id, content, special ...} each."""
         return list(self.tokenizer.get("added_tokens") or [])
 
-    @property
+    @cached_property
     def decoder(self) -> dict[int, Mapping[str, Any]]:
         """Added tokens of tokenizer_config.json by id."""
         return {int(number): token for number, token in (self.config.get("added_tokens_decoder") or {}).items()}
 
+    @cached_property
+    def added_ids(self) -> dict[str, int]:
+        """Added token -> id, from all files."""
+        ids = {token["content"]: number for number, token in self.decoder.items()}
+        for token in self.added_tokens:
+            ids.setdefault(token["content"], token["id"])
+        return ids
 
-def read_files(folder: Path) -> TokenizerFiles:
-    model, config = folder / "tokenizer.model", folder / "tokenizer_config.json"
-    return TokenizerFiles(
-        folder,
-        model=model if model.is_file() else None,
-        tokenizer=read_json(folder / "tokenizer.json"),
-        config=read_json(config),
-        added=read_json(folder / "added_tokens.json"),
-        has_config=config.is_file(),
-    )
+    @property
+    def model_type(self) -> str:
+        """BPE, WordPiece, Unigram; "" without a tokenizer.json."""
+        model = self.tokenizer.get("model")
+        return str(model.get("type") or "BPE") if model else ""
 
 
 def read_json(file: Path) -> dict[str, Any]:

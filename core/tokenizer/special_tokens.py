@@ -8,6 +8,7 @@ from typing import Any
 
 from core.model import Metadata
 from core.tokenizer.files import TokenizerFiles
+from core.tokenizer.rules import TokenizerRules
 
 # GGUF's word for each (seperator is spelled so there). cls has no key of its own.
 _KEYS = {
@@ -19,6 +20,7 @@ _KEYS = {
     "cls": "",
     "mask": "mask_token_id",
     "eot": "eot_token_id",
+    "eom": "eom_token_id",
 }
 _KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _ADDABLE = ("bos", "eos", "sep")
@@ -43,18 +45,38 @@ class SpecialTokens:
         return ids + adds
 
 
-def find_special_tokens(files: TokenizerFiles, config: Mapping[str, Any], rows: int) -> SpecialTokens:
+def find_special_tokens(
+    files: TokenizerFiles, config: Mapping[str, Any], rows: int, rules: TokenizerRules
+) -> SpecialTokens:
     """tokenizer.json's post-processor decides what is added, then tokenizer_config.json; ids come from the texts in
-    tokenizer_config.json, then from config.json. The first found wins."""
+    tokenizer_config.json, then from config.json. The first found wins; the family's own rules come last or override."""
     special = SpecialTokens(texts=_texts(files.config))
     if files.tokenizer:
         _read_post_processor(special, files)
-    for kind in (*_KINDS, "eot"):
+    for kind in (*_KINDS, "eot", "eom"):
         add = files.config.get(f"add_{kind}_token")
         if isinstance(add, bool):
             special.adds.setdefault(kind, add)
     _find_ids(special, files, config, rows)
+    _follow_rules(special, files, config, rules)
     return special
+
+
+def _follow_rules(
+    special: SpecialTokens, files: TokenizerFiles, config: Mapping[str, Any], rules: TokenizerRules
+) -> None:
+    for kind, text in rules.texts:
+        if text in files.added_ids:
+            special.ids.setdefault(kind, files.added_ids[text])
+    if rules.turn_end in files.added_ids:
+        special.ids["eos"] = files.added_ids[rules.turn_end]
+    for kind, name in rules.config_ids:
+        if isinstance(config.get(name), int):
+            special.ids[kind] = config[name]
+    special.ids.update(rules.ids)
+    for kind, adds in rules.adds_unsaid:
+        special.adds.setdefault(kind, adds)
+    special.adds.update(rules.adds)
 
 
 def _texts(config: Mapping[str, Any]) -> dict[str, str]:
@@ -92,6 +114,8 @@ def _read_post_processor(special: SpecialTokens, files: TokenizerFiles) -> None:
                 special.adds |= {"bos": False, "eos": False}
             case "RobertaProcessing":
                 special.adds |= {"bos": True, "eos": True, "sep": True}
+                for kind in ("cls", "sep"):
+                    texts.setdefault(kind, str(step.get(kind, [""])[0]))
             case "TemplateProcessing":
                 _read_template(special, step, from_config=files.has_config)
 
@@ -113,6 +137,8 @@ def _read_template(special: SpecialTokens, step: Mapping[str, Any], *, from_conf
     if between:
         ends = (texts.get("sep"), texts.get("eos"))
         special.adds["sep"] = (between[0] in ends and not last) or (len(between) == 2 and between[1] in ends)
+        if special.adds["sep"] and not texts.get("sep"):
+            texts["sep"] = texts.get("eos", "")
 
 
 def _between(pair: list[Mapping[str, Any]], first: str, last: str) -> list[str]:

@@ -1,91 +1,59 @@
 """The name of a splitting rule (tokenizer.ggml.pre): how text is cut into words before BPE.
 
 llama.cpp knows rules by name and its converter finds the name by a hash of a tokenized text. Here the rule itself,
-which tokenizer.json spells out, is looked up in a table.
+which tokenizer.json spells out, is looked up in a table (splitting_names.py).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
 from core.errors import SnugError
+from core.tokenizer.splitting_names import CONTRACTIONS, GPT_2, SPLITTINGS, Splitting
 
-
-@dataclass(frozen=True, slots=True)
-class Splitting:
-    """`steps` as `_steps` spells them; one that ends in … stands for all that begin so.
-
-    Of rules that cut alike, `marker` (a token only that vocabulary has) and `adds_bos` pick the name; they decide
-    nothing about where text is cut, except that smaug-bpe does not put BOS in front.
-    """
-
-    name: str
-    steps: tuple[str, ...]
-    marker: str = ""
-    adds_bos: bool | None = None
-
-
-_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
-_REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_LLAMA_3 = rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}{{1,3}}|{_REST}"
-_QWEN_2 = rf"{_CONTRACTIONS}|{_WORDS}|\p{{N}}|{_REST}"
-_UPPER, _LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
-_CASED_WORDS = (rf"[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]*[{_LOWER}]+", rf"[^\r\n\p{{L}}\p{{N}}]?[{_UPPER}]+[{_LOWER}]*")
-_CASED_REST = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_TEKKEN = rf"{_CASED_WORDS[0]}|{_CASED_WORDS[1]}|\p{{N}}|{_CASED_REST}"
-_GPT_4O = rf"{_CASED_WORDS[0]}{_CONTRACTIONS}?|{_CASED_WORDS[1]}{_CONTRACTIONS}?|\p{{N}}{{1,3}}|{_CASED_REST}"
-_DEEPSEEK_CJK = "[一-龥ࠀ-一가-퟿]+"
-
-SPLITTINGS = (
-    Splitting("llama-bpe", (f"split {_LLAMA_3}", "bytes"), adds_bos=True),
-    Splitting("smaug-bpe", (f"split {_LLAMA_3}", "bytes"), adds_bos=False),
-    Splitting("qwen2", (f"split {_QWEN_2}", "bytes")),
-    Splitting("tekken", (f"split {_TEKKEN}", "bytes")),
-    Splitting("gpt-4o", (f"split {_GPT_4O}", "bytes")),
-    Splitting("olmo", ("gpt-2 words",), marker="<|padding|>"),
-    Splitting("gpt-2", ("gpt-2 words",)),
-    Splitting("refact", ("each digit", "gpt-2 words"), marker="<commit_before>"),
-    Splitting("smollm", ("each digit", "gpt-2 words"), marker="<|im_start|>"),
-    Splitting("command-r", ("each digit", "gpt-2 words"), marker="<BOS_TOKEN>"),
-    Splitting("starcoder", ("each digit", "gpt-2 words")),
-    Splitting("falcon", ("punctuation Contiguous", "gpt-2 words", "digits", "split [0-9][0-9][0-9]")),
-    Splitting(
-        "deepseek-coder",
-        ("split [\r\n]", r"split \s?\p{L}+", r"split \s?\p{P}+", f"split {_DEEPSEEK_CJK}", "each digit", "bytes"),
-    ),
-    Splitting(
-        "deepseek-llm",
-        (
-            "split [\r\n]",
-            r"split \s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿ…",
-            r"split \s?[!-/:-~…",
-            r"split \s+$",
-            f"split {_DEEPSEEK_CJK}",
-            "each digit",
-            "bytes",
-        ),
-    ),
+# Spellings that cut alike. Possessive quantifiers only refuse to give back what the rest never needs, and a run of
+# blanks that must end in a line break ends at its last one either way.
+_SAME = (
+    ("'(?i:[sdmt]|ll|ve|re)", CONTRACTIONS),
+    ("(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])", CONTRACTIONS),
+    ("?+", "?"),
+    ("++", "+"),
+    ("{1}", ""),
+    (r"|\s*[\r\n]|", r"|\s*[\r\n]+|"),
 )
+_GPT_2_WORDS = (f"split {GPT_2}", f"split {GPT_2.removesuffix(chr(92) + 's+').removesuffix('|')}")
 
 
-def splitting_name(tokenizer: Mapping[str, Any], *, adds_bos: bool) -> str:
-    """The value of tokenizer.ggml.pre. Raises SnugError for a rule that is not in the table."""
+def splitting_name(tokenizer: Mapping[str, Any], *, adds_bos: bool, unknown: str = "") -> str:
+    """The value of tokenizer.ggml.pre; `unknown` for a rule that is not in the table, SnugError without one."""
     steps = _steps(tokenizer.get("pre_tokenizer") or {})
-    same = [rule for rule in SPLITTINGS if _equal(rule.steps, steps)]
+    processor = str((tokenizer.get("post_processor") or {}).get("type", ""))
     known = {token["content"] for token in tokenizer.get("added_tokens") or []} | tokenizer["model"]["vocab"].keys()
-    for rule in same:
-        if rule.adds_bos in (None, adds_bos) and (not rule.marker or rule.marker in known):
+    for rule in _equal_rules(steps):
+        if (
+            rule.adds_bos in (None, adds_bos)
+            and rule.processor in ("", processor)
+            and (not rule.marker or rule.marker in known)
+        ):
             return rule.name
+    if unknown:
+        return unknown
     spelled = " | ".join(steps)
     nearest = max(SPLITTINGS, key=lambda rule: SequenceMatcher(None, " | ".join(rule.steps), spelled).ratio())
     raise SnugError(
         f"The way this tokenizer splits text is not known to Snug; the nearest known one is {nearest.name}.",
         f"Its rule in tokenizer.json: {spelled[:300] or 'none'}. Known: {', '.join(r.name for r in SPLITTINGS)}.",
     )
+
+
+def _equal_rules(steps: tuple[str, ...]) -> list[Splitting]:
+    """Rules spelled like this one, then those that only cut like it."""
+    spelled = [rule for rule in SPLITTINGS if _equal(rule.steps, steps)]
+    plain = _plain(steps)
+    return spelled + [rule for rule in SPLITTINGS if rule not in spelled and _equal(_plain(rule.steps), plain)]
 
 
 def _equal(rule: tuple[str, ...], steps: tuple[str, ...]) -> bool:
@@ -95,16 +63,32 @@ def _equal(rule: tuple[str, ...], steps: tuple[str, ...]) -> bool:
     )
 
 
+def _plain(steps: tuple[str, ...]) -> tuple[str, ...]:
+    """The steps in one spelling of all that cut alike."""
+    return tuple(_plain_step(step) for step in steps)
+
+
+def _plain_step(step: str) -> str:
+    for spelling, plain in _SAME:
+        step = step.replace(spelling, plain)
+    return step
+
+
 def _steps(splitter: Mapping[str, Any]) -> tuple[str, ...]:
     """tokenizer.json's pre_tokenizer, flattened, one short line a step."""
+    steps = _flat(splitter)
+    if len(steps) == 2 and steps[0] in _GPT_2_WORDS and steps[1] == "bytes":
+        return ("gpt-2 words",)
+    return steps
+
+
+def _flat(splitter: Mapping[str, Any]) -> tuple[str, ...]:
     kind = splitter.get("type", "")
     match kind:
         case "Sequence":
-            return tuple(line for step in splitter["pretokenizers"] for line in _steps(step))
+            return tuple(line for step in splitter["pretokenizers"] for line in _flat(step))
         case "Split":
-            pattern = splitter["pattern"].get("Regex") or f"text {splitter['pattern'].get('String')!r}"
-            plain = splitter.get("behavior") == "Isolated" and not splitter.get("invert")
-            return (f"split {pattern}" if plain else f"split {splitter.get('behavior')} {pattern}",)
+            return (_split(splitter),)
         case "Digits":
             return ("each digit" if splitter.get("individual_digits") else "digits",)
         case "Punctuation":
@@ -112,3 +96,16 @@ def _steps(splitter: Mapping[str, Any]) -> tuple[str, ...]:
         case "ByteLevel":
             return ("gpt-2 words" if splitter.get("use_regex", True) else "bytes",)
     return (str(kind),) if kind else ()
+
+
+def _split(splitter: Mapping[str, Any]) -> str:
+    pattern = splitter["pattern"].get("Regex")
+    if pattern is None:
+        spelled = re.escape(str(splitter["pattern"].get("String")))
+    else:
+        spelled = pattern.replace("\r", r"\r").replace("\n", r"\n")
+    behavior, invert = str(splitter.get("behavior")), bool(splitter.get("invert"))
+    # To keep only the matches is to keep all of the text when the pattern matches all of it.
+    if behavior == "Isolated" or ((behavior, invert) == ("Removed", True) and spelled.endswith((r"|\s+", r"|\s{1}"))):
+        return f"split {spelled}"
+    return f"split {behavior} {spelled}"

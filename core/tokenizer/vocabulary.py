@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
 
 from core.errors import SnugError
 from core.model import Metadata
@@ -29,15 +31,28 @@ class Token:
 
 _LOOK_SPECIAL = ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
 _LOOK_SPECIAL_ENDS = (("<|", "|>"), ("<｜", "｜>"), ("<unused", ">"))
-_ADDED_SCORE = -1000.0
+ADDED_SCORE = -1000.0
 _PADDING_SCORE = -10000.0
 
 
 def added_token(text: str, *, special: bool) -> Token:
     """A token added to a trained vocabulary: control if it is special or looks it, else text that is never split."""
     if special or text in _LOOK_SPECIAL or any(text.startswith(a) and text.endswith(b) for a, b in _LOOK_SPECIAL_ENDS):
-        return Token(text, TokenType.CONTROL, _ADDED_SCORE)
-    return Token(text.replace("\u2581", " "), TokenType.USER_DEFINED, _ADDED_SCORE)
+        return Token(text, TokenType.CONTROL, ADDED_SCORE)
+    return Token(text.replace("\u2581", " "), TokenType.USER_DEFINED, ADDED_SCORE)
+
+
+def plain_added_token(text: str, *, special: bool) -> Token:
+    """The same by the word of the file alone."""
+    return Token(text, TokenType.CONTROL if special else TokenType.USER_DEFINED, ADDED_SCORE)
+
+
+def is_special(token: Mapping[str, Any]) -> bool:
+    return bool(token.get("special"))
+
+
+def made_visible(token: Token, visible: tuple[str, ...]) -> Token:
+    return replace(token, type=TokenType.USER_DEFINED) if token.text in visible else token
 
 
 def check_rows(tokens: dict[int, Token], rows: int) -> None:
@@ -69,3 +84,7 @@ def score_key(tokens: list[Token]) -> Metadata:
 
 def type_key(tokens: list[Token]) -> Metadata:
     return Metadata("tokenizer.ggml.token_type", "[i32]", [int(token.type) for token in tokens])
+
+
+def merges_key(merges: list[str]) -> Metadata:
+    return Metadata("tokenizer.ggml.merges", "[str]", merges)

@@ -332,7 +332,7 @@ def test_byte_level_without_a_word_on_its_regex_has_gpt_2s(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("splitter", "nearest"),
     [
-        (sequence(split(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,2}|\s+")), "llama-bpe"),
+        (sequence(split(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,2}|\s+")), "seed-coder"),
         ({"type": "Sequence", "pretokenizers": [{"type": "Digits"}, GPT_2]}, "refact"),
     ],
 )
@@ -398,7 +398,12 @@ def test_byte_level_alone_adds_nothing(tmp_path: Path) -> None:
 
 def test_roberta_adds_all(tmp_path: Path) -> None:
     actual = special_of(tmp_path, {}, {}, {"type": "RobertaProcessing", "cls": ["<s>", 5], "sep": ["</s>", 6]})
-    assert actual == {"add_bos_token": True, "add_eos_token": True, "add_sep_token": True}
+    assert actual == {
+        "seperator_token_id": 6,
+        "add_bos_token": True,
+        "add_eos_token": True,
+        "add_sep_token": True,
+    }
 
 
 def test_a_template_that_ends_with_a_token_adds_it_as_eos(tmp_path: Path) -> None:
@@ -423,11 +428,9 @@ def test_llama_like_families_copy_the_space_prefix(tmp_path: Path) -> None:
     assert "add_space_prefix" not in keys(read_tokenizer(folder, {"architectures": ["FalconForCausalLM"]}, rows=7))
 
 
-def test_code_llama_gets_its_infilling_tokens(tmp_path: Path) -> None:
+def test_code_llama_gets_its_end_of_turn(tmp_path: Path) -> None:
     folder = write(tmp_path, tokenizer__json=byte_level())
-    actual = keys(read_tokenizer(folder, LLAMA, rows=32016))
-    names = ("prefix", "suffix", "middle", "eot")
-    assert [actual[f"{name}_token_id"] for name in names] == [32007, 32008, 32009, 32010]
+    assert keys(read_tokenizer(folder, LLAMA, rows=32016))["eot_token_id"] == 32010
 
 
 def test_small_granite_and_smollm_get_no_bos(tmp_path: Path) -> None:
@@ -523,9 +526,9 @@ def test_a_tokenizer_of_an_odd_layout_is_refused(tmp_path: Path, tokenizer: dict
         read_tokenizer(write(tmp_path, tokenizer__json=tokenizer), LLAMA, rows=8)
 
 
-def test_a_kind_that_is_no_bpe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SnugError, match="of the kind Unigram"):
-        read_tokenizer(write(tmp_path, tokenizer__json=byte_level(model={"type": "Unigram"})), LLAMA, rows=8)
+def test_a_kind_that_no_rule_reads_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SnugError, match="of the kind WordLevel"):
+        read_tokenizer(write(tmp_path, tokenizer__json=byte_level(model={"type": "WordLevel"})), LLAMA, rows=8)
 
 
 def test_reading_tokenizers_needs_no_heavy_library() -> None:
