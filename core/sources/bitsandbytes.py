@@ -58,7 +58,7 @@ class FourBit:
         codes = np.stack([data >> 4, data & 15], axis=-1).reshape(-1)[low % 2 :][:length]
         begin, stop = low // self.block, -(-end // self.block)
         magnitudes = np.repeat(self._magnitudes(read, begin, stop - begin), self.block)
-        values = np.take(whole(read, self.levels), codes)
+        values = whole(read, self.levels)[codes]
         with np.errstate(over="ignore", invalid="ignore"):
             values *= magnitudes[low - begin * self.block :][:length]
         return values.reshape(count, self.columns)

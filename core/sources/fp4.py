@@ -36,7 +36,7 @@ class Fp4:
         """float32 [count, columns]."""
         width, groups = self.codes.shape[-1], self.scale.shape[-1]
         data = read(self.codes, first * width, count * width)
-        values = np.take(_LEVELS, np.stack([data & 15, data >> 4], axis=-1)).reshape(count, groups, -1)
+        values = _LEVELS[np.stack([data & 15, data >> 4], axis=-1)].reshape(count, groups, -1)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             values *= self._scales(read, first * groups, count * groups).reshape(count, groups, 1)
         return values.reshape(count, 2 * width)

@@ -93,7 +93,7 @@ def numbers(read: ReadBytes, tensor: TensorInfo, first: int, count: int) -> F32:
     if tensor.dtype in _PLAIN:
         return data.view(_PLAIN[tensor.dtype]).astype(np.float32)
     if tensor.dtype in _FP8:
-        return np.take(_FP8[tensor.dtype].values, data)  # twice as fast as an index
+        return kernels.numbers.decode_fp8(data, _FP8[tensor.dtype])
     if tensor.dtype == "BF16":
         return (data.view("<u2").astype(np.uint32) << 16).view(np.float32)
     if tensor.dtype == "F8_E8M0":
