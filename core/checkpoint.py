@@ -23,7 +23,7 @@ from core.architectures import (
 from core.errors import SnugError
 from core.gguf import MAGIC, encode_header
 from core.gguf_split import read_split
-from core.model import Metadata, ModelInfo, OutputTensor, Part, TensorInfo
+from core.model import Metadata, ModelInfo, OutputTensor, Parameters, Part, TensorInfo, count_parameters
 from core.paths import expanded
 from core.rows import RowReader, as_float32
 from core.shards import INDEX, read_folder
@@ -95,8 +95,7 @@ def _open_folder(folder: Path) -> ModelInfo:
     mapped = _mapped(folder, entry, source)
     embedding = next(tensor for tensor in mapped.tensors if tensor.name == "token_embd.weight")
     tokenizer = read_tokenizer(folder, source.config, rows=embedding.shape[0])
-    parameters = sum(tensor.weights for tensor in mapped.tensors)
-    general = _general(folder, _name_of(folder), entry.arch, parameters)
+    general = _general(folder, _name_of(folder), entry.arch, count_parameters(mapped.tensors))
     own = {item.key: item for item in (*tokenizer, *mapped.keys)}
     return ModelInfo(
         name=str(next((item.value for item in general if item.key == "general.name"), folder.name)),
@@ -182,7 +181,7 @@ def _main_dtype(tensors: Sequence[OutputTensor]) -> str:
     return counts.most_common(1)[0][0] if counts else "F32"
 
 
-def _general(folder: Path, name: str, arch: str, parameters: int) -> list[Metadata]:
+def _general(folder: Path, name: str, arch: str, parameters: Parameters) -> list[Metadata]:
     """The general.* keys: names and authorship from the folder's name, README.md and generation_config.json.
 
     PyPI gguf knows the conventions; its writer is only asked what it would write.
@@ -192,10 +191,10 @@ def _general(folder: Path, name: str, arch: str, parameters: int) -> list[Metada
     for logger in ("gguf", "metadata"):  # those of its modules
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     try:
-        found = gguf.Metadata.load(None, folder, None, parameters)
+        found = gguf.Metadata.load(None, folder, None, parameters.total)
         if folder.name != name:
             card, config = gguf.Metadata.load_model_card(folder), gguf.Metadata.load_hf_parameters(folder)
-            named = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, config, Path(name), parameters)
+            named = gguf.Metadata.apply_metadata_heuristic(gguf.Metadata(), card, config, Path(name), parameters.total)
             for field in _FROM_NAME:
                 setattr(found, field, getattr(named, field))
         return _as_written(found, name, arch, parameters)
@@ -210,7 +209,7 @@ def _name_of(folder: Path) -> str:
     return cached.rpartition("--")[2] if is_cached else folder.name
 
 
-def _as_written(found: Any, name: str, arch: str, parameters: int) -> list[Metadata]:
+def _as_written(found: Any, name: str, arch: str, parameters: Parameters) -> list[Metadata]:
     """The keys that PyPI gguf's writer makes of its Metadata. Raises for what no file can hold."""
     import gguf
 
@@ -218,7 +217,7 @@ def _as_written(found: Any, name: str, arch: str, parameters: int) -> list[Metad
     writer.add_type("model")
     found.name = found.name or name
     if not found.size_label:
-        found.size_label = gguf.size_label(parameters, 0, 0, 0)
+        found.size_label = gguf.size_label(*parameters)
     found.set_gguf_meta_model(writer)
     items = [_from_writer(key, value) for key, value in writer.kv_data[0].items()]
     kept = [item for item in items if item is not None and item.key not in _DECIDED_BY_RECIPE]
