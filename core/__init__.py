@@ -15,6 +15,7 @@ _FACE = {
     "checkpoint": ("open_model",),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
     "hardware": ("Hardware", "detect"),
+    "imatrix": ("ImportanceMatrix", "check_importance", "read_importance"),
     "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "job_line"),
     "merge": ("merge_gguf",),
     "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
     from core.fit import largest_context as largest_context
     from core.hardware import Hardware as Hardware
     from core.hardware import detect as detect
+    from core.imatrix import ImportanceMatrix as ImportanceMatrix
+    from core.imatrix import check_importance as check_importance
+    from core.imatrix import read_importance as read_importance
     from core.jobs import ENDED as ENDED
     from core.jobs import JobFolder as JobFolder
     from core.jobs import JobState as JobState

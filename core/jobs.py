@@ -43,6 +43,8 @@ class QuantizeJob:
     overwrite: bool = False
     allow_requantize: bool = False
     split_max_size: str = ""
+    effort: str = "exact"
+    imatrix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

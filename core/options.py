@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from core.fit import Fit, estimate_fit
 from core.hardware import Hardware
+from core.imatrix import ImportanceMatrix
 from core.model import ModelInfo
 from core.plan import Plan, make_plans
 from core.recipes import RECIPES, Recipe
@@ -26,9 +27,11 @@ class Option:
         return self.plan.recipe
 
 
-def options_for(model: ModelInfo, hardware: Hardware, *, context: int = 4096) -> list[Option]:
-    """Every recipe for `model` on `hardware`, best quality first."""
-    plans = make_plans(model, RECIPES)
+def options_for(
+    model: ModelInfo, hardware: Hardware, *, context: int = 4096, importance: ImportanceMatrix | None = None
+) -> list[Option]:
+    """Every recipe for `model` on `hardware`, best quality first; also those that need an importance matrix."""
+    plans = make_plans(model, RECIPES, importance=importance)
     fits = [estimate_fit(plan, hardware, context=context) for plan in plans]
     chosen = recommend(plans, fits)
     return [

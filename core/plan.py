@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from core.gguf import encode_header, encode_items, header_length, pad
+from core.imatrix import ImportanceMatrix
 from core.model import FLOATS as SOURCE_FLOATS
 from core.model import Metadata, ModelInfo, OutputTensor
 from core.recipes import FLOATS, NONE, Overrides, Recipe, choose_formats, find_recipe
@@ -43,6 +44,7 @@ class Plan:
     header_bytes: int
     notes: tuple[str, ...] = ()
     metadata: tuple[Metadata, ...] = ()
+    importance: ImportanceMatrix | None = None
 
     @cached_property
     def header(self) -> bytes:
@@ -77,38 +79,48 @@ def make_plan(
     recipe: Recipe,
     *,
     pure: bool = False,
-    has_importance: bool = False,
+    importance: ImportanceMatrix | None = None,
     overrides: Overrides = NONE,
 ) -> Plan:
     """The plan of `recipe` for `model`; `pure` gives every tensor that may be quantized the base format, some rules
-    ask `has_importance`: whether there is an importance matrix, and `overrides` come before the recipe.
+    ask whether there is an `importance` matrix, and `overrides` come before the recipe.
 
-    Raises SnugError when a tensor cannot be written in the format that was asked for.
+    Raises SnugError when a tensor cannot be written in the format that was asked for. Whether the plan can do with the
+    importance that there is, check_importance says.
     """
-    formats = choose_formats(model, recipe, pure=pure, has_importance=has_importance, overrides=overrides)
-    return _plan(model, recipe, formats, items_bytes=len(encode_items(model.metadata)))
+    formats = choose_formats(model, recipe, pure=pure, has_importance=importance is not None, overrides=overrides)
+    return _plan(model, recipe, formats, items_bytes=len(encode_items(model.metadata)), importance=importance)
 
 
-def make_plans(model: ModelInfo, recipes: Iterable[Recipe], *, has_importance: bool = False) -> list[Plan]:
+def make_plans(
+    model: ModelInfo, recipes: Iterable[Recipe], *, importance: ImportanceMatrix | None = None
+) -> list[Plan]:
     """The plans of several recipes, each as `make_plan` makes it; a vocabulary is measured once."""
     items_bytes = len(encode_items(model.metadata))
-    return [
-        _plan(model, r, choose_formats(model, r, has_importance=has_importance), items_bytes=items_bytes)
-        for r in recipes
-    ]
+    chosen = ((r, choose_formats(model, r, has_importance=importance is not None)) for r in recipes)
+    return [_plan(model, r, formats, items_bytes=items_bytes, importance=importance) for r, formats in chosen]
 
 
-def _plan(model: ModelInfo, recipe: Recipe, formats: Mapping[str, str], *, items_bytes: int) -> Plan:
+def _plan(
+    model: ModelInfo,
+    recipe: Recipe,
+    formats: Mapping[str, str],
+    *,
+    items_bytes: int,
+    importance: ImportanceMatrix | None,
+) -> Plan:
     """`items_bytes`: what the keys of the model take in a header."""
     sizes = ((tensor, formats[tensor.name]) for tensor in model.tensors)
     tensors = place(PlannedTensor(t, name, 0, FORMATS[name].row_bytes(t.columns) * t.rows) for t, name in sizes)
     own = (
         Metadata("general.file_type", "u32", _file_type(model, recipe)),
         Metadata("general.quantization_version", "u32", 2),
+        *(importance.metadata if importance else ()),
     )
     shapes = ((tensor.name, tensor.shape) for tensor in model.tensors)
     header_bytes = header_length(items_bytes + len(encode_items(own)), shapes)
-    return Plan(model, recipe, tensors, header_bytes, _notes(recipe, tensors), (*model.metadata, *own))
+    said = (*model.metadata, *own)
+    return Plan(model, recipe, tensors, header_bytes, _notes(recipe, tensors), said, importance)
 
 
 def place(tensors: Iterable[PlannedTensor]) -> tuple[PlannedTensor, ...]:

@@ -11,21 +11,23 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import kernels
 from core.checkpoint import open_model
 from core.errors import Cancelled, JobFailed, SnugError
 from core.events import Done, Event, Failed, Note, Progress
 from core.hardware.cpu import usable_cores
+from core.imatrix import check_importance, read_importance
 from core.jobs import QuantizeJob
 from core.model import ModelInfo, OutputTensor
 from core.plan import Plan, PlannedTensor, make_plan
-from core.recipes import find_recipe
+from core.recipes import FLOATS, find_recipe
 from core.rows import RowReader, can_copy, refuse_non_finite, step_of
 from core.split import PlannedPart, SplitFile, check_split_target, plan_split, read_size
 from core.verify import VerifyReport, verify_model
@@ -44,8 +46,12 @@ def check_job(job: QuantizeJob) -> Plan:
         raise SnugError(f"There is no backend {job.backend!r}.", f"Backends: {', '.join(SLAB_WEIGHTS)}.")
     if job.threads < 0:
         raise SnugError(f"{job.threads} threads make no sense.", "Give a number from 1 on, or 0 for all cores.")
+    if job.effort not in kernels.EFFORTS:
+        raise SnugError(f"There is no effort {job.effort!r}.", f"Efforts: {', '.join(kernels.EFFORTS)}.")
     _check_requantize(job, model)
-    plan = make_plan(model, recipe, pure=job.pure)
+    importance = read_importance(job.imatrix) if job.imatrix else None
+    plan = make_plan(model, recipe, pure=job.pure, importance=importance)
+    plan = replace(plan, notes=(*plan.notes, *check_importance(plan)))
     _check_backend(job, plan)
     check_split_target(_parts(job, plan), sources=[model.path, *model.files], overwrite=job.overwrite)
     return plan
@@ -75,7 +81,7 @@ def _check_backend(job: QuantizeJob, plan: Plan) -> None:
     for planned in plan.tensors:
         if can_copy(planned.tensor, planned.format) or job.backend == "auto":
             continue
-        available = kernels.backends(planned.format)
+        available = kernels.backends(planned.format, importance=_importance(plan, planned) is not None)
         if job.backend not in available:
             raise SnugError(
                 f"The backend {job.backend} has no {planned.format}, which {planned.name} needs.",
@@ -113,31 +119,46 @@ def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
         yield meter.event("verify", "")
         report = _verified(part, plan, cancelled)
         part.finish()
-    yield Done(_result(part, plan, report, time.monotonic() - started))
+    yield Done(_result(job, part, plan, report, time.monotonic() - started))
 
 
 def _prepare(job: QuantizeJob, plan: Plan, cancelled: Callable[[], bool]) -> Iterator[Event]:
     """Loads the kernels, saying so when they must be compiled first."""
     if job.backend == "reference":
         return
-    work = {(p.format, _input_type(p.tensor)) for p in plan.tensors if not can_copy(p.tensor, p.format)}
-    if not all(kernels.is_prepared([name], dtype) for name, dtype in work):
+    work = {
+        (p.format, _input_type(p.tensor), _importance(plan, p) is not None)
+        for p in plan.tensors
+        if not can_copy(p.tensor, p.format)
+    }
+    ready = (
+        kernels.is_prepared([name], dtype, importance=weighted, effort=job.effort) for name, dtype, weighted in work
+    )
+    if not all(ready):
         yield Note("Preparing kernels for this CPU (once).")
-    for name, dtype in sorted(work, key=str):
+    for name, dtype, weighted in sorted(work, key=str):
         if cancelled():
             raise Cancelled
-        kernels.prepare([name], dtype)
+        kernels.prepare([name], dtype, importance=weighted, effort=job.effort)
 
 
 def _input_type(tensor: OutputTensor) -> np.dtype[Any]:
     return np.dtype(_ENCODE_INPUT.get(tensor.dtype, np.float32) if tensor.sources else np.float32)
 
 
+def _importance(plan: Plan, planned: PlannedTensor) -> NDArray[np.float32] | None:
+    """float32 [experts, columns], or None where nothing is known."""
+    return plan.importance.of(planned.tensor) if plan.importance and planned.format not in FLOATS else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Slab:
+    """Rows of one tensor, all with the same importance: float32 [columns], or None."""
+
     planned: PlannedTensor
     first: int
     count: int
+    importance: NDArray[np.float32] | None = None
 
 
 def _slabs(plan: Plan, weights: int) -> Iterator[_Slab]:
@@ -145,8 +166,21 @@ def _slabs(plan: Plan, weights: int) -> Iterator[_Slab]:
         tensor = planned.tensor
         step = step_of(tensor)
         size = max(1, weights // tensor.columns // step) * step
-        for first in range(0, tensor.rows, size):
-            yield _Slab(planned, first, min(size, tensor.rows - first))
+        importance = _importance(plan, planned)
+        for rows, vector in _experts(tensor, importance):
+            for first in rows[::size]:
+                yield _Slab(planned, first, min(size, rows.stop - first), vector)
+
+
+def _experts(
+    tensor: OutputTensor, importance: NDArray[np.float32] | None
+) -> Iterator[tuple[range, NDArray[np.float32] | None]]:
+    """The rows that share an importance, and that importance: all of a matrix, each expert of a stack."""
+    if importance is None:
+        yield range(tensor.rows), None
+        return
+    each = tensor.rows // len(importance)
+    yield from ((range(each * e, each * (e + 1)), vector) for e, vector in enumerate(importance))
 
 
 def _encode_all(
@@ -159,7 +193,7 @@ def _encode_all(
         while waiting or running:
             while waiting and len(running) < threads + 1:
                 slab = waiting.popleft()
-                running[pool.submit(_encode, job.backend, slab, reader, part, plan.header_bytes)] = slab
+                running[pool.submit(_encode, job, slab, reader, part, plan.header_bytes)] = slab
             done, _ = wait(running, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
             if cancelled():
                 raise Cancelled
@@ -182,7 +216,7 @@ def _drained(running: dict[Future[None], _Slab]) -> Iterator[None]:
         raise
 
 
-def _encode(backend: str, slab: _Slab, reader: RowReader, part: SplitFile, data_start: int) -> None:
+def _encode(job: QuantizeJob, slab: _Slab, reader: RowReader, part: SplitFile, data_start: int) -> None:
     planned, tensor = slab.planned, slab.planned.tensor
     row_bytes = kernels.FORMATS[planned.format].row_bytes(tensor.columns)
     offset = data_start + planned.offset + slab.first * row_bytes
@@ -190,7 +224,10 @@ def _encode(backend: str, slab: _Slab, reader: RowReader, part: SplitFile, data_
         data = reader.raw(tensor, slab.first, slab.count)
     else:
         try:
-            data = kernels.encode(reader.rows(tensor, slab.first, slab.count), planned.format, backend=backend)
+            rows = reader.rows(tensor, slab.first, slab.count)
+            data = kernels.encode(
+                rows, planned.format, importance=slab.importance, backend=job.backend, effort=job.effort
+            )
         except kernels.NonFinite as error:
             raise refuse_non_finite(tensor, row=slab.first + error.row, column=error.column) from error
     part.write(offset, data.data)
@@ -245,12 +282,14 @@ def _verified(part: SplitFile, plan: Plan, cancelled: Callable[[], bool]) -> Ver
     return report
 
 
-def _result(part: SplitFile, plan: Plan, report: VerifyReport, seconds: float) -> dict[str, Any]:
+def _result(job: QuantizeJob, part: SplitFile, plan: Plan, report: VerifyReport, seconds: float) -> dict[str, Any]:
     paths = [planned.path.resolve() for planned in part.parts]
     return {
         "target": str(paths[0]),
         "parts": [path.name for path in paths],
         "recipe": plan.recipe.name,
+        "effort": job.effort,
+        "imatrix": job.imatrix,
         "file_bytes": report.file_bytes,
         "source_bytes": plan.model.source_bytes,
         "parameters": plan.model.parameters,

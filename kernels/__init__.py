@@ -30,11 +30,22 @@ To add a format:
 """
 
 from kernels import numbers
-from kernels.codec import backends, decodable, decode, encodable, encode, is_prepared, prepare, scales_are_finite
+from kernels.codec import (
+    EFFORTS,
+    backends,
+    decodable,
+    decode,
+    encodable,
+    encode,
+    is_prepared,
+    prepare,
+    scales_are_finite,
+)
 from kernels.errors import NonFinite, UnsupportedBackend, UnsupportedFormat
 from kernels.formats import FORMATS, BlockFormat, Field
 
 __all__ = [
+    "EFFORTS",
     "FORMATS",
     "BlockFormat",
     "Field",

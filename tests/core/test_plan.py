@@ -57,8 +57,10 @@ def test_the_sample_needs_no_notes(model: core.ModelInfo) -> None:
 
 def test_plans_made_together_are_those_made_alone(model: core.ModelInfo) -> None:
     recipes = [core.find_recipe(name) for name in ("BF16", "Q4_K_M", "Q4_0")]
-    expected = [core.make_plan(model, recipe, has_importance=True) for recipe in recipes]
-    assert expected == make_plans(model, recipes, has_importance=True)
+    known = core.ImportanceMatrix("some.gguf", ("text.txt",), 3, {})
+    expected = [core.make_plan(model, recipe, importance=known) for recipe in recipes]
+    assert expected == make_plans(model, recipes, importance=known)
+    assert expected[0].metadata[-1].key == "quantize.imatrix.chunks_count"
 
 
 def test_a_plan_with_importance_or_other_formats_is_another(model: core.ModelInfo) -> None:

@@ -460,7 +460,7 @@ def test_no_memory_to_map_the_new_file_is_said_so(tmp_path: Path, monkeypatch: p
 
 def test_a_job_is_cancelled_between_two_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared: list[list[str]] = []
-    monkeypatch.setattr(kernels, "prepare", lambda formats, dtype: prepared.append(formats))
+    monkeypatch.setattr(kernels, "prepare", lambda formats, dtype, **_: prepared.append(formats))
     events = core.run(
         core.QuantizeJob(str(SAMPLE), "Q4_K_M", str(tmp_path / "o.gguf")), cancelled=lambda: bool(prepared)
     )
