@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from core.tensor_ops import Column, TensorOp, chunks
+from core.tensor_ops import Column, Rows, Shape, TensorOp, chunks
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -74,6 +74,14 @@ class Part:
         is_vector = len(self.source.shape) == 1 and shape[-1] == 1 and Column() not in self.ops
         return (prod(shape),) if is_vector else shape
 
+    @property
+    def window(self) -> tuple[int, Shape, tuple[TensorOp, ...]]:
+        """Where in the source its rows begin, their shape, and the ops left: no more of a matrix is read than needed."""
+        first = self.ops[0] if self.ops else None
+        if isinstance(first, Rows) and first.stride == 1 and len(self.source.shape) == 2:
+            return first.start, first.shape(self.source.shape), self.ops[1:]
+        return 0, self.source.shape, self.ops
+
 
 @dataclass(frozen=True, slots=True)
 class OutputTensor:
@@ -103,6 +111,29 @@ class OutputTensor:
     @property
     def weights(self) -> int:
         return prod(self.shape)
+
+
+class Parameters(NamedTuple):
+    """Numbers of weights: of all tensors, of those that every token uses, of one expert of each layer; and experts."""
+
+    total: int
+    shared: int
+    expert: int
+    experts: int
+
+
+def count_parameters(tensors: Iterable[OutputTensor]) -> Parameters:
+    """As llama.cpp's converter counts them for general.size_label."""
+    total = shared = expert = stacks = experts = 0
+    for tensor in tensors:
+        total += tensor.weights
+        if "_exps." not in tensor.name or len(tensor.shape) < 2:
+            shared += tensor.weights
+            continue
+        expert += tensor.weights // tensor.shape[0]
+        experts += tensor.shape[0]
+        stacks += 1
+    return Parameters(total, shared, expert, experts // stacks if stacks else 0)
 
 
 @dataclass(frozen=True)
@@ -144,6 +175,12 @@ class ModelInfo:
     def parameters(self) -> int:
         """Number of weights in all tensors."""
         return sum(tensor.weights for tensor in self.tensors)
+
+    @cached_property
+    def active_parameters(self) -> int:
+        """Number of weights that one token meets: of experts only as many as are used at once."""
+        counted = count_parameters(self.tensors)
+        return counted.shared + counted.expert * int(self.key("expert_used_count", 0) or 0)
 
     @cached_property
     def source_bytes(self) -> int:

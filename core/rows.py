@@ -75,16 +75,17 @@ class RowReader:
     def _of_part(self, part: Part, begin: int, end: int, read: _Read) -> Array:
         """Rows `begin` to `end` of the part: the chunks that hold them, through the ops, without what is too much."""
         source, rows = part.source, _rows_of(part)
-        if not part.ops:
-            return read(source, begin, end - begin)
-        if len(source.shape) == 1:
-            column = read(source, 0, 1).reshape(source.shape[0], -1)
-            return apply_all(part.ops, column, source.shape).reshape(rows, -1)[begin:end]
-        count, _ = chunks(source.shape, part.ops)
-        each, stored = rows // count, flat_rows(source.shape) // count
+        start, shape, ops = part.window
+        if not ops:
+            return read(source, start + begin, end - begin)
+        if len(shape) == 1:
+            column = read(source, 0, 1).reshape(shape[0], -1)
+            return apply_all(ops, column, shape).reshape(rows, -1)[begin:end]
+        count, _ = chunks(shape, ops)
+        each, stored = rows // count, flat_rows(shape) // count
         low, high = begin // each, -(-end // each)
-        slab = read(source, low * stored, (high - low) * stored)
-        return apply_all(part.ops, slab, source.shape)[begin - low * each : end - low * each]
+        slab = read(source, start + low * stored, (high - low) * stored)
+        return apply_all(ops, slab, shape)[begin - low * each : end - low * each]
 
     def _stored(self, source: TensorInfo, first: int, count: int) -> Bytes:
         """Rows as they are stored: uint8 [count, row bytes]."""
@@ -157,9 +158,8 @@ def step_of(tensor: OutputTensor) -> int:
 
 
 def _chunk_rows(part: Part) -> int:
-    if not part.ops or len(part.source.shape) == 1:
-        return 1
-    return _rows_of(part) // chunks(part.source.shape, part.ops)[0]
+    _, shape, ops = part.window
+    return 1 if not ops or len(shape) == 1 else _rows_of(part) // chunks(shape, ops)[0]
 
 
 def can_copy(tensor: OutputTensor, format_name: str) -> bool:

@@ -14,6 +14,7 @@ from core.architectures import (
     encoders,
     experts,
     fused,
+    gemma,
     granite,
     llama,
     llama_like,
@@ -34,6 +35,7 @@ _FILES = (
     experts,
     qwen,
     qwen_hybrid,
+    gemma,
     state_space,
     encoders,
 )

@@ -35,6 +35,7 @@ ALWAYS_DROPPED = (
     Drop(r".*\.attention\.(masked_)?bias", "the causal mask, which every runner makes itself"),
     Drop(r".*\.rotary_emb\.(inv_freq|cos_cached|sin_cached)", "a cache of rotary angles, computed anew by the runner"),
 )
+USUAL_THETA = 10000.0
 _GATING = {"softmax": 1, "sigmoid": 2, "noaux_tc": 2}
 _YARN = (
     ("yarn_ext_factor", "extrapolation_factor"),
@@ -51,9 +52,17 @@ def rope_keys(source: Source) -> Extra:
     return Extra((*keys, *_scaling_keys(source.arch, settings)))
 
 
+def unusual_theta(source: Source) -> Extra:
+    """rope.freq_base only where it is not the 10000 that llama.cpp takes without the key."""
+    theta = rope(source.config).theta or source.config.get("rotary_emb_base") or USUAL_THETA
+    if theta == USUAL_THETA:
+        return Extra()
+    return Extra((Metadata(f"{source.arch}.rope.freq_base", "f32", float(theta)),))
+
+
 def _scaling_keys(arch: str, settings: Rope) -> list[Metadata]:
     """Llama 3's scaling is a tensor, and dynamic scaling is left to the runner."""
-    if settings.type in ("default", "llama3", "dynamic", "mrope"):
+    if settings.type in ("default", "llama3", "dynamic", "mrope", "proportional"):
         return []
     if settings.type in ("longrope", "su"):
         return [Metadata(f"{arch}.rope.scaling.type", "str", "longrope")]

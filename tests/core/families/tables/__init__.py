@@ -17,16 +17,6 @@ FAMILIES: dict[str, TinyModel] = {
 
 PENDING: frozenset[str] = frozenset(
     (
-        "gemma",
-        "gemma2",
-        "gemma3",
-        "gemma3-seeing",
-        "gemma3n",
-        "gemma3n-seeing",
-        "gemma4",
-        "gemma4-seeing",
-        "gemma4-small",
-        "gemma4-moe",
         "phi2",
         "phi3",
         "phi3-long",

@@ -28,7 +28,7 @@ _SIGLIP: dict[str, Any] = {
 _GEMMA_3N: dict[str, Any] = {
     "model_type": "gemma3n_text",
     "num_hidden_layers": 5,
-    "intermediate_size": [128] * 5,
+    "intermediate_size": [1024] * 5,  # llama.cpp divides a variance by n - 1, transformers by n
     "layer_types": ["sliding_attention"] * 4 + ["full_attention"],
     "sliding_window": WINDOW,
     "rope_theta": 1000000.0,
