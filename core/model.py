@@ -76,7 +76,7 @@ class Part:
 
     @property
     def window(self) -> tuple[int, Shape, tuple[TensorOp, ...]]:
-        """Where in the source its rows begin, their shape, and the ops left: no more of a matrix is read than needed."""
+        """Where in the source its rows begin, their shape, and the ops left: no more is read than needed."""
         first = self.ops[0] if self.ops else None
         if isinstance(first, Rows) and first.stride == 1 and len(self.source.shape) == 2:
             return first.start, first.shape(self.source.shape), self.ops[1:]
