@@ -69,7 +69,7 @@ _ROUNDABLE = f32(2**22)  # nearest_int wraps beyond
 _Q3_LANES = 64
 _ROWS = 16 * _Q3_LANES  # the elements of that many sub-blocks
 _PART = WIDE // 2  # lanes of one register, or of few: what a mask costs least
-_Q3_BATCH = 64  # superblocks searched together, so that the queues fill lanes
+_Q3_BATCH = 128  # superblocks searched together, so that the queues fill lanes
 
 
 @inlined
@@ -523,13 +523,11 @@ def q6_k_weighted(x, importance, out, first, last):
 
 
 @inlined
-def _clipped_q3(values):
-    return larger(splat(f32(-4), _PART), smaller(splat(f32(3), _PART), nearest_int(values, _PART)))
+def _start_q3(xt, lx, l2, codes, at, part):
+    """make_q3_quants up to its sweeps: leaves codes and the terms of both sums; gives these sums and the peak.
 
-
-@inlined
-def _start_q3(xt, wt, ut, codes, at, part):
-    """make_q3_quants up to its sweeps: leaves weights, weights times x and codes; gives both sums and the peak."""
+    No code of the start is below -4, so only the upper clamp can bite.
+    """
     magnitude, peak = splat(f32(0), _PART), splat(f32(0), _PART)
     for i in range(part, part + _ROWS, _Q3_LANES):
         v = load(xt, i, _PART)
@@ -539,18 +537,24 @@ def _start_q3(xt, wt, ut, codes, at, part):
     sum_lx, sum_l2 = splat(f32(0), _PART), splat(f32(0), _PART)
     for i in range(part, part + _ROWS, _Q3_LANES):
         v = load(xt, i, _PART)
-        w = v * v
-        code = _clipped_q3(inverse * v)
-        store(wt, i, w)
-        store(ut, i, w * v)
+        code = smaller(splat(f32(3), _PART), nearest_int(inverse * v, _PART))
+        term_lx, term_l2 = _terms(v, code)
+        sum_lx, sum_l2 = sum_lx + term_lx, sum_l2 + term_l2
+        store(lx, i, term_lx)
+        store(l2, i, term_l2)
         store(codes, at + i, code)
-        sum_lx = sum_lx + w * v * code
-        sum_l2 = sum_l2 + w * code * code
     return sum_lx, sum_l2, magnitude
 
 
 @inlined
-def _may_move(xt, wt, ut, codes, at, part, sum_lx, sum_l2):
+def _terms(v, code):
+    """w x q and w q q, where w = x x."""
+    w = v * v
+    return w * v * code, w * code * code
+
+
+@inlined
+def _may_move(xt, lx, l2, codes, at, part, sum_lx, sum_l2):
     """Not 0 where a code of the start may move: where one is not the nearest for what the others ask.
 
     As long as nothing moves the sums stay as they are, so this needs no order. GGML moves nothing where sum(w x q) is
@@ -559,17 +563,15 @@ def _may_move(xt, wt, ut, codes, at, part, sum_lx, sum_l2):
     zero, one = splat(f32(0), _PART), splat(f32(1), _PART)
     moves = zero
     for i in range(part, part + _ROWS, _Q3_LANES):
-        old = load(codes, at + i, _PART)
-        rest_lx, rest_l2 = sum_lx - load(ut, i, _PART) * old, sum_l2 - load(wt, i, _PART) * old * old
-        wanted = load(xt, i, _PART) * rest_l2 / rest_lx
+        wanted = load(xt, i, _PART) * (sum_l2 - load(l2, i, _PART)) / (sum_lx - load(lx, i, _PART))
         clipped = larger(splat(f32(-4), _PART), smaller(splat(f32(3), _PART), wanted))
-        near = (absolute(clipped - old) < splat(f32(0.5), _PART)) & (absolute(wanted) < splat(_ROUNDABLE, _PART))
-        moves = select(near, moves, one)
+        near = absolute(clipped - load(codes, at + i, _PART)) < splat(f32(0.5), _PART)
+        moves = select(near & (absolute(wanted) < splat(_ROUNDABLE, _PART)), moves, one)
     return select(sum_lx <= zero, zero, moves)
 
 
 @inlined
-def _descend_q3(xt, wt, ut, codes, at, sums_lx, sums_l2, moved, sweeps):
+def _descend_q3(xt, lx, l2, codes, at, sums_lx, sums_l2, moved, sweeps):
     """The sweeps of make_q3_quants, moves of one code that each lower the error; `moved` is not 0 where the last did.
 
     A sub-block that did not change in one sweep does not change in the next, so lanes need not stop by themselves.
@@ -581,19 +583,24 @@ def _descend_q3(xt, wt, ut, codes, at, sums_lx, sums_l2, moved, sweeps):
             store(moved, part, zero)
         for i in range(0, _ROWS, _Q3_LANES):
             for part in range(0, _Q3_LANES, _PART):
-                old, w, u = load(codes, at + i + part, _PART), load(wt, i + part, _PART), load(ut, i + part, _PART)
+                v, old = load(xt, i + part, _PART), load(codes, at + i + part, _PART)
+                term_lx, term_l2 = load(lx, i + part, _PART), load(l2, i + part, _PART)
                 sum_lx, sum_l2 = load(sums_lx, part, _PART), load(sums_l2, part, _PART)
-                rest_lx, rest_l2 = sum_lx - u * old, sum_l2 - w * old * old
-                new = _clipped_q3(load(xt, i + part, _PART) * rest_l2 / rest_lx)
-                new_lx, new_l2 = rest_lx + u * new, rest_l2 + w * new * new
+                rest_lx, rest_l2 = sum_lx - term_lx, sum_l2 - term_l2
+                new = larger(
+                    splat(f32(-4), _PART), smaller(splat(f32(3), _PART), nearest_int(v * rest_l2 / rest_lx, _PART))
+                )
+                new_term_lx, new_term_l2 = _terms(v, new)
+                new_lx, new_l2 = rest_lx + new_term_lx, rest_l2 + new_term_l2
                 better = (rest_lx > zero) & (new != old) & (new_l2 > zero)
                 better = better & (new_lx * new_lx * sum_l2 > sum_lx * sum_lx * new_l2)
                 code = select(better, new, old)
                 store(codes, at + i + part, code)
+                store(lx, i + part, select(better, new_term_lx, term_lx))
+                store(l2, i + part, select(better, new_term_l2, term_l2))
                 store(sums_lx, part, select(better, new_lx, sum_lx))
                 store(sums_l2, part, select(better, new_l2, sum_l2))
-                changes = bits_of(load(moved, part, _PART)) | (bits_of(code) ^ bits_of(old))
-                store(moved, part, changes)
+                store(moved, part, bits_of(load(moved, part, _PART)) | (bits_of(code) ^ bits_of(old)))
         some = False
         for part in range(0, _Q3_LANES, _PART):
             some |= any_of(load(moved, part, _PART) != zero)
@@ -608,34 +615,37 @@ def _fitted_q3(sum_lx, sum_l2, magnitude):
 
 
 @allocating
-def _search_q3(buffer, count, scales, codes, places):
-    """make_q3_quants of `count` sub-blocks of the buffer: code i of sub-block j is codes[places[j] + i * _Q3_LANES].
+def _search_q3(x, start, count, buffer, scales, codes, places):
+    """make_q3_quants of `count` sub-blocks of x: code i of sub-block j is codes[places[j] + i * _Q3_LANES].
 
     Four of five sub-blocks are settled at their start. The others queue, so that few lanes wait for others: all of
     them for two sweeps, and those still moving then once more from the start, for all five.
     """
-    xt, wt, ut = np.empty(_ROWS, f32), np.empty(_ROWS, f32), np.empty(_ROWS, f32)
+    xt, lx, l2 = np.empty(_ROWS, f32), np.empty(_ROWS, f32), np.empty(_ROWS, f32)
     moved, queue = np.empty(_Q3_LANES, f32), np.empty(count, np.uint32)
-    waiting, at = 0, 0
+    waiting, at, peak = 0, 0, i32(0)
     for first in range(0, count, _Q3_LANES):
+        lanes = min(_Q3_LANES, count - first)
+        peak = max(peak, load_group(x, start + 16 * first, 16 * lanes, buffer, 16 * first))
         to_lanes(buffer, 16 * first, 16, xt, 16, _Q3_LANES)
         for part in range(0, _Q3_LANES, _PART):
-            sum_lx, sum_l2, magnitude = _start_q3(xt, wt, ut, codes, at, part)
+            sum_lx, sum_l2, magnitude = _start_q3(xt, lx, l2, codes, at, part)
             store(scales, first + part, _fitted_q3(sum_lx, sum_l2, magnitude))
-            store(moved, part, _may_move(xt, wt, ut, codes, at, part, sum_lx, sum_l2))
-        for lane in range(min(_Q3_LANES, count - first)):
+            store(moved, part, _may_move(xt, lx, l2, codes, at, part, sum_lx, sum_l2))
+        for lane in range(lanes):
             places[first + lane] = at + lane
             queue[waiting] = first + lane
             waiting += moved[lane] != 0
         at += _ROWS
     for sweeps in (2, 5):
         waiting, at = _serve_queue(buffer, queue, waiting, sweeps, scales, codes, places, at)
+    return peak
 
 
 @allocating
 def _serve_queue(buffer, queue, waiting, sweeps, scales, codes, places, at):
     """Searches the sub-blocks in the queue; gives how many are in it after, and the next free place for codes."""
-    rows, xt, wt, ut = np.zeros(_ROWS, f32), np.empty(_ROWS, f32), np.empty(_ROWS, f32), np.empty(_ROWS, f32)
+    rows, xt, lx, l2 = np.zeros(_ROWS, f32), np.empty(_ROWS, f32), np.empty(_ROWS, f32), np.empty(_ROWS, f32)
     sums_lx, sums_l2 = np.empty(_Q3_LANES, f32), np.empty(_Q3_LANES, f32)
     magnitudes, moved = np.empty(_Q3_LANES, f32), np.empty(_Q3_LANES, f32)
     kept = 0
@@ -645,11 +655,11 @@ def _serve_queue(buffer, queue, waiting, sweeps, scales, codes, places, at):
             store(rows, 16 * lane, load(buffer, 16 * queue[first + lane], 16))
         to_lanes(rows, 0, 16, xt, 16, _Q3_LANES)
         for part in range(0, _Q3_LANES, _PART):
-            sum_lx, sum_l2, magnitude = _start_q3(xt, wt, ut, codes, at, part)
+            sum_lx, sum_l2, magnitude = _start_q3(xt, lx, l2, codes, at, part)
             store(sums_lx, part, sum_lx)
             store(sums_l2, part, sum_l2)
             store(magnitudes, part, magnitude)
-        _descend_q3(xt, wt, ut, codes, at, sums_lx, sums_l2, moved, sweeps)
+        _descend_q3(xt, lx, l2, codes, at, sums_lx, sums_l2, moved, sweeps)
         for part in range(0, _Q3_LANES, _PART):
             sum_lx, sum_l2 = load(sums_lx, part, _PART), load(sums_l2, part, _PART)
             store(sums_lx, part, _fitted_q3(sum_lx, sum_l2, load(magnitudes, part, _PART)))
@@ -728,8 +738,7 @@ def q3_k(x, out, first, last):
     peak = i32(0)
     for b in range(first, last, _Q3_BATCH):
         count = min(_Q3_BATCH, last - b)
-        peak = max(peak, load_group(x, b * _SIZE, count * _SIZE, buffer))
-        _search_q3(buffer, 16 * count, scales, codes, places)
+        peak = max(peak, _search_q3(x, b * _SIZE, 16 * count, buffer, scales, codes, places))
         for s in range(count):
             at = (b + s) * _Q3_K.size
             _put_q3_scales(out, at, scales, 16 * s)

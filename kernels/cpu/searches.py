@@ -51,13 +51,13 @@ def tiled(importance, size):
 
 
 @inlined
-def load_group(x, at, count, buffer):
-    """Copies weights as floats and gives the largest magnitude, as bits."""
+def load_group(x, at, count, buffer, start=0):
+    """Copies weights as floats, to `start` of the buffer, and gives the largest magnitude, as bits."""
     peak = splat(0, 16)
     for i in range(0, count, 16):
         v = load_source(x, at + i, 16)
         peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 16))
-        store(buffer, i, v)
+        store(buffer, start + i, v)
     return largest(peak)
 
 

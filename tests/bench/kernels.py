@@ -41,24 +41,30 @@ def importance() -> NDArray[np.float32]:
     return np.random.default_rng(1).lognormal(0, 1.5, COLUMNS).astype(np.float32)
 
 
-def seconds(call: Callable[[slice], None], parts: list[slice]) -> float:
-    """The mean wall time of `call` over all parts, one thread a part, repeated for LONG_ENOUGH."""
+def seconds(call: Callable[[slice], None], parts: list[slice], clock: Callable[[], float]) -> float:
+    """The mean time of `call` over all parts, one thread a part, repeated for LONG_ENOUGH: that of the slowest part."""
     start = time.perf_counter()
     call(parts[0])
     repeats = 1 + int(LONG_ENOUGH / (time.perf_counter() - start))
 
-    def repeat(part: slice) -> None:
+    def repeat(part: slice) -> float:
+        start = clock()
         for _ in range(repeats):
             call(part)
+        return clock() - start
 
     with ThreadPoolExecutor(len(parts)) as pool:
-        start = time.perf_counter()
-        list(pool.map(repeat, parts))
-        return (time.perf_counter() - start) / repeats
+        return max(pool.map(repeat, parts)) / repeats
 
 
 def compare(
-    name: str, source: NDArray[np.uint16], vector: NDArray[np.float32] | None, *, threads: int, rounds: int
+    name: str,
+    source: NDArray[np.uint16],
+    vector: NDArray[np.float32] | None,
+    *,
+    threads: int,
+    rounds: int,
+    clock: Callable[[], float],
 ) -> dict:
     """Speeds of one format, and whether the bytes agree."""
     floats = (source.astype(np.uint32) << 16).view(np.float32)
@@ -73,7 +79,7 @@ def compare(
     def run_theirs(part: slice) -> None:
         oracle.quantize_into(floats[part], theirs[part], name, vector)
 
-    times = [(seconds(run_ours, parts), seconds(run_theirs, parts)) for _ in range(rounds + 1)][1:]
+    times = [tuple(seconds(run, parts, clock) for run in (run_ours, run_theirs)) for _ in range(rounds + 1)][1:]
     fast, slow = (min(column) for column in zip(*times, strict=True))
     return {
         "format": name,
@@ -105,6 +111,7 @@ def main() -> None:
     parser.add_argument("formats", nargs="*")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--importance", action="store_true")
+    parser.add_argument("--cpu-time", action="store_true", help="of each thread, where others use the machine too")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
@@ -113,6 +120,7 @@ def main() -> None:
     source = weights(options.rows)
     vector = importance() if options.importance else None
     kernels.prepare(names, source.dtype, importance=options.importance)
+    clock = time.thread_time if options.cpu_time else time.perf_counter
     results = []
     head = {"cpu": config.CPU_NAME or get_host_cpu_name(), "isa": instruction_set(), "cores": os.cpu_count()}
     head["importance"] = options.importance
@@ -122,7 +130,7 @@ def main() -> None:
         print(f"{'format':8} {'threads':>7} {'Snug':>9} {'GGML':>9} {'ratio':>7}  bytes")
     for name in names:
         for threads in options.threads:
-            row = compare(name, source, vector, threads=threads, rounds=options.rounds)
+            row = compare(name, source, vector, threads=threads, rounds=options.rounds, clock=clock)
             results.append(row)
             if not options.json:
                 print(as_line(row), flush=True)
