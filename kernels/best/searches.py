@@ -111,6 +111,30 @@ class Scan(NamedTuple):
     above: int
 
 
+class Words(NamedTuple):
+    """x ~ d * unit * (2 s + 1) * level, where levels of a group of weights spell a word of the grid, and s is in 0..15.
+
+    Starts make the largest weight of a sub-block `first + step * k` times the scale. `trials` f16 values of d are tried
+    with the codes that the starts gave; for the best, scales one down and one up with codes of their own. `rounds`
+    times more d is fitted to the codes, and that looked for again. Always the best of all words is taken.
+    """
+
+    block: int
+    size: int  # of a sub-block
+    grid: str
+    levels: tuple[float, ...]  # of the codes
+    unit: float
+    even: bool  # eight weights have an even number of minus signs
+    factor: int  # GGML's sigma2 is this many times the mean square of the block: weights are importance *
+    share: float  # sqrt(sigma2 + x**2) with importance, share * sigma2 + x**2 without
+    starts: int
+    first: float
+    step: float
+    trials: int
+    reach: float  # the trials end where the largest multiple of d is this far below 31.9
+    rounds: int
+
+
 How = Affine | Signed | Single | Line | Scan
 
 Q4_K = Affine(256, 32, 15, 63, RMS, 2.0, 9, -1.5, 0.31, 3, -0.4, 0.4, 2, 12, 14.0, 2)
@@ -131,3 +155,13 @@ Q2_0 = Single(64, 64, ONE, ROW, 2, 9, 1.0, 0.4, 2)
 Q1_0 = Single(128, 128, ONE, ROW, 1, 1, 1.0, 0.0, 0)
 MXFP4 = Scan(32, 32, ONE, ROW, 1, 1)
 NVFP4 = Scan(64, 16, ONE, ROW, 5, 7)
+
+_THREE_BITS = (4.0, 12.0, 20.0, 28.0, 36.0, 44.0, 52.0, 62.0)
+_ODD = (1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0)
+_TWO_BITS = (8.0, 25.0, 43.0)
+
+IQ3_XXS = Words(256, 32, "IQ3_XXS", _THREE_BITS, 0.25, True, 2, 0.0, 7, 42.0, 5.0, 24, 12.0, 1)
+IQ3_S = Words(256, 32, "IQ3_S", _ODD, 1.0, False, 2, 0.0, 7, 10.5, 1.25, 24, 12.0, 1)
+IQ2_XXS = Words(256, 32, "IQ2_XXS", _TWO_BITS, 0.125, True, 1, 0.0, 7, 24.0, 5.0, 24, 12.0, 1)
+IQ2_XS = Words(256, 16, "IQ2_XS", _TWO_BITS, 0.125, True, 1, 0.0, 7, 24.0, 5.0, 24, 12.0, 1)
+IQ2_S = Words(256, 16, "IQ2_S", _TWO_BITS, 0.125, False, 2, 0.25, 7, 24.0, 5.0, 24, 12.0, 1)

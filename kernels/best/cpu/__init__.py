@@ -32,6 +32,11 @@ KERNELS: Mapping[str, tuple[str, str]] = {
     "MXFP4": ("blocks", "mxfp4"),
     "NVFP4": ("blocks", "nvfp4"),
     "IQ4_XS": ("i_quants", "iq4_xs"),
+    "IQ3_XXS": ("grids", "iq3_xxs"),
+    "IQ3_S": ("grids", "iq3_s"),
+    "IQ2_XXS": ("grids", "iq2_xxs"),
+    "IQ2_XS": ("grids", "iq2_xs"),
+    "IQ2_S": ("grids", "iq2_s"),
 }
 
 _NO_IMPORTANCE = np.empty(0, np.float32)

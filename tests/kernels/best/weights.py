@@ -63,7 +63,7 @@ def costs(x: F32, name: str, known: F32 | None) -> F64:
         mean = square.mean(axis=1, keepdims=True)
     else:
         size = kernels.FORMATS[name].block_size
-        factor = 1 if name in ("Q2_K", "IQ2_XXS") else 2
+        factor = 1 if name in ("Q2_K", "IQ2_XXS", "IQ2_XS") else 2
         mean = factor * np.repeat(square.reshape(len(x), -1, size).mean(axis=2), size, axis=1)
     return known.astype(np.float64) * np.sqrt(mean + square)
 
@@ -76,6 +76,8 @@ def _costs_of_unknown(x: F64, name: str) -> F64:
     if name in ("Q4_K", "Q5_K"):
         rms = np.sqrt((x.reshape(len(x), -1, 32) ** 2).mean(axis=2))
         return np.repeat(rms, 32, axis=1) + np.abs(x)
+    if name == "IQ2_S":
+        return 0.5 * np.repeat((x.reshape(-1, 256) ** 2).mean(axis=1), 256).reshape(x.shape) + x * x
     return x * x
 
 
