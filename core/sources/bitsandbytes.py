@@ -69,8 +69,9 @@ class FourBit:
         nested, codes = self.nested, read(self.absmax, first, count)
         begin, stop = first // nested.block, -(-(first + count) // nested.block)
         scales = np.repeat(numbers(read, nested.absmax, begin, stop - begin), nested.block)
-        found: F32 = whole(read, nested.levels)[codes] * scales[first - begin * nested.block :][:count]
-        return found + np.float32(nested.offset)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found: F32 = whole(read, nested.levels)[codes] * scales[first - begin * nested.block :][:count]
+            return found + np.float32(nested.offset)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,10 +79,12 @@ def check_matrix(tensor: TensorInfo, dtypes: Sequence[str]) -> None:
 
 def tile_size(length: int, tiles: int, candidates: Sequence[int]) -> int | None:
     """How many of `length` numbers share one of `tiles` scales; None if that cannot be. The last tile may be short."""
-    if tiles == 1 or tiles == length:
+    if tiles < 1:
+        return None
+    if tiles in (1, length):
         return length // tiles
     fitting = (size for size in candidates if size > 0 and -(-length // size) == tiles)
-    even = length // tiles if tiles and length % tiles == 0 else None
+    even = length // tiles if length % tiles == 0 else None
     return next(fitting, even)
 
 

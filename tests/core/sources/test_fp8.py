@@ -166,7 +166,7 @@ def test_rows_cost_their_own_codes_and_scales_only(tmp_path: Path) -> None:
     assert bytes_read(found, 120, 10) == {NAME: 2560, NAME + "_scale_inv": 16}
 
 
-@pytest.mark.parametrize("shape", [(3, 2), (2, 5), (1, 2, 2), (0,)])
+@pytest.mark.parametrize("shape", [(3, 2), (2, 5), (1, 2, 2), (0,), (0, 1), (2, 0)])
 def test_a_scale_that_does_not_fit_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     stored, _ = codes((256, 256))
     tensors: Tensors = {NAME: ("F8_E4M3", stored), NAME + "_scale_inv": ("F32", np.ones(shape, np.float32))}
