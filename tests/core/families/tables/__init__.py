@@ -36,17 +36,7 @@ PENDING: frozenset[str] = frozenset(
         "stablelm2-12b",
         "gpt-oss-mxfp4",
         "falcon-h1",
-        "bert",
-        "bert-masked",
-        "bert-reranker",
-        "distilbert",
         "roberta",
-        "xlm-roberta",
-        "xlm-roberta-reranker",
-        "t5",
-        "flan-t5",
-        "umt5",
-        "t5-encoder",
     )
 )
 """Those that Snug does not convert yet."""

@@ -31,7 +31,7 @@ _T5: dict[str, Any] = {
     "n_positions": 256,
     "num_heads": 4,
     "num_layers": 2,
-    "num_decoder_layers": 3,
+    "num_decoder_layers": 2,  # llama.cpp fails on more than encoder layers
     "relative_attention_num_buckets": 32,
 }
 _SENTENCE_BERT: dict[str, Any] = {
