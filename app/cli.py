@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -38,6 +38,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for ma
 Type = Annotated[str, typer.Option("--type", "-t", metavar="T", help="The recipe, such as Q4_K_M; see snug fit.")]
 Pure = Annotated[bool, typer.Option("--pure", help="Every tensor that may be quantized in the base format.")]
 Context = Annotated[int, typer.Option("--ctx", min=1, metavar="N", help="Tokens of context to reckon with.")]
+Imatrix = Annotated[
+    str, typer.Option("--imatrix", metavar="FILE", help="What each input counts, as llama-imatrix measures it.")
+]
+Effort = Annotated[
+    str,
+    typer.Option(metavar="E", help="exact: llama-quantize's bytes; best: a longer search for less error, same size."),
+]
 Threads = Annotated[int, typer.Option("--threads", min=0, metavar="N", help="Threads to encode with; 0: all cores.")]
 
 
@@ -99,18 +106,24 @@ def machine(as_json: Json = False) -> None:
 
 
 @verb
-def plan(source: Source, recipe: Type, pure: Pure = False, as_json: Json = False) -> None:
+def plan(source: Source, recipe: Type, pure: Pure = False, imatrix: Imatrix = "", as_json: Json = False) -> None:
     """Show every tensor of the file to be, with its format and bytes."""
-    made = core.make_plan(core.open_model(source), core.find_recipe(recipe), pure=pure)
+    model, wanted = core.open_model(source), core.find_recipe(recipe)
+    made = core.make_plan(model, wanted, pure=pure, importance=_importance(imatrix))
+    made = replace(made, notes=(*made.notes, *core.check_importance(made)))
     _print_json(report.plan_values(made)) if as_json else report.plan(made)
 
 
 @verb
-def fit(source: Source, ctx: Context = 4096, as_json: Json = False) -> None:
+def fit(source: Source, ctx: Context = 4096, imatrix: Imatrix = "", as_json: Json = False) -> None:
     """Show every recipe with its exact size, and which fits this machine."""
     model, hardware = core.open_model(source), core.detect()
-    options = core.options_for(model, hardware, context=ctx)
+    options = core.options_for(model, hardware, context=ctx, importance=_importance(imatrix))
     _print_json(report.fit_values(model, options)) if as_json else report.fit(model, options, context=ctx)
+
+
+def _importance(imatrix: str) -> core.ImportanceMatrix | None:
+    return core.read_importance(imatrix) if imatrix else None
 
 
 @verb
@@ -119,6 +132,8 @@ def quantize(
     recipe: Type,
     out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The .gguf file to write.")],
     pure: Pure = False,
+    imatrix: Imatrix = "",
+    effort: Effort = "exact",
     backend: Annotated[str, typer.Option(help="auto, cpu or reference.")] = "auto",
     threads: Threads = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
@@ -137,6 +152,8 @@ def quantize(
         overwrite=overwrite,
         allow_requantize=allow_requantize,
         split_max_size=split_max_size,
+        effort=effort,
+        imatrix=imatrix,
     )
     result = _run(job, as_json=as_json)
     _print_json(result) if as_json else report.result(result)

@@ -98,7 +98,7 @@ def fit(model: core.ModelInfo, options: list[core.Option], *, context: int) -> N
         verdict = option.fit.verdict.value
         table.add_row(
             "*" if option.recommended else "",
-            option.recipe.name,
+            f"{option.recipe.name}, with --imatrix" if option.lacks_importance else option.recipe.name,
             words.size(option.plan.file_bytes),
             f"{option.plan.bits_per_weight:.2f}",
             words.size(option.fit.total),
@@ -127,6 +127,7 @@ def fit_values(model: core.ModelInfo, options: list[core.Option]) -> dict[str, A
         "recipes": [
             {
                 "recipe": option.recipe.name,
+                "needs_imatrix": option.recipe.needs_importance,
                 "file_bytes": option.plan.file_bytes,
                 "bits_per_weight": option.plan.bits_per_weight,
                 "memory_bytes": option.fit.total,
@@ -159,6 +160,8 @@ def plan(made: core.Plan, *, brief: bool = False) -> None:
     console.print(table)
     console.print(f"{made.recipe.name}: {words.exact(made.file_bytes)} ({words.size(made.file_bytes)}), "
                   f"{made.bits_per_weight:.2f} bits a weight")  # fmt: skip
+    for note in made.notes:
+        console.print(f"Note: {note}")
 
 
 def plan_values(made: core.Plan) -> dict[str, Any]:
@@ -169,6 +172,7 @@ def plan_values(made: core.Plan) -> dict[str, Any]:
         "tensor_bytes": made.tensor_bytes,
         "header_bytes": made.header_bytes,
         "bits_per_weight": made.bits_per_weight,
+        "notes": list(made.notes),
         "tensors": [
             {"name": p.name, "shape": list(p.tensor.shape), "format": p.format, "offset": p.offset, "bytes": p.nbytes}
             for p in made.tensors
@@ -219,6 +223,8 @@ def result(values: dict[str, Any]) -> None:
         "Took", f"{words.span(values['seconds'])}, {words.parameters(round(values['weights_per_second']))} weights/s"
     )
     table.add_row("Formats", ", ".join(f"{count} {name}" for name, count in values["formats"].items()))
+    if values["imatrix"]:
+        table.add_row("Importance", Text(values["imatrix"]))
     table.add_row("Checked", "structure, bounds, finite scales, a sample of every tensor against the source")
     console.print(table)
 

@@ -26,6 +26,11 @@ class Option:
     def recipe(self) -> Recipe:
         return self.plan.recipe
 
+    @property
+    def lacks_importance(self) -> bool:
+        """Whether it cannot be made until there is an importance matrix."""
+        return self.recipe.needs_importance and self.plan.importance is None
+
 
 def options_for(
     model: ModelInfo, hardware: Hardware, *, context: int = 4096, importance: ImportanceMatrix | None = None

@@ -20,6 +20,7 @@ import core
 import core.quantize
 from app.cli import _signals, main
 from core.output import part_path
+from tests.imatrix import seeded_means, write_imatrix
 from tests.models import SAMPLE, make_llama
 
 ROOT = Path(core.__file__).parent.parent
@@ -207,6 +208,56 @@ def test_any_name_can_be_printed_in_any_encoding(encoding: str, json_too: bool, 
     assert ran.returncode == 0, ran.stderr
     if json_too:
         assert "模型" in json.loads(ran.stdout)["model"]
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> str:
+    return str(write_imatrix(tmp_path / "imatrix.gguf", seeded_means(core.open_model(SAMPLE))))
+
+
+def test_an_importance_matrix_goes_all_the_way(matrix: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = (str(SAMPLE), "-t", "Q2_K_S", "--imatrix", matrix)
+    plan = answered(capsys, "plan", *arguments)
+    result = answered(capsys, "quantize", *arguments, "-o", str(tmp_path / "o.gguf"))
+    assert (result["imatrix"], result["effort"], result["notes"]) == (matrix, "exact", [])
+    assert result["file_bytes"] == plan["file_bytes"]
+    assert core.open_model(tmp_path / "o.gguf").keys["quantize.imatrix.entries_count"] == 21
+    out, _ = spoken(capsys, "quantize", *arguments, "-o", str(tmp_path / "o2.gguf"))
+    assert f"Importance {matrix}" in out
+
+
+def test_the_effort_best_gives_other_bytes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for effort in ("exact", "best"):
+        out = str(tmp_path / f"{effort}.gguf")
+        assert (
+            answered(capsys, "quantize", str(SAMPLE), "-t", "Q8_0", "-o", out, "--effort", effort)["effort"] == effort
+        )
+    assert (tmp_path / "exact.gguf").read_bytes() != (tmp_path / "best.gguf").read_bytes()
+
+
+@pytest.mark.parametrize("verb", ["plan", "quantize"])
+def test_what_lacks_importance_is_refused(verb: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    more = ["-o", str(tmp_path / "o.gguf")] if verb == "quantize" else []
+    _, error = spoken(capsys, verb, str(SAMPLE), "-t", "IQ2_XS", *more, code=2)
+    assert "IQ2_XS needs an importance matrix" in error
+    assert "--imatrix FILE" in error
+    _, error = spoken(capsys, verb, str(SAMPLE), "-t", "Q4_0", "--imatrix", str(SAMPLE / "config.json"), *more, code=2)
+    assert "is no importance matrix" in error
+    assert not (tmp_path / "o.gguf").exists()
+
+
+def test_fit_says_what_needs_an_importance_matrix(matrix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = spoken(capsys, "fit", str(SAMPLE))
+    assert "IQ2_XS, with --imatrix" in out
+    out, _ = spoken(capsys, "fit", str(SAMPLE), "--imatrix", matrix)
+    assert "with --imatrix" not in out
+
+
+def test_an_unknown_effort_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _, error = spoken(
+        capsys, "quantize", str(SAMPLE), "-t", "Q8_0", "-o", str(tmp_path / "o"), "--effort", "more", code=2
+    )
+    assert "Efforts: exact, best." in error
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
