@@ -97,6 +97,21 @@ _ROBERTA = Architecture(
     extra=(pooling, _labels),
 )
 
+
+_NOMIC = Architecture(
+    classes=("NomicBertModel",),
+    arch="nomic-bert",
+    keys=(
+        *_BERT_KEYS,
+        Key("context_length", "u32", ("max_trained_positions", "n_positions")),
+        Key("rope.freq_base", "f32", ("rotary_emb_base",), 1000.0),
+    ),
+    renames=_BERT_RENAMES,
+    dropped=_BERT_DROPPED,
+    needed=_BERT_NEEDED,
+    when=lambda config: not config.get("moe_every_n_layers"),
+    extra=(pooling,),
+)
 _T5_KEYS = (
     Key("context_length", "u32", ("n_positions",), 512),
     Key("embedding_length", "u32", ("d_model",)),
@@ -130,4 +145,4 @@ _T5_ENCODER = Architecture(
     needed=("token_embd.weight", "enc.output_norm.weight", "enc.blk.{}.attn_norm.weight"),
 )
 
-ENTRIES = (_BERT, _DISTILBERT, _ROBERTA, _T5, _T5_ENCODER)
+ENTRIES = (_BERT, _DISTILBERT, _ROBERTA, _NOMIC, _T5, _T5_ENCODER)

@@ -165,6 +165,29 @@ _GLM4 = Architecture(
 )
 
 
+_CHATGLM = Architecture(
+    classes=("ChatGLMModel", "ChatGLMForConditionalGeneration"),
+    arch="chatglm",
+    keys=(
+        *SHARED,
+        Key("context_length", "u32", ("seq_length",)),
+        Key("feed_forward_length", "u32", ("ffn_hidden_size",)),
+        Key("attention.head_count_kv", "u32", ("multi_query_group_num", "num_attention_heads")),
+        Key("attention.layer_norm_rms_epsilon", "f32", ("layernorm_epsilon",)),
+    ),
+    extra=(
+        lambda source: Extra(
+            (
+                Metadata("chatglm.rope.dimension_count", "u32", required(source.config, "kv_channels") // 2),
+                Metadata("chatglm.rope.freq_base", "f32", 10000.0 * number(source.config, "rope_ratio", 1)),
+            )
+        ),
+    ),
+    renames=((r"^transformer\.", ""),),
+    dropped=(Drop(r"rotary_pos_emb\.inv_freq", "a cache of rotary angles, computed anew by the runner"),),
+)
+
+
 def _glm_layers(source: Source) -> Extra:
     """The layer that guesses ahead stays in, where the files hold it."""
     layers = required(source.config, "num_hidden_layers")
@@ -316,5 +339,5 @@ _HUNYUAN_MOE = Architecture(
 )
 
 ENTRIES = (
-    _DEEPSEEK, _GPT_OSS, _LLAMA4, _GLM4, _GLM4_MOE, _DOTS1, _ERNIE, _ERNIE_MOE, _HUNYUAN, _HUNYUAN_MOE,
+    _DEEPSEEK, _GPT_OSS, _LLAMA4, _CHATGLM, _GLM4, _GLM4_MOE, _DOTS1, _ERNIE, _ERNIE_MOE, _HUNYUAN, _HUNYUAN_MOE,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""IBM's Granite: dense, with experts, and hybrids of Mamba 2 and attention."""
+"""IBM's Granite: dense, with experts, and hybrids of Mamba 2 and attention; NVIDIA's Nemotron-H, another of those."""
 
 from __future__ import annotations
 
@@ -96,4 +96,46 @@ _HYBRID = Architecture(
     extra=(*COMMON, rope_dimensions, _hybrid_keys),
 )
 
-ENTRIES = (_DENSE, _MOE, _HYBRID)
+
+def _nemotron_h_keys(source: Source) -> Extra:
+    """The pattern has a letter for each block: M is Mamba 2, * attention, - a feed-forward network."""
+    config, arch, pattern = source.config, source.arch, str(source.config.get("hybrid_override_pattern", ""))
+    heads, width = required(config, "num_key_value_heads"), required(config, "intermediate_size")
+    inner = required(config, "mamba_num_heads") * required(config, "mamba_head_dim")
+    keys = [
+        Metadata(f"{arch}.attention.head_count_kv", "[i32]", [heads if letter == "*" else 0 for letter in pattern]),
+        Metadata(f"{arch}.feed_forward_length", "[i32]", [width if letter == "-" else 0 for letter in pattern]),
+        Metadata(f"{arch}.ssm.inner_size", "u32", inner),
+        Metadata(f"{arch}.rope.scaling.finetuned", "bool", False),
+        Metadata(f"{arch}.rope.dimension_count", "u32", config["hidden_size"] // config["num_attention_heads"]),
+    ]
+    return Extra(tuple(keys))
+
+
+def _nemotron_h_tensors(config: Config) -> tuple[Tensor, ...]:
+    norm = Tensor(r".*\.mixer\.norm\.weight", ops=(Reshape((required(config, "n_groups"), -1)),))
+    return (*state_space_tensors(Column()), norm)
+
+
+_NEMOTRON_H = Architecture(
+    classes=("NemotronHForCausalLM",),
+    arch="nemotron_h",
+    keys=(
+        *SHARED,
+        VOCAB_SIZE,
+        Key("context_length", "u32", (), MAMBA_CONTEXT),
+        Key("attention.layer_norm_rms_epsilon", "f32", ("layer_norm_epsilon", "rms_norm_eps")),
+        Key("attention.key_length", "u32", ("attention_head_dim", "head_dim")),
+        Key("attention.value_length", "u32", ("attention_head_dim", "head_dim")),
+        Key("ssm.conv_kernel", "u32", ("conv_kernel",)),
+        Key("ssm.state_size", "u32", ("ssm_state_size",)),
+        Key("ssm.group_count", "u32", ("n_groups",)),
+        Key("ssm.time_step_rank", "u32", ("mamba_num_heads",)),
+    ),
+    tensors=_nemotron_h_tensors,
+    renames=((r"\.dt_bias$", ".dt_proj.bias"),),
+    when=lambda config: not config.get("n_routed_experts"),
+    extra=(_nemotron_h_keys,),
+)
+
+ENTRIES = (_DENSE, _MOE, _HYBRID, _NEMOTRON_H)

@@ -80,7 +80,30 @@ _MINICPM = Architecture(
     arch="minicpm",
     keys=SHARED[:7],
     permuted=PERMUTED,
-    extra=(rope_factors, _minicpm_scales),
+    extra=(rope_keys, rope_factors, _minicpm_scales),
+)
+
+
+def _minicpm3_sizes(source: Source) -> Extra:
+    """Latent attention, kept as the model has it."""
+    config, rotated = source.config, required(source.config, "qk_rope_head_dim")
+    sizes = (
+        ("attention.key_length", required(config, "qk_nope_head_dim") + rotated),
+        ("rope.dimension_count", rotated),
+    )
+    return Extra(tuple(Metadata(f"minicpm3.{name}", "u32", size) for name, size in sizes))
+
+
+_MINICPM3 = Architecture(
+    classes=("MiniCPM3ForCausalLM",),
+    arch="minicpm3",
+    keys=(
+        *SHARED[:7],
+        VOCAB_SIZE,
+        Key("attention.q_lora_rank", "u32", ("q_lora_rank",)),
+        Key("attention.kv_lora_rank", "u32", ("kv_lora_rank",)),
+    ),
+    extra=(rope_factors, _minicpm3_sizes),
 )
 _OLMO = Architecture(
     classes=("OlmoForCausalLM",),
@@ -170,5 +193,5 @@ _BITNET = Architecture(
 )
 
 ENTRIES = (
-    _ARCEE, _SMOLLM3, _INTERNLM3, _MISTRAL3, _MINICPM, _OLMO, _OLMO2, _OLMOE, _NEMOTRON, _SEED_OSS, _APERTUS, _BITNET,
+    _ARCEE, _SMOLLM3, _INTERNLM3, _MISTRAL3, _MINICPM, _MINICPM3, _OLMO, _OLMO2, _OLMOE, _NEMOTRON, _SEED_OSS, _APERTUS, _BITNET,
 )  # fmt: skip
