@@ -25,7 +25,7 @@ from core.events import Done, Event, Failed, Note, Progress
 from core.hardware.cpu import usable_cores
 from core.imatrix import check_importance, read_importance
 from core.jobs import QuantizeJob
-from core.model import ModelInfo, OutputTensor
+from core.model import OutputTensor
 from core.plan import Plan, PlannedTensor, make_plan
 from core.recipes import FLOATS, find_recipe
 from core.rows import RowReader, can_copy, refuse_non_finite, step_of
@@ -48,9 +48,9 @@ def check_job(job: QuantizeJob) -> Plan:
         raise SnugError(f"{job.threads} threads make no sense.", "Give a number from 1 on, or 0 for all cores.")
     if job.effort not in kernels.EFFORTS:
         raise SnugError(f"There is no effort {job.effort!r}.", f"Efforts: {', '.join(kernels.EFFORTS)}.")
-    _check_requantize(job, model)
     importance = read_importance(job.imatrix) if job.imatrix else None
     plan = make_plan(model, recipe, pure=job.pure, importance=importance)
+    _check_requantize(job, plan)
     plan = replace(plan, notes=(*plan.notes, *check_importance(plan)))
     _check_backend(job, plan)
     check_split_target(_parts(job, plan), sources=[model.path, *model.files], overwrite=job.overwrite)
@@ -62,18 +62,20 @@ def _parts(job: QuantizeJob, plan: Plan) -> tuple[PlannedPart, ...]:
     return plan_split(plan, read_size(job.split_max_size) if job.split_max_size else None, job.target)
 
 
-def _check_requantize(job: QuantizeJob, model: ModelInfo) -> None:
-    quantized = model.quantized_formats
+def _check_requantize(job: QuantizeJob, plan: Plan) -> None:
+    """What stays in the format it has loses nothing, and needs no leave."""
+    again, name = set(plan.requantized), plan.model.path.name
+    quantized = sorted({planned.tensor.dtype for planned in plan.tensors if planned.name in again})
     if quantized and not job.allow_requantize:
         raise SnugError(
-            f"{model.path.name} is quantized already ({', '.join(quantized)}); "
+            f"{name} is quantized already ({', '.join(quantized)}); "
             "quantizing it again adds the new loss to the old one.",
             "Use the original model, or allow it: --allow-requantize.",
         )
-    unreadable = [name for name in quantized if not kernels.decodable(name)]
+    unreadable = [kind for kind in quantized if not kernels.decodable(kind)]
     if unreadable:
         raise SnugError(
-            f"{model.path.name} holds {', '.join(unreadable)}, which Snug cannot decode yet.", "Use the original model."
+            f"{name} holds {', '.join(unreadable)}, which Snug cannot decode yet.", "Use the original model."
         )
 
 

@@ -137,6 +137,11 @@ def test_a_quantized_source_needs_to_be_allowed(tmp_path: Path) -> None:
     assert generate(tmp_path / "o.gguf", tokens=4).strip()
 
 
+def test_a_quantized_gguf_made_again_in_its_own_formats_needs_no_leave_and_stays_as_it_is(tmp_path: Path) -> None:
+    first = made(SAMPLE, "Q8_0", tmp_path / "q8.gguf")
+    assert first == made(tmp_path / "q8.gguf", "Q8_0", tmp_path / "o.gguf")
+
+
 def test_pure_gives_every_matrix_the_base_format(tmp_path: Path) -> None:
     made(SAMPLE, "Q4_K_M", tmp_path / "o.gguf", pure=True)
     assert {t.dtype for t in core.open_model(tmp_path / "o.gguf").tensors} == {"Q4_K", "F32"}
