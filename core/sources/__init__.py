@@ -85,7 +85,7 @@ def unpack(config: Mapping[str, Any], sources: Sequence[TensorInfo], read: ReadB
     if name is None:
         return Unpacked(list(sources))
     if name not in _METHODS:
-        raise _unsupported(name)
+        raise _unsupported(name, sources)
     method = _METHODS[name]
     with _reading(read) as reader:
         stored = Stored(settings, {tensor.name: tensor for tensor in sources}, reader)
@@ -102,12 +102,12 @@ def _refuse_adapter_tensors(config: Mapping[str, Any], sources: Sequence[TensorI
         raise adapter_error(sources[0].file.name, base if isinstance(base, str) else None)
 
 
-def _unsupported(name: str) -> SnugError:
+def _unsupported(name: str, sources: Sequence[TensorInfo]) -> SnugError:
+    parent = parent_of(sources[0].file.parent) if sources else None
+    readable = ", ".join(method.label for method in _METHODS.values())
     return SnugError(
         f"This checkpoint is already quantized (method {name}), which Snug cannot read.",
-        "Use the full-precision model that it was made from: its model card names it. Snug reads "
-        + ", ".join(method.label for method in _METHODS.values())
-        + ".",
+        f"Use the full-precision model that it was made from{f', {parent}' if parent else ''}. Snug reads {readable}.",
     )
 
 

@@ -20,7 +20,7 @@ from core.sources import fp8
 from core.sources.fp4 import fp4
 from core.sources.groups import FLOATS, read_groups, scaled
 from core.sources.stored import F32, Stored, check, check_matrix, damaged, logical, numbers, tile_size
-from core.sources.tiles import Blocks, tiled
+from core.sources.tiles import Blocks, block_sizes, tiled
 from core.sources.words import Run, dense, loose, unpack_columns, unpack_rows
 
 
@@ -105,10 +105,8 @@ def _schemes(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _blocks(scheme: Mapping[str, Any]) -> Blocks:
-    block, group = scheme.get("block_structure"), scheme.get("group_size")
-    if isinstance(block, list) and len(block) == 2 and all(type(size) is int for size in block):
-        return [(block[0], block[1])]
-    return [(1, group)] if type(group) is int else []
+    group = scheme.get("group_size")
+    return [*block_sizes(scheme.get("block_structure")), *([(1, group)] if type(group) is int else [])]
 
 
 def _packed(stored: Stored, name: str, packed: TensorInfo, schemes: list[Mapping[str, Any]]) -> TensorInfo:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from core.model import TensorInfo
 from core.sources.stored import Stored, damaged, logical
-from core.sources.tiles import Tiled, tiled
+from core.sources.tiles import Tiled, block_sizes, tiled
 
 DTYPES = ("F8_E4M3", "F8_E5M2")
 _SCALES = ("_scale_inv", "_scale")
@@ -21,16 +21,14 @@ _BLOCK = (128, 128)
 
 def fold(stored: Stored) -> Iterator[TensorInfo]:
     """Every FP8 tensor times its scale. One without a scale is a plain cast, if the checkpoint claims no method."""
-    settings = stored.settings.get("weight_block_size")
-    is_pair = isinstance(settings, list) and len(settings) == 2 and all(type(size) is int for size in settings)
-    blocks = [(settings[0], settings[1])] if is_pair and settings else []
+    blocks = [*block_sizes(stored.settings.get("weight_block_size")), _BLOCK]
     for name, codes in stored.tensors.items():
         if codes.dtype not in DTYPES or name.endswith(_IS_SCALE) or not codes.shape:
             continue
         scale = scale_of(stored, name)
         if scale is None and stored.settings:
             raise damaged(codes, f"the tensor {name}_scale or {name}_scale_inv is missing")
-        packing = tiled(codes, scale, [*blocks, _BLOCK]) if scale else Tiled(codes, None, None, (1, 1, 1), (1, 1))
+        packing = tiled(codes, scale, blocks) if scale else Tiled(codes, None, None, (1, 1, 1), (1, 1))
         yield logical(name, codes.shape, packing)
 
 

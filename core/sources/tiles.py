@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,13 @@ class Tiled:
         low, high = int(at.min()), int(at.max()) + 1
         found = numbers(read, per_tile, low * across, (high - low) * across).reshape(-1, across)[at - low]
         return found if across == 1 else np.repeat(found, self.tile[1], axis=1)[:, : self.codes.shape[-1]]
+
+
+def block_sizes(value: Any) -> Blocks:
+    """The rows and columns of a block as settings have them, [128, 128]; none for anything else."""
+    if isinstance(value, list) and len(value) == 2 and all(type(size) is int for size in value):
+        return [(value[0], value[1])]
+    return []
 
 
 def tiled(codes: TensorInfo, scale: TensorInfo, blocks: Blocks, zero: TensorInfo | None = None) -> Tiled:

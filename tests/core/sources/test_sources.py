@@ -50,6 +50,13 @@ def test_methods_that_cannot_be_read_are_refused_by_name(tmp_path: Path, method:
     assert "GPTQ" in caught.value.hint
 
 
+def test_a_method_that_cannot_be_read_names_the_original_too(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("---\nbase_model: Qwen/Qwen3-8B\n---\n")
+    with pytest.raises(core.SnugError) as caught:
+        unpacked(tmp_path, PLAIN, quant_method="hqq")
+    assert "Qwen/Qwen3-8B" in caught.value.hint
+
+
 @pytest.mark.parametrize("settings", ["fp8", ["fp8"], 8])
 def test_settings_that_are_no_table_are_refused(tmp_path: Path, settings: Any) -> None:
     with pytest.raises(core.SnugError, match="no table of settings"):
