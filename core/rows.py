@@ -61,15 +61,15 @@ class RowReader:
 
     def _gather(self, tensor: OutputTensor, first: int, count: int, read: _Read) -> Array:
         """Rows of the parts that hold them, one after the other; those of a vector are one row."""
+        if len(tensor.shape) == 1:
+            return np.concatenate([self._of_part(part, 0, 1, read).reshape(1, -1) for part in tensor.parts], axis=1)
         found, start = [], 0
         for part in tensor.parts:
             rows = _rows_of(part)
             begin, end = max(first, start), min(first + count, start + rows)
-            if len(tensor.shape) == 1 or begin < end:
+            if begin < end:
                 found.append(self._of_part(part, begin - start, end - start, read))
             start += rows
-        if len(tensor.shape) == 1:
-            return np.concatenate([values.reshape(1, -1) for values in found], axis=1)
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _of_part(self, part: Part, begin: int, end: int, read: _Read) -> Array:

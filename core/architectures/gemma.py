@@ -165,9 +165,9 @@ def _near_and_far(source: Source) -> Extra:
     config, arch = source.config, source.arch
     far, near = required(config, "global_head_dim"), required(config, "head_dim")
     part = number(rope(config).values, "partial_rotary_factor", 0.25)
-    counts = (("rope.dimension_count", far), ("rope.dimension_count_swa", near))
-    counts += (("attention.key_length_swa", near), ("attention.value_length_swa", near))
-    keys = [Metadata(f"{arch}.{name}", "u32", count) for name, count in counts]
+    narrow = ("rope.dimension_count_swa", "attention.key_length_swa", "attention.value_length_swa")
+    keys = [Metadata(f"{arch}.{name}", "u32", near) for name in narrow]
+    keys.append(Metadata(f"{arch}.rope.dimension_count", "u32", far))
     shared, few = config.get("num_global_key_value_heads"), required(config, "num_key_value_heads")
     if shared is not None:
         heads = [few if kind == "sliding_attention" else int(shared) for kind in config["layer_types"]]

@@ -17,25 +17,7 @@ FAMILIES: dict[str, TinyModel] = {
 
 PENDING: frozenset[str] = frozenset(
     (
-        "phi2",
-        "phi3",
-        "phi3-long",
-        "phi4-mini",
-        "phimoe",
-        "gpt2",
-        "gpt2-buffers",
-        "gpt-neox",
-        "gpt-neox-serial",
-        "falcon-7b",
-        "falcon-40b",
-        "mpt",
-        "bloom",
-        "starcoder",
-        "starcoder2",
-        "stablelm2-1.6b",
-        "stablelm2-12b",
         "gpt-oss-mxfp4",
-        "falcon-h1",
         "roberta",
     )
 )

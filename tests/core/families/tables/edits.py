@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -178,3 +179,25 @@ def binary_weights(model: torch.nn.Module) -> None:
     for name, weight in model.named_parameters():
         if name.endswith("proj.weight"):
             weight.copy_(torch.where(weight > 0, 0.125, -0.125))
+
+
+def phi_moe_of_llama_cpp(model: torch.nn.Module) -> None:
+    """llama.cpp computes another Phi-MoE: softmax weighs the experts instead of SparseMixer, and the norms are of RMS.
+
+    The reference does so too, so that everything else can be compared.
+    """
+    for module in model.modules():
+        if type(module).__name__ == "PhimoeTopKRouter":
+            module.forward = partial(_routed, module)  # type: ignore[method-assign]
+        elif isinstance(module, torch.nn.LayerNorm):
+            module.forward = partial(_rms, module)  # type: ignore[method-assign]
+
+
+def _routed(router: torch.nn.Module, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    scores = torch.nn.functional.linear(hidden, router.get_parameter("weight"))
+    best, experts = scores.softmax(-1).topk(2)
+    return scores, best / best.sum(-1, keepdim=True), experts
+
+
+def _rms(norm: torch.nn.LayerNorm, hidden: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.rms_norm(hidden, norm.normalized_shape, norm.weight, norm.eps) + norm.bias

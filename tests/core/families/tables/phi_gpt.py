@@ -6,20 +6,21 @@ from typing import Any
 
 import torch
 
-from tests.core.families.tables.edits import renamed, then, with_buffers, without
+from tests.core.families.tables.edits import phi_moe_of_llama_cpp, renamed, then, with_buffers, without
 from tests.core.families.tables.shape import SHAPE, WINDOW
 from tests.core.families.tiny import GELU, TinyModel
 from tests.core.families.vocabularies import BYTES, PIECES
 
 _FULL = {"num_key_value_heads": 4}
 _NO_RMS = {key: value for key, value in SHAPE.items() if key != "rms_norm_eps"}
-_PHI_3 = SHAPE | PIECES | {"model_type": "phi3", "original_max_position_embeddings": 256, "sliding_window": WINDOW}
+_PHI_3 = SHAPE | PIECES | {"model_type": "phi3", "original_max_position_embeddings": 256, "sliding_window": 256}
 _LONG: dict[str, Any] = {
     "type": "longrope",
     "long_factor": [1.0 + 0.3 * at for at in range(8)],
     "short_factor": [1.0 + 0.1 * at for at in range(8)],
 }
-_LONG_CONTEXT = {"max_position_embeddings": 1024, "original_max_position_embeddings": 64, "sliding_window": 1024}
+# llama.cpp makes room for 512 tokens: with room for more than this it takes the factors for long contexts.
+_LONG_CONTEXT = {"max_position_embeddings": 8192, "original_max_position_embeddings": 512, "sliding_window": 8192}
 _GPT_2: dict[str, Any] = {
     "model_type": "gpt2",
     "activation_function": "gelu_new",
@@ -58,8 +59,8 @@ PHI_GPT = (
         "bytes",
         tolerance=GELU,
     ),
-    TinyModel("phi3", "Phi3ForCausalLM", _PHI_3, "pieces"),
-    TinyModel("phi3-long", "Phi3ForCausalLM", _PHI_3 | _LONG_CONTEXT | {"rope_scaling": _LONG}, "pieces"),
+    TinyModel("phi-mini", "Phi3ForCausalLM", _PHI_3, "pieces"),
+    TinyModel("phi-mini-long", "Phi3ForCausalLM", _PHI_3 | _LONG_CONTEXT | {"rope_scaling": _LONG}, "pieces"),
     TinyModel(
         "phi4-mini",
         "Phi3ForCausalLM",
@@ -79,6 +80,7 @@ PHI_GPT = (
         | {"attention_bias": True, "original_max_position_embeddings": 256, "sliding_window": 256},
         "pieces",
         published={"architectures": ["PhiMoEForCausalLM"]},
+        prepare=phi_moe_of_llama_cpp,
     ),
     TinyModel("gpt2", "GPT2LMHeadModel", _GPT_2 | BYTES, "bytes", edit=_HEADLESS, tolerance=GELU),
     TinyModel(
@@ -223,7 +225,11 @@ PHI_GPT = (
         _NO_RMS
         | BYTES
         | {"model_type": "cohere", "layer_norm_eps": 1e-5, "logit_scale": 0.8333, "use_qk_norm": True}
-        | {"num_hidden_layers": 64, "tie_word_embeddings": True, "model_max_length": 256}  # llama.cpp wants 64 for norms
+        | {
+            "num_hidden_layers": 64,
+            "tie_word_embeddings": True,
+            "model_max_length": 256,
+        }  # llama.cpp wants 64 for norms
         | {"intermediate_size": 64},
         "bytes",
     ),
