@@ -54,7 +54,9 @@ _METHODS = {
     "compressed-tensors": Method("compressed-tensors", (compressed_tensors.fold,)),
     "bitsandbytes": Method("bitsandbytes", (bitsandbytes.fold,)),
     "mxfp4": Method("MXFP4", (mxfp4.fold,), "Where MXFP4 is kept, nothing is lost."),
-    "bitnet": Method("BitNet b1.58", (bitnet.fold,), "TQ1_0 and TQ2_0 hold its ternary weights as they are."),
+    "bitnet": Method(
+        "BitNet b1.58", (bitnet.fold,), "TQ1_0 and TQ2_0 keep its ternary weights: only scales are rounded."
+    ),
     "modelopt": Method("ModelOpt", (fp4.fold, fp8.fold)),
     "quark": Method("Quark", (fp4.fold, fp8.fold)),
 }
