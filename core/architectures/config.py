@@ -10,7 +10,7 @@ from core.architectures.entry import Config
 from core.errors import SnugError
 
 _LARGEST = 3.4e38
-_MOST = 1 << 18  # no width or count of a model comes near
+_MOST = 1 << 20  # no width, count or vocabulary of a model comes near
 _TEXT_PARTS = ("thinker_config", "text_config", "llm_config", "language_config")
 HEADS = ("num_attention_heads", "n_head", "n_heads")
 

@@ -33,13 +33,14 @@ class Tensor:
 
     `target` is the GGUF name, `{0}`, `{1}` standing for the pattern's groups; without one the name map of PyPI gguf
     decides. Several rows with the same pattern make several tensors of one source. `parts` joins the rows that each
-    chain of ops makes of the source; `ops` is the same for one chain.
+    chain of ops makes of the source; `ops` is the same for one chain. Rows of zeros follow up to `pad_to` rows.
     """
 
     pattern: str
     target: str = ""
     ops: Ops = ()
     parts: tuple[Ops, ...] = ()
+    pad_to: int = 0
 
     @property
     def chains(self) -> tuple[Ops, ...]:

@@ -115,9 +115,8 @@ _EMBEDDING_GEMMA = Architecture(
 
 
 def _completed_3n(config: Config) -> Config:
-    """The embedding has rows for pictures and sound, which the one for each layer, and the GGUF, has not."""
-    config = _with(_completed(rope_theta=1e6, max_position_embeddings=32768, sliding_window=512), config)
-    return {**config, "vocab_size": config.get("vocab_size_per_layer_input", config.get("vocab_size"))}
+    defaults = _completed(rope_theta=1e6, max_position_embeddings=32768, sliding_window=512)
+    return _with(defaults | {"vocab_size": 262400}, config)
 
 
 def _sparsity(source: Source) -> Extra:
@@ -144,7 +143,9 @@ _GEMMA_3N = Architecture(
     ),
     tensors=lambda config: (
         *_AROUND_NORMS,
-        *_embedding(config),
+        # The embedding has rows for pictures and sound; the one for each layer has not, and llama.cpp wants as many.
+        Tensor(r"model\.embed_tokens\.weight", pad_to=required(config, "vocab_size")),
+        Tensor(r"model\.embed_tokens_per_layer\.weight", pad_to=required(config, "vocab_size")),
         Tensor(r"model\.altup_projections\.weight", "altup_proj.weight"),
         Tensor(r"model\.altup_unembed_projections\.weight", "altup_unembd_proj.weight"),
         Tensor(_BLOCK + r"altup\.correct_output_scale", "blk.{0}.altup_correct_scale.weight"),

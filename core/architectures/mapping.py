@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from core.architectures.config import is_number
 from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Ops, Source, Tensor
 from core.architectures.shared import ALWAYS_DROPPED, SHARED
 from core.errors import SnugError
-from core.model import FLOATS, Metadata, OutputTensor, Part, TensorInfo
+from core.model import FLOATS, Metadata, OutputTensor, Part, ReadBytes, TensorInfo
 from core.tensor_ops import RopePermute
 
 _RENAMES = ((r"language_model\.", ""), (r"e_score_correction_bias", "e_score_correction.bias"))
@@ -120,8 +124,8 @@ def _map_tensors(
     for common, group in groups.items():
         group.members.sort(key=lambda member: member[0])
         _check_group(common, group, experts.value if experts else None)
-        for name, chains in _targets(entry, source.config, rules, names, common):
-            tensors.append(_output(name, group, chains))
+        for name, row in _targets(entry, source.config, rules, names, common):
+            tensors.append(_output(name, group, row))
     return tensors, dropped
 
 
@@ -148,7 +152,7 @@ def _grouped(entry: Architecture, source: Source) -> tuple[dict[str, _Group], li
 
 def _targets(
     entry: Architecture, config: Config, rules: list[tuple[re.Pattern[str], Tensor]], names: Any, common: str
-) -> Iterator[tuple[str, tuple[Ops, ...]]]:
+) -> Iterator[tuple[str, Tensor]]:
     """The GGUF tensors that a source becomes: their names and what is done."""
     first = next((pattern for pattern, _ in rules if pattern.fullmatch(common)), None)
     found = [row for pattern, row in rules if first is not None and pattern.pattern == first.pattern]
@@ -161,7 +165,7 @@ def _targets(
                 f"The tensor {common} has no place in the architecture {entry.arch}.",
                 "The model is a variant that Snug does not know yet; nothing was written.",
             )
-        yield name, row.chains
+        yield name, row
 
 
 def _permutation(entry: Architecture, config: Config, name: str) -> Ops:
@@ -174,14 +178,34 @@ def _permutation(entry: Architecture, config: Config, name: str) -> Ops:
     return ()
 
 
-def _output(name: str, group: _Group, chains: tuple[Ops, ...]) -> OutputTensor:
-    first = group.members[0][1]
+@dataclass(frozen=True, slots=True)
+class _Zeros:
+    """Rows that are stored nowhere: zeros of the tensor's type."""
+
+    like: TensorInfo
+    columns: int
+    parts: tuple[TensorInfo, ...] = ()
+
+    def rows(self, read: ReadBytes, first: int, count: int) -> npt.NDArray[Any]:
+        if self.like.dtype == "F32":
+            return np.zeros((count, self.columns), np.float32)
+        size = self.like.nbytes // prod(self.like.shape)
+        return np.zeros((count, size * self.columns), np.uint8)
+
+
+def _output(name: str, group: _Group, row: Tensor) -> OutputTensor:
+    first, chains = group.members[0][1], row.chains
     try:
         one = [Part(first, ops).shape for ops in chains]
     except SnugError as error:
         raise SnugError(f"{first.name}: {error.message}", error.hint) from error
     shape = one[0] if len(one) == 1 else (sum(shape[0] for shape in one), *one[0][1:])
     parts = tuple(Part(tensor, ops) for _, tensor in group.members for ops in chains)
+    if row.pad_to > shape[0]:
+        zeros = replace(
+            first, shape=(row.pad_to - shape[0], *shape[1:]), offset=0, nbytes=0, packed=_Zeros(first, shape[-1])
+        )
+        parts, shape = (*parts, Part(zeros)), (row.pad_to, *shape[1:])
     return OutputTensor(name, (len(group.members), *shape) if group.stacked else shape, first.dtype, parts)
 
 
