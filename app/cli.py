@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import core
-from app import report, words
+from app import check_report, report, words
 
 app = typer.Typer(
     name="snug",
@@ -103,6 +103,13 @@ def machine(as_json: Json = False) -> None:
     """Show what this computer has: processor, memory, GPUs, disks."""
     hardware = core.detect()
     _print_json(hardware) if as_json else report.machine(hardware)
+
+
+@verb
+def check(source: Source, as_json: Json = False) -> None:
+    """Say what Snug can make of a model, from its headers: family, size, tokenizer, what is left out, warnings."""
+    found = core.check_model(source)
+    _print_json(found) if as_json else check_report.check(found)
 
 
 @verb

@@ -42,7 +42,7 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
-def _out() -> Console:
+def out() -> Console:
     return _console()
 
 
@@ -65,7 +65,7 @@ def _table(*columns: str, right: Iterable[str] = ()) -> Table:
     return table
 
 
-def _facts() -> Table:
+def facts() -> Table:
     """Names and values; a long path is broken where the line ends, not shortened."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
@@ -75,7 +75,7 @@ def _facts() -> Table:
 
 def machine(hardware: core.Hardware) -> None:
     cpu, memory = hardware.cpu, hardware.memory
-    table = _facts()
+    table = facts()
     table.add_row("Processor", f"{cpu.name}, {cpu.physical_cores} cores ({cpu.usable_cores:g} usable)")
     table.add_row("Instructions", " ".join(cpu.instructions) or "none that matter to llama.cpp")
     table.add_row("Memory", f"{words.size(memory.available)} free of {words.size(memory.total)} ({memory.source})")
@@ -85,11 +85,11 @@ def machine(hardware: core.Hardware) -> None:
         table.add_row("Disk", f"{words.size(disk.free)} free of {words.size(disk.total)} at {disk.path}")
     for note in hardware.notes:
         table.add_row("Note", note)
-    _out().print(table)
+    out().print(table)
 
 
 def fit(model: core.ModelInfo, options: list[core.Option], *, context: int) -> None:
-    console = _out()
+    console = out()
     first = options[0].fit
     console.print(f"{model.name}: {words.parameters(model.parameters)} parameters, {model.family}")
     console.print(f"Judged with {words.tokens(context)} of context against {words.size(first.budget)} ({first.place})")
@@ -146,7 +146,7 @@ def fit_values(model: core.ModelInfo, options: list[core.Option]) -> dict[str, A
 
 
 def plan(made: core.Plan, *, brief: bool = False) -> None:
-    console = _out()
+    console = out()
     if not brief:
         table = _table("Tensor", "Shape", "Format", "Bits", "Bytes", right=("Bits", "Bytes"))
         for planned in made.tensors:
@@ -211,8 +211,8 @@ def _progress_words(event: core.Progress) -> str:
 
 
 def result(values: dict[str, Any]) -> None:
-    console = _out()
-    table = _facts()
+    console = out()
+    table = facts()
     table.add_row("File", Text(values["target"]))
     if len(values["parts"]) > 1:
         table.add_row("", f"the first of {len(values['parts'])} parts, to be opened by that one")
@@ -230,8 +230,8 @@ def result(values: dict[str, Any]) -> None:
 
 
 def merged(values: dict[str, Any]) -> None:
-    console = _out()
-    table = _facts()
+    console = out()
+    table = facts()
     table.add_row("File", Text(values["target"]))
     table.add_row("Size", f"{words.exact(values['file_bytes'])} ({words.size(values['file_bytes'])}), "
                           f"{values['tensors']} tensors of {len(values['parts'])} parts")  # fmt: skip
@@ -240,7 +240,7 @@ def merged(values: dict[str, Any]) -> None:
 
 
 def verify(found: core.VerifyReport) -> None:
-    console = _out()
+    console = out()
     console.print(f"{found.path.name}: {words.exact(found.file_bytes)}, {found.tensors} tensors")
     for text in found.problems:
         console.print(Text.assemble(("Problem: ", "bold red"), text))
@@ -272,7 +272,7 @@ def verify_values(found: core.VerifyReport) -> dict[str, Any]:
 
 
 def next_steps(target: Path) -> None:
-    console = _out()
+    console = out()
     for line in (
         "The same for a model of yours:",
         "  snug fit FOLDER",
@@ -290,7 +290,7 @@ def nothing() -> None:
 def shown(step: Callable[..., None], *args: Any, title: str = "", **kwargs: Any) -> None:
     """Runs a step under its title."""
     if title:
-        _out().print(Text(f"\n{title}", "bold"))
+        out().print(Text(f"\n{title}", "bold"))
     step(*args, **kwargs)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 _FACE = {
     "errors": ("Cancelled", "JobFailed", "SnugError"),
     "events": ("Done", "Event", "Failed", "Note", "Progress", "from_json", "to_json"),
+    "check": ("Check", "LeftOut", "check_model"),
     "checkpoint": ("open_model",),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
     "hardware": ("Hardware", "detect"),
@@ -39,6 +40,9 @@ def __getattr__(name: str) -> Any:
 
 
 if TYPE_CHECKING:
+    from core.check import Check as Check
+    from core.check import LeftOut as LeftOut
+    from core.check import check_model as check_model
     from core.checkpoint import open_model as open_model
     from core.errors import Cancelled as Cancelled
     from core.errors import JobFailed as JobFailed

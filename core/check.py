@@ -1,0 +1,93 @@
+"""What Snug can make of a model, said from its headers alone: before a download, before a job."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.checkpoint import open_model
+from core.model import ModelInfo
+
+_TOKENIZERS = {
+    "llama": "SentencePiece BPE",
+    "gpt2": "byte-level BPE",
+    "gemma4": "BPE over characters",
+    "bert": "WordPiece",
+    "t5": "SentencePiece unigram",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Source tensors that are not converted, for one reason: how many, and the first of them."""
+
+    reason: str
+    tensors: int
+    first: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One screen about a model. `tokenizer` names the kind and, where there is one, llama.cpp's splitting rule.
+
+    `active_parameters` are those that one token meets, fewer than `parameters` where there are experts; `context` and
+    `vocabulary` count tokens and are 0 where the model does not say.
+    """
+
+    name: str
+    path: str
+    family: str
+    architecture: str
+    parameters: int
+    active_parameters: int
+    experts: int
+    layers: int
+    context: int
+    vocabulary: int
+    dtype: str
+    source_bytes: int
+    tensors: int
+    left_out: tuple[LeftOut, ...]
+    tokenizer: str
+    licence: str
+    notes: tuple[str, ...]
+
+
+def check_model(source: Path | str) -> Check:
+    """Raises SnugError with the reason for a model that Snug cannot convert."""
+    model = open_model(source)
+    vocabulary = model.keys.get("tokenizer.ggml.tokens") or ()
+    return Check(
+        name=model.name,
+        path=str(model.path),
+        family=model.family,
+        architecture=model.architecture,
+        parameters=model.parameters,
+        active_parameters=model.active_parameters,
+        experts=int(model.key("expert_count", 0) or 0),
+        layers=int(model.key("block_count", 0) or 0),
+        context=int(model.key("context_length", 0) or 0),
+        vocabulary=len(vocabulary) or int(model.key("vocab_size", 0) or 0),
+        dtype=model.dtype,
+        source_bytes=model.source_bytes,
+        tensors=len(model.tensors),
+        left_out=_left_out(model),
+        tokenizer=_tokenizer(model),
+        licence=str(model.keys.get("general.license") or model.keys.get("general.license.name") or ""),
+        notes=tuple(note for note in model.notes if not note.startswith("Left out: ")),
+    )
+
+
+def _left_out(model: ModelInfo) -> tuple[LeftOut, ...]:
+    counts = Counter(reason for _, reason in model.dropped)
+    first = {reason: name for name, reason in reversed(model.dropped)}
+    return tuple(LeftOut(reason, count, first[reason]) for reason, count in counts.items())
+
+
+def _tokenizer(model: ModelInfo) -> str:
+    kind, rule = model.keys.get("tokenizer.ggml.model"), model.keys.get("tokenizer.ggml.pre")
+    if not kind:
+        return "none"
+    name = _TOKENIZERS.get(str(kind), str(kind))
+    return f"{name}, split as {rule}" if rule and rule != "default" else name
