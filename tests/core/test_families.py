@@ -92,7 +92,7 @@ def _lines(golden: dict[str, Any]) -> list[Line]:
 
 def _source(golden: dict[str, Any], arch: str, config: Any) -> Source:
     shapes = {name: line.source_shape for line in _lines(golden) for name in line.sources}
-    shapes |= {name: (8, 8) for name in golden["dropped"]}
+    shapes |= dict.fromkeys(golden["dropped"], (8, 8))
     tensors = {name: TensorInfo(name, "BF16", shape, Path("x"), 0, 2 * prod(shape)) for name, shape in shapes.items()}
     files, values = golden.get("files", {}), golden.get("values", {})
     return Source(arch, config, tensors, files.get, lambda name: values.get(name))
