@@ -17,7 +17,6 @@ FAMILIES: dict[str, TinyModel] = {
 
 PENDING: frozenset[str] = frozenset(
     (
-        "gpt-oss-mxfp4",
         "roberta",
     )
 )

@@ -147,8 +147,13 @@ _FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -
 
 
 def round_to_mxfp4(model: torch.nn.Module) -> None:
-    """The experts of the reference become what MXFP4 can hold."""
+    """The experts of the reference become what MXFP4 can hold, and add as little as those of a trained model.
+
+    llama.cpp multiplies MXFP4 by activations in 8 bits, an error of about a hundredth of what the experts add.
+    """
     for name, weight in model.named_parameters():
+        if name.endswith("experts.down_proj"):
+            weight.mul_(0.25)
         if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
             codes, exponents = _mxfp4(weight.transpose(-1, -2))
             values = (_FP4[codes.long()] * torch.exp2(exponents.float() - 127)[..., None]).flatten(-2)

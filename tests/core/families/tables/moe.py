@@ -166,7 +166,7 @@ MOE = (
     TinyModel(
         "gpt-oss-mxfp4",
         "GptOssForCausalLM",
-        SHAPE | BYTES | _GPT_OSS,
+        SHAPE | BYTES | _GPT_OSS | {"num_experts_per_tok": 4, "experts_per_token": 4},  # no choice that noise can flip
         "bytes",
         published={"quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}},
         prepare=round_to_mxfp4,
