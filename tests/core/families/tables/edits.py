@@ -58,6 +58,13 @@ def without(pattern: str) -> Edit:
     return edit
 
 
+def omni(weights: Weights, _: Config) -> Weights:
+    """Qwen2.5-Omni: a thinker, which has ears as well, a talker, and what makes sound of its words."""
+    made = {"thinker." + name: value for name, value in weights.items()}
+    names = ("thinker.audio_tower.conv1.weight", "talker.model.norm.weight", "token2wav.code2wav_dit_model.x.weight")
+    return made | {name: noise("omni", name, (8,)) for name in names}
+
+
 def mirrored(pattern: str) -> Edit:
     """The matrices with such names as [columns, rows]."""
 

@@ -34,7 +34,7 @@ _T5: dict[str, Any] = {
     "num_decoder_layers": 2,  # llama.cpp fails on more than encoder layers
     "relative_attention_num_buckets": 32,
 }
-_SENTENCE_BERT: dict[str, Any] = {
+SENTENCE_BERT: dict[str, Any] = {
     "modules.json": [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
@@ -54,7 +54,7 @@ ENCODERS = (
         _BERT | WORDS | {"model_type": "bert"},
         "words",
         edit=lambda weights, _: weights | {"embeddings.position_ids": torch.arange(128)[None]},
-        files=_SENTENCE_BERT,
+        files=SENTENCE_BERT,
         kind="embeddings",
         tolerance=GELU,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.core.families.tables.edits import as_part_of, renamed
+from tests.core.families.tables.encoders import SENTENCE_BERT
 from tests.core.families.tables.shape import SHAPE, WINDOW
 from tests.core.families.tiny import GELU, TinyModel
 from tests.core.families.vocabularies import GEMMA_PIECES
@@ -94,6 +95,15 @@ GEMMA = (
         },
         "gemma pieces",
         edit=renamed((r"^vision_tower\.", "vision_tower.vision_model.")),
+        tolerance=GELU,
+    ),
+    TinyModel(
+        "embedding-gemma",
+        "Gemma3TextModel",
+        _GEMMA_3 | {"model_type": "gemma3_text", "use_bidirectional_attention": True},
+        "gemma pieces",
+        kind="embeddings",
+        files=SENTENCE_BERT,
         tolerance=GELU,
     ),
     TinyModel("gemma3n", "Gemma3nForCausalLM", _GEMMA | _GEMMA_3N, "gemma pieces", tolerance=GELU),

@@ -150,6 +150,15 @@ PHI_GPT = (
         tolerance=GELU,
     ),
     TinyModel(
+        "starcoder-all-heads",
+        "GPTBigCodeForCausalLM",
+        _GPT_2
+        | BYTES
+        | {"model_type": "gpt_bigcode", "multi_query": False, "activation_function": "gelu_pytorch_tanh"},
+        "bytes",
+        tolerance=GELU,
+    ),
+    TinyModel(
         "starcoder2",
         "Starcoder2ForCausalLM",
         _NO_RMS

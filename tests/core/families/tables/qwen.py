@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.core.families.tables.edits import mirrored, qwen_next_token
+from tests.core.families.tables.edits import mirrored, omni, qwen_next_token, renamed
 from tests.core.families.tables.shape import SHAPE
-from tests.core.families.tiny import TinyModel
+from tests.core.families.tiny import ABSENT, TinyModel
 from tests.core.families.vocabularies import BYTES
 
 _QWEN = SHAPE | BYTES | {"rope_theta": 1000000.0, "use_sliding_window": False, "max_window_layers": 2}
@@ -92,6 +92,13 @@ QWEN = (
     ),
     TinyModel("qwen3", "Qwen3ForCausalLM", _QWEN | {"model_type": "qwen3", "head_dim": 32}, "qwen2 bytes"),
     TinyModel(
+        "qwen3-embedding",
+        "Qwen3ForCausalLM",
+        _QWEN | {"model_type": "qwen3", "head_dim": 32, "tie_word_embeddings": True},
+        "qwen2 bytes",
+        edit=renamed((r"^model\.", "")),
+    ),
+    TinyModel(
         "qwen2-moe",
         "Qwen2MoeForCausalLM",
         _QWEN | _EXPERTS | _SHARED | {"model_type": "qwen2_moe", "norm_topk_prob": False},
@@ -157,6 +164,18 @@ QWEN = (
         "Qwen2_5_VLForConditionalGeneration",
         _QWEN | _MROPE | _SEEING | {"model_type": "qwen2_5_vl", "vision_config": _QWEN_25_EYES},
         "qwen2 bytes",
+        tolerance=_ROTATED,
+    ),
+    TinyModel(
+        "qwen2.5-omni",
+        "Qwen2_5_VLForConditionalGeneration",
+        _QWEN | _MROPE | _SEEING | {"model_type": "qwen2_5_vl", "vision_config": _QWEN_25_EYES},
+        "qwen2 bytes",
+        published=dict.fromkeys(_QWEN)
+        | {"architectures": ["Qwen2_5OmniModel"], "model_type": "qwen2_5_omni", "rope_scaling": ABSENT}
+        | {"thinker_config": {"model_type": "qwen2_5_omni_thinker", "text_config": _QWEN | _MROPE}}
+        | {"talker_config": {"hidden_size": 32}, "token2wav_config": {}},
+        edit=omni,
         tolerance=_ROTATED,
     ),
     TinyModel(
