@@ -134,15 +134,16 @@ def _grouped(entry: Architecture, source: Source) -> tuple[dict[str, _Group], li
     drops = [(re.compile(drop.pattern), drop.reason) for drop in (*ALWAYS_DROPPED, *own, *entry.dropped, _NOT_LANGUAGE)]
     renames = [(re.compile(pattern), new) for pattern, new in (*_RENAMES, *entry.renames)]
     stacks = [re.compile(pattern) for pattern in (*entry.stacks, *_STACKS)]
+    any_drop = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in drops))
+    any_rename = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in renames))
     groups: dict[str, _Group] = {}
     dropped = []
     for stored, tensor in source.tensors.items():
         name = stored
-        for pattern, new in renames:
+        for pattern, new in renames if any_rename.search(name) else ():
             name = pattern.sub(new, name)
-        reason = next((reason for pattern, reason in drops if pattern.fullmatch(name)), None)
-        if reason is not None:
-            dropped.append((stored, reason))
+        if any_drop.fullmatch(name):
+            dropped.append((stored, next(reason for pattern, reason in drops if pattern.fullmatch(name))))
             continue
         match = next((match for match in (pattern.fullmatch(name) for pattern in stacks) if match), None)
         common, number = (f"{match[1]}{match[3]}", int(match[2])) if match else (name, -1)
@@ -211,7 +212,7 @@ def _output(name: str, group: _Group, row: Tensor) -> OutputTensor:
 
 def _check_group(common: str, group: _Group, experts: Any) -> None:
     first = group.members[0][1]
-    if any((tensor.shape, tensor.dtype) != (first.shape, first.dtype) for _, tensor in group.members):
+    if len({(tensor.shape, tensor.dtype) for _, tensor in group.members}) > 1:
         raise SnugError(f"The parts of {common} differ in shape or type.", "Download the model again.")
     if first.dtype not in _READABLE:
         raise SnugError(

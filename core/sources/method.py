@@ -71,7 +71,10 @@ def method_name(settings: Mapping[str, Any], sources: Sequence[TensorInfo]) -> s
 def _recognized(sources: Sequence[TensorInfo]) -> str | None:
     """The method that names and dtypes give away."""
     shapes = {tensor.name: tensor.shape for tensor in sources}
+    ends = (*_MARKS, ".qweight")
     for tensor in sources:
+        if not tensor.name.endswith(ends):
+            continue
         for end, method in _MARKS.items():
             if tensor.name.endswith(end) and (end != "_blocks" or tensor.dtype == "U8"):
                 return method
