@@ -36,6 +36,7 @@ from core.tokenizer.ranks import has_ranks, has_tekken, is_tiktoken, read_tekken
 from core.tokenizer.rules import DEFAULT, Kind, TokenizerRules, rules_for
 from core.tokenizer.special_tokens import SpecialTokens, find_special_tokens
 from core.tokenizer.unigram import has_unigram, read_unigram
+from core.tokenizer.vocabulary import type_count_keys
 from core.tokenizer.words import read_words
 
 __all__ = ["DEFAULT", "TokenizerRules", "read_tokenizer", "rules_for"]
@@ -76,7 +77,9 @@ def _read(files: TokenizerFiles, config: Mapping[str, Any], rows: int, rules: To
     special = find_special_tokens(files, _whole(files.folder, config), rows, rules)
     vocabulary = _vocabulary(kind, files, config, rows, rules, special)
     keys = [*vocabulary, *special.keys, *templates, *normalizer_keys(files.tokenizer)]
-    return keys + _space_prefix(files, rules, kind)
+    if kind == "byte level":
+        keys += type_count_keys(config, rules)
+    return keys + _space_prefix(files, rules)
 
 
 def _has(kind: Kind, files: TokenizerFiles, rules: TokenizerRules) -> bool:
@@ -132,7 +135,7 @@ def _whole(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
     return read_json(folder / "config.json") or config
 
 
-def _space_prefix(files: TokenizerFiles, rules: TokenizerRules, kind: Kind) -> list[Metadata]:
+def _space_prefix(files: TokenizerFiles, rules: TokenizerRules) -> list[Metadata]:
     value = files.config.get("add_prefix_space") if rules.space_prefix == "config" else rules.space_prefix
     if not isinstance(value, bool):
         return []

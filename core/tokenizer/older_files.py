@@ -6,6 +6,7 @@ How such a tokenizer splits text is in no file; the class that tokenizer_config.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,26 @@ _SPLITTERS = {
     "RobertaTokenizer": _BYTES,
     "Qwen2Tokenizer": _QWEN_2,
 }
-_ROBERTA = ("bos", "<s>"), ("eos", "</s>"), ("unk", "<unk>"), ("pad", "<pad>"), ("mask", "<mask>")
-_BERT = ("unk", "[UNK]"), ("sep", "[SEP]"), ("pad", "[PAD]"), ("cls", "[CLS]"), ("mask", "[MASK]")
+_TEXTS = {
+    "GPT2Tokenizer": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
+    "RobertaTokenizer": {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "cls_token": "<s>",
+        "sep_token": "</s>",
+        "mask_token": "<mask>",
+    },
+    "BertTokenizer": {
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+    },
+}
+_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 def read_files(folder: Path) -> TokenizerFiles:
@@ -42,17 +61,11 @@ def read_files(folder: Path) -> TokenizerFiles:
         added=read_json(folder / "added_tokens.json"),
         has_config=config.is_file(),
     )
-    made = {} if files.tokenizer else _made(files)
-    return TokenizerFiles(folder, made, files.config, files.added, files.has_config) if made else files
-
-
-def _made(files: TokenizerFiles) -> dict[str, Any]:
-    folder = files.folder
+    if files.tokenizer:
+        return files
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        return _byte_level(files, read_json(folder / "vocab.json"), read_merges(folder / "merges.txt"))
-    if (folder / "vocab.txt").is_file():
-        return _words(files, read_text(folder / "vocab.txt").splitlines())
-    return {}
+        return _byte_level(files)
+    return _words(files) if (folder / "vocab.txt").is_file() else files
 
 
 def read_merges(file: Path) -> list[str]:
@@ -63,7 +76,7 @@ def read_merges(file: Path) -> list[str]:
     return [" ".join(line.split()) for line in lines if len(line.split()) == 2]
 
 
-def _byte_level(files: TokenizerFiles, vocabulary: Mapping[str, int], merges: list[str]) -> dict[str, Any]:
+def _byte_level(files: TokenizerFiles) -> TokenizerFiles:
     name = str(files.config.get("tokenizer_class") or "GPT2Tokenizer").removesuffix("Fast")
     if name not in _SPLITTERS:
         raise SnugError(
@@ -71,56 +84,56 @@ def _byte_level(files: TokenizerFiles, vocabulary: Mapping[str, int], merges: li
             "known to Snug.",
             "Make the file with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(...).",
         )
-    is_roberta = name == "RobertaTokenizer"
-    ids = {**vocabulary, **files.added}
-    added = _added(files, ids, _ROBERTA if is_roberta else (("eos", "<|endoftext|>"),))
-    begin, end = (_text(files.config, kind, text) for kind, text in _ROBERTA[:2])
-    processor = {"type": "RobertaProcessing", "cls": [begin, ids.get(begin)], "sep": [end, ids.get(end)]}
-    return {
-        "model": {"type": "BPE", "vocab": dict(vocabulary), "merges": merges},
-        "added_tokens": added,
+    vocabulary = read_json(files.folder / "vocab.json")
+    files = _with_texts(files, name)
+    first, last = _text(files, "cls"), _text(files, "sep")
+    roberta = {"type": "RobertaProcessing", "cls": [first, 0], "sep": [last, 0]}
+    tokenizer = {
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": read_merges(files.folder / "merges.txt")},
+        "added_tokens": _added(files, vocabulary),
         "pre_tokenizer": _SPLITTERS[name],
-        "post_processor": processor if is_roberta else {"type": "ByteLevel"},
+        "post_processor": roberta if name == "RobertaTokenizer" else {"type": "ByteLevel"},
         "decoder": {"type": "ByteLevel"},
     }
+    return replace(files, tokenizer=tokenizer)
 
 
-def _words(files: TokenizerFiles, lines: list[str]) -> dict[str, Any]:
-    ids = {text.rstrip("\n"): number for number, text in enumerate(lines)}
-    first, last = (_text(files.config, kind, text) for kind, text in (_BERT[3], _BERT[1]))
-    single = [{"SpecialToken": {"id": first}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": last}}]
+def _words(files: TokenizerFiles) -> TokenizerFiles:
+    files = _with_texts(files, "BertTokenizer")
+    lines = read_text(files.folder / "vocab.txt").removesuffix("\n").split("\n")
+    vocabulary = {text: number for number, text in enumerate(lines)}
+    first, last = ({"SpecialToken": {"id": _text(files, kind)}} for kind in ("cls", "sep"))
+    single = [first, {"Sequence": {"id": "A"}}, last]
+    pair = [*single, {"Sequence": {"id": "B"}}, last]
     normalizer = {
         "type": "BertNormalizer",
         "lowercase": bool(files.config.get("do_lower_case", True)),
         "strip_accents": files.config.get("strip_accents"),
     }
-    return {
-        "model": {"type": "WordPiece", "vocab": ids},
-        "added_tokens": _added(files, {**ids, **files.added}, _BERT),
+    tokenizer = {
+        "model": {"type": "WordPiece", "vocab": vocabulary},
+        "added_tokens": _added(files, vocabulary),
         "normalizer": normalizer,
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": single,
-            "pair": [*single, {"Sequence": {"id": "B"}}, single[-1]],
-        },
+        "post_processor": {"type": "TemplateProcessing", "single": single, "pair": pair},
     }
+    return replace(files, tokenizer=tokenizer)
 
 
-def _text(config: Mapping[str, Any], kind: str, default: str) -> str:
-    entry = config.get(f"{kind}_token", default)
-    return str(entry.get("content", default) if isinstance(entry, Mapping) else entry or default)
+def _with_texts(files: TokenizerFiles, name: str) -> TokenizerFiles:
+    """The special tokens that the class has by itself, where tokenizer_config.json names no others."""
+    return replace(files, config={**_TEXTS.get(name, {}), **files.config})
 
 
-def _added(
-    files: TokenizerFiles, ids: Mapping[str, int], defaults: tuple[tuple[str, str], ...]
-) -> list[dict[str, Any]]:
+def _text(files: TokenizerFiles, kind: str) -> str:
+    entry = files.config.get(f"{kind}_token")
+    return str(entry.get("content") or "" if isinstance(entry, Mapping) else entry or "")
+
+
+def _added(files: TokenizerFiles, vocabulary: Mapping[str, int]) -> list[dict[str, Any]]:
     """The special tokens that the vocabulary has, and the added ones."""
-    texts = [_text(files.config, kind, text) for kind, text in defaults]
-    texts += [_text(files.config, kind, "") for kind in ("bos", "eos", "unk", "pad", "sep", "cls", "mask")]
-    special = {text: ids[text] for text in texts if text in ids}
-    found = {number: {"content": text, "special": True} for text, number in special.items()}
-    found |= {
-        number: {"content": text, "special": False} for text, number in files.added.items() if text not in special
-    }
+    ids = {**vocabulary, **files.added}
+    texts = {_text(files, kind) for kind in _KINDS}
+    found = {number: {"content": text, "special": text in texts} for text, number in files.added.items()}
+    found |= {ids[text]: {"content": text, "special": True} for text in texts if text in ids}
     found |= {number: dict(token) for number, token in files.decoder.items()}
     return [{"id": number, **token} for number, token in sorted(found.items())]

@@ -20,6 +20,7 @@ from core.tokenizer.vocabulary import (
     is_special,
     score_key,
     text_key,
+    type_count_keys,
     type_key,
 )
 
@@ -47,15 +48,7 @@ def read_unigram(files: TokenizerFiles, config: Mapping[str, Any], rows: int, ru
     tokens.update((n, Token(text, TokenType.USER_DEFINED, ADDED_SCORE)) for text, n in files.added.items() if n < rows)
     filled = fill(tokens, rows)
     keys = [*head_keys("t5", "default"), text_key(filled), score_key(filled), type_key(filled)]
-    return [*keys, *_settings(model, type_count(config, rules))]
-
-
-def type_count(config: Mapping[str, Any], rules: TokenizerRules) -> list[Metadata]:
-    """token_type_count, for families that tell a first text from a second."""
-    if rules.type_count is None:
-        return []
-    count = config.get("type_vocab_size", 1) if rules.type_count == "config" else rules.type_count
-    return [Metadata("tokenizer.ggml.token_type_count", "u32", count)]
+    return [*keys, *_settings(model, type_count_keys(config, rules))]
 
 
 def _fairseq(tokens: dict[int, Token], files: TokenizerFiles, rows: int) -> dict[int, Token]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.errors import SnugError
 from core.model import Metadata
+from core.tokenizer.rules import TokenizerRules
 
 
 class TokenType(IntEnum):
@@ -88,3 +89,11 @@ def type_key(tokens: list[Token]) -> Metadata:
 
 def merges_key(merges: list[str]) -> Metadata:
     return Metadata("tokenizer.ggml.merges", "[str]", merges)
+
+
+def type_count_keys(config: Mapping[str, Any], rules: TokenizerRules) -> list[Metadata]:
+    """token_type_count, for families that tell a first text from a second."""
+    if rules.type_count is None:
+        return []
+    count = config.get("type_vocab_size", 1) if rules.type_count == "config" else rules.type_count
+    return [Metadata("tokenizer.ggml.token_type_count", "u32", count)]

@@ -9,8 +9,17 @@ from typing import Any
 from core.model import Metadata
 from core.tokenizer.files import TokenizerFiles
 from core.tokenizer.rules import TokenizerRules
-from core.tokenizer.unigram import type_count
-from core.tokenizer.vocabulary import Token, TokenType, added_token, fill, head_keys, is_special, text_key, type_key
+from core.tokenizer.vocabulary import (
+    Token,
+    TokenType,
+    added_token,
+    fill,
+    head_keys,
+    is_special,
+    text_key,
+    type_count_keys,
+    type_key,
+)
 
 _SPACE = "\u2581"
 _INSIDE = "##"  # the mark of a piece inside a word
@@ -23,7 +32,7 @@ def read_words(files: TokenizerFiles, config: Mapping[str, Any], rows: int, rule
     for token in files.added_tokens:
         tokens[token["id"]] = added_token(token["content"], special=is_special(token))
     filled = [_with_blank(token) for token in fill(tokens, rows)]
-    return [*type_count(config, rules), *head_keys("bert", _PRE), text_key(filled), type_key(filled)]
+    return [*type_count_keys(config, rules), *head_keys("bert", _PRE), text_key(filled), type_key(filled)]
 
 
 def _with_blank(token: Token) -> Token:

@@ -18,7 +18,7 @@ from core.model import Metadata
 
 _VOCAB_ONLY = 72  # where llama_model_params has it
 _PARAMS_BYTES = 1024  # more than the struct has: the library writes and reads only what it knows
-_ROOM = 1 << 16
+_ROOM = 1 << 12
 _ROOT = Path(__file__).parents[3]
 
 
@@ -26,18 +26,22 @@ class LlamaFailed(AssertionError):
     """llama.cpp refused a vocabulary, or died of it; the text is what it said."""
 
 
-def llama_tokens(keys: Sequence[Metadata], texts: Sequence[str], *, special: bool = False) -> list[list[int]]:
-    """Ids of each text. With `special`, BOS and EOS are added and special tokens in the text are seen as such."""
+def llama_tokens(
+    vocabularies: Sequence[Sequence[Metadata]], texts: Sequence[str], *, special: bool = False
+) -> list[list[list[int]]]:
+    """Ids of each text by each vocabulary. With `special`, BOS and EOS are added and special tokens in the text are
+    seen as such."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "vocabulary.gguf"
-        write_vocabulary(file, keys)
-        command = [sys.executable, "-m", __name__, str(file), "1" if special else "0"]
-        ran = subprocess.run(
-            command, input=json.dumps(list(texts)), capture_output=True, text=True, timeout=60, cwd=_ROOT, check=False
-        )
+        files = [str(Path(folder) / f"{at}.gguf") for at in range(len(vocabularies))]
+        for file, keys in zip(files, vocabularies, strict=True):
+            write_vocabulary(Path(file), keys)
+        task = json.dumps({"files": files, "texts": list(texts), "special": special})
+        command = [sys.executable, "-m", __name__]
+        ran = subprocess.run(command, input=task, capture_output=True, text=True, timeout=120, cwd=_ROOT, check=False)
     if ran.returncode:
         raise LlamaFailed(f"llama.cpp ended with {ran.returncode}:\n{ran.stderr[-2000:]}")
-    return [list(map(int, ids)) for ids in json.loads(ran.stdout)]
+    results: list[list[list[int]]] = json.loads(ran.stdout)
+    return results
 
 
 def write_vocabulary(file: Path, keys: Sequence[Metadata]) -> None:
@@ -61,6 +65,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_model_default_params": (_Params, ()),
     "llama_model_load_from_file": (_ANY, (_TEXT, _Params)),
     "llama_model_get_vocab": (_ANY, (_ANY,)),
+    "llama_model_free": (None, (_ANY,)),
     "llama_tokenize": (_INT, (_ANY, _TEXT, _INT, ctypes.POINTER(_INT), _INT, _BOOL, _BOOL)),
 }
 
@@ -84,25 +89,31 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def _main(file: str, special: str) -> None:
-    library = _library()
-    library.llama_log_set(_log, None)
-    library.llama_backend_init()
+def _tokenized(library: ctypes.CDLL, file: str, texts: list[str], *, special: bool) -> list[list[int]]:
     params = library.llama_model_default_params()
     assert params.bytes[_VOCAB_ONLY] == 0, "another layout of llama_model_params"
     params.bytes[_VOCAB_ONLY] = 1
     model = library.llama_model_load_from_file(file.encode(), params)
-    assert model, "does not load the vocabulary"
+    assert model, f"does not load the vocabulary {file}"
     vocabulary = library.llama_model_get_vocab(model)
-    add = special == "1"
     results = []
-    for text in json.load(sys.stdin):
+    for text in texts:
         data, room = text.encode(), (_INT * _ROOM)()
-        count = library.llama_tokenize(vocabulary, data, len(data), room, _ROOM, add, add)
+        count = library.llama_tokenize(vocabulary, data, len(data), room, _ROOM, special, special)
         assert count >= 0, f"{-count} tokens are too many"
         results.append(list(room[:count]))
-    print(json.dumps(results))
+    library.llama_model_free(model)
+    return results
+
+
+def _main() -> None:
+    library = _library()
+    library.llama_log_set(_log, None)
+    library.llama_backend_init()
+    task = json.load(sys.stdin)
+    files, texts, special = task["files"], task["texts"], task["special"]
+    print(json.dumps([_tokenized(library, file, texts, special=special) for file in files]))
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    _main()
