@@ -91,6 +91,7 @@ def _open_folder(folder: Path) -> ModelInfo:
         tensors=tensors,
         read_json=lambda name: _json_of(folder / name),
         read_values=lambda name: _values_of(tensors.get(name)),
+        files=frozenset(file.name for file in folder.iterdir()),
     )
     mapped = _mapped(folder, entry, source)
     embedding = next(tensor for tensor in mapped.tensors if tensor.name == "token_embd.weight")

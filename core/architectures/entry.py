@@ -60,7 +60,7 @@ class Source:
     """What a family may look at: the config (laid flat), the source tensors by name, and small JSON files beside it.
 
     `read_json(name)` gives the file's content, or None where there is none; `read_values(name)` all values of a small
-    tensor, or None where only headers are at hand.
+    tensor, or None where only headers are at hand; `files` are the names of all files.
     """
 
     arch: str
@@ -68,11 +68,12 @@ class Source:
     tensors: Mapping[str, TensorInfo]
     read_json: Callable[[str], Any] = lambda name: None
     read_values: Callable[[str], tuple[float, ...] | None] = lambda name: None
+    files: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Extra:
-    """Keys and tensors that no table can say. A key here replaces one of the same name from the table."""
+    """Keys and tensors that no table can say. One here replaces one of the same name from the tables."""
 
     keys: tuple[Metadata, ...] = ()
     tensors: tuple[OutputTensor, ...] = ()

@@ -8,7 +8,7 @@ from core.architectures.config import number, required, rope
 from core.architectures.encoders import pooling
 from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Source, Tensor
 from core.architectures.shared import COMMON, SHARED, sliding_window, unusual_theta
-from core.model import Metadata, OutputTensor
+from core.model import Metadata, OutputTensor, Part
 from core.tensor_ops import Add, Rows
 
 _BLOCK = r"model\.layers\.(\d+)\."
@@ -51,6 +51,19 @@ def _first_plus_one(config: Config) -> tuple[Tensor, ...]:
 def _embedding(config: Config) -> tuple[Tensor, ...]:
     rows = config.get("vocab_size")
     return (Tensor(r"model\.embed_tokens\.weight", ops=(Rows(0, rows),)),) if isinstance(rows, int) else ()
+
+
+def _tokens_only(source: Source) -> Extra:
+    """Without a tokenizer.model, the embedding ends with the last token of tokenizer.json."""
+    tokenizer = source.read_json("tokenizer.json")
+    embedding = next((found for name, found in source.tensors.items() if name.endswith("embed_tokens.weight")), None)
+    if embedding is None or "tokenizer.model" in source.files or not isinstance(tokenizer, dict):
+        return Extra()
+    tokens = {*tokenizer["model"]["vocab"], *(token["content"] for token in tokenizer.get("added_tokens") or ())}
+    if len(tokens) >= embedding.shape[0]:
+        return Extra()
+    part = Part(embedding, (Rows(0, len(tokens)),))
+    return Extra(tensors=(OutputTensor("token_embd.weight", part.shape, embedding.dtype, (part,)),))
 
 
 def _near_theta(source: Source) -> Extra:
@@ -101,7 +114,7 @@ _GEMMA_3 = Architecture(
     keys=_GEMMA_3_KEYS,
     tensors=_plus_one,
     config=_completed_3,
-    extra=(*COMMON, _near_theta),
+    extra=(*COMMON, _near_theta, _tokens_only),
 )
 _EMBEDDING_GEMMA = Architecture(
     classes=("Gemma3TextModel",),
@@ -110,7 +123,7 @@ _EMBEDDING_GEMMA = Architecture(
     tensors=_plus_one,
     renames=((r"^(layers|embed_tokens|norm)\.", r"model.\1."),),
     config=_completed_3,
-    extra=(*COMMON, _near_theta, pooling),
+    extra=(*COMMON, _near_theta, _tokens_only, pooling),
 )
 
 

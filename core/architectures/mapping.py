@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.architectures.config import is_number
-from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Ops, Source, Tensor
+from core.architectures.entry import Architecture, Config, Drop, Key, Ops, Source, Tensor
 from core.architectures.shared import ALWAYS_DROPPED, SHARED
 from core.errors import SnugError
 from core.model import FLOATS, Metadata, OutputTensor, Part, ReadBytes, TensorInfo
@@ -49,12 +49,9 @@ def map_model(entry: Architecture, source: Source) -> Mapped:
     keys = {item.key: item for item in found}
     blocks = _blocks(source, keys)
     tensors, dropped = _map_tensors(entry, source, blocks, keys)
-    return Mapped(tuple(keys.values()), (*_made(extras), *tensors), tuple(dropped))
-
-
-def _made(extras: Sequence[Extra]) -> Iterator[OutputTensor]:
-    for extra in extras:
-        yield from extra.tensors
+    made = {tensor.name: tensor for extra in extras for tensor in extra.tensors}
+    kept = (tensor for tensor in tensors if tensor.name not in made)
+    return Mapped(tuple(keys.values()), (*made.values(), *kept), tuple(dropped))
 
 
 def _metadata(key: Key, source: Source) -> Metadata | None:
