@@ -115,8 +115,8 @@ class Words(NamedTuple):
     """x ~ d * unit * (2 s + 1) * level, where levels of a group of weights spell a word of the grid, and s is in 0..15.
 
     Starts make the largest weight of a sub-block `first + step * k` times the scale. `trials` f16 values of d are tried
-    with the codes that the starts gave; for the best, scales one down and one up with codes of their own. `rounds`
-    times more d is fitted to the codes, and that looked for again. Always the best of all words is taken.
+    with the words that the starts gave, scales one down and one up too. The best get words of their own, and `rounds`
+    times more d is fitted to those and words are chosen for it. Words are always the best of all.
     """
 
     block: int
@@ -160,8 +160,8 @@ _THREE_BITS = (4.0, 12.0, 20.0, 28.0, 36.0, 44.0, 52.0, 62.0)
 _ODD = (1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0)
 _TWO_BITS = (8.0, 25.0, 43.0)
 
-IQ3_XXS = Words(256, 32, "IQ3_XXS", _THREE_BITS, 0.25, True, 2, 0.0, 7, 42.0, 5.0, 24, 12.0, 1)
-IQ3_S = Words(256, 32, "IQ3_S", _ODD, 1.0, False, 2, 0.0, 7, 10.5, 1.25, 24, 12.0, 1)
-IQ2_XXS = Words(256, 32, "IQ2_XXS", _TWO_BITS, 0.125, True, 1, 0.0, 7, 24.0, 5.0, 24, 12.0, 1)
-IQ2_XS = Words(256, 16, "IQ2_XS", _TWO_BITS, 0.125, True, 1, 0.0, 7, 24.0, 5.0, 24, 12.0, 1)
-IQ2_S = Words(256, 16, "IQ2_S", _TWO_BITS, 0.125, False, 2, 0.25, 7, 24.0, 5.0, 24, 12.0, 1)
+IQ3_XXS = Words(256, 32, "IQ3_XXS", _THREE_BITS, 0.25, True, 2, 0.0, 8, 42.0, 5.0, 24, 12.0, 1)
+IQ3_S = Words(256, 32, "IQ3_S", _ODD, 1.0, False, 2, 0.0, 9, 9.5, 1.1, 24, 12.0, 1)
+IQ2_XXS = Words(256, 32, "IQ2_XXS", _TWO_BITS, 0.125, True, 1, 0.0, 9, 30.0, 6.0, 24, 12.0, 1)
+IQ2_XS = Words(256, 16, "IQ2_XS", _TWO_BITS, 0.125, True, 1, 0.0, 7, 30.0, 6.0, 24, 12.0, 1)
+IQ2_S = Words(256, 16, "IQ2_S", _TWO_BITS, 0.125, False, 2, 0.25, 6, 32.0, 6.0, 24, 12.0, 1)

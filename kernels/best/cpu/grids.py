@@ -326,36 +326,23 @@ def _estimated(sums, scales, how):
 def _search(xt, wt, yt, ot, lt, dims, bits, how, room, tree):
     """d times its unit, and integer scales; fills the levels lt."""
     count, unit = how.block // how.size, splat(f32(how.unit), WIDE)
-    qt, bt, scales = np.zeros(how.size * WIDE, f32), np.zeros(how.size * WIDE, f32), np.zeros(WIDE, f32)
+    qt, scales = np.zeros(how.size * WIDE, f32), np.zeros(WIDE, f32)
     sums = np.zeros(2 * how.starts * WIDE, f32)
     found = _starts(xt, wt, yt, ot, qt, scales, sums, dims, bits, how, room, tree)
     d, scale = _estimated(sums, found, how)
-    best, best_d, best_scale = splat(_HUGE, WIDE), d, scale
+    best, best_d, multiple = splat(_HUGE, WIDE), d, _odd(scale)
     for r in range(how.rounds + 1):
         if r > 0:
             sum_qx, sum_q2 = _sums(xt, wt, lt, how.size)
-            multiple = _odd(best_scale)
             fitted = total(multiple * sum_qx, count) / total(multiple * multiple * sum_q2, count)
-            d, scale = half(fitted / unit) * unit, best_scale
-        error, center = splat(_HUGE, WIDE), scale
-        bt[:] = f32(0)
-        for k in range(-1, 2):
-            trial = _near(center, k)
-            store(scales, 0, d * _odd(trial))
-            _choose(xt, wt, yt, ot, qt, scales, dims, bits, how, room, tree)
-            trial_error = _error_of(xt, wt, qt, how.size, d * _odd(trial))
-            better = trial_error < error
-            error, scale = select(better, trial_error, error), select(better, trial, scale)
-            _keep(better, qt, bt, how.size)
-        error = total(error, count)
+            d = half(fitted / unit) * unit
+        store(scales, 0, d * multiple)
+        _choose(xt, wt, yt, ot, qt, scales, dims, bits, how, room, tree)
+        error = total(_error_of(xt, wt, qt, how.size, d * multiple), count)
         better = (error < best) | (splat(r, WIDE) == splat(0, WIDE))
-        best, best_d, best_scale = (
-            select(better, error, best),
-            select(better, d, best_d),
-            select(better, scale, best_scale),
-        )
-        _keep(better, bt, lt, how.size)
-    return best_d, best_scale
+        best, best_d = select(better, error, best), select(better, d, best_d)
+        _keep(better, qt, lt, how.size)
+    return best_d, scale
 
 
 # The frame.

@@ -52,20 +52,16 @@ class _Lanes:
 
 @dataclass(frozen=True)
 class _Found:
-    """The error of each superblock in each of its sub-blocks, f16 d times its unit, integer scales, levels."""
+    """The error of each superblock, and f16 d times its unit, in each of its sub-blocks; levels."""
 
     error: F32
     d: F32
-    scale: F32
     levels: F32
 
     def improved(self, better: Mask, other: "_Found") -> "_Found":
         """What `other` found where it is better."""
-        error, d, scale = (
-            np.where(better, new, old)
-            for new, old in ((other.error, self.error), (other.d, self.d), (other.scale, self.scale))
-        )
-        return _Found(error, d, scale, np.where(better, other.levels, self.levels))
+        error, d = np.where(better, other.error, self.error), np.where(better, other.d, self.d)
+        return _Found(error, d, np.where(better, other.levels, self.levels))
 
 
 def _lanes(x: F32, weights: F32, how: Words) -> _Lanes:
@@ -209,7 +205,8 @@ def _estimate(sums: list[tuple[F32, F32]], nearest: F32, d: F32) -> tuple[F32, F
         s = d * _odd(trial)
         gain = np.full_like(s, -HUGE)
         for sum_qx, sum_q2 in sums:
-            gain = larger((s + s) * sum_qx - s * s * sum_q2, gain)
+            linear: F32 = (s + s) * sum_qx
+            gain = larger(linear - s * s * sum_q2, gain)
         better = gain > best
         best, scale = np.where(better, gain, best), np.where(better, trial, scale)
     return best, scale
@@ -233,29 +230,23 @@ def _estimated(lanes: _Lanes, how: Words) -> tuple[F32, F32]:
 
 
 def _measured(lanes: _Lanes, how: Words, *, d: F32, scale: F32) -> _Found:
-    """The best of three integer scales for each sub-block, with their own codes."""
-    nothing = np.full_like(d, HUGE)
-    found = _Found(nothing, d, scale, np.zeros_like(lanes.x))
-    for k in (-1, 0, 1):
-        trial = _around(scale, k)
-        levels = _choose(lanes, d * _odd(trial), how)
-        error = _error(lanes, levels, d * _odd(trial))
-        found = found.improved(error < found.error, _Found(error, d, trial, levels))
-    return _Found(total(found.error, how.block // how.size), d, found.scale, found.levels)
+    """The best words for given scales."""
+    levels = _choose(lanes, d * _odd(scale), how)
+    error = _error(lanes, levels, d * _odd(scale))
+    return _Found(total(error, how.block // how.size), d, levels)
 
 
-def _search(lanes: _Lanes, how: Words) -> _Found:
+def _search(lanes: _Lanes, how: Words) -> tuple[_Found, F32]:
+    """What was found, and integer scales."""
     count = how.block // how.size
     d, scale = _estimated(lanes, how)
-    found = _measured(lanes, how, d=d, scale=scale)
+    found, multiple = _measured(lanes, how, d=d, scale=scale), _odd(scale)
     for _ in range(how.rounds):
         sum_qx, sum_q2 = _sums(lanes, found.levels)
-        multiple = _odd(found.scale)
         fitted = total(multiple * sum_qx, count) / total(multiple * multiple * sum_q2, count)
-        d = half(fitted / f32(how.unit)) * f32(how.unit)
-        other = _measured(lanes, how, d=d, scale=found.scale)
+        other = _measured(lanes, how, d=half(fitted / f32(how.unit)) * f32(how.unit), scale=scale)
         found = found.improved(other.error < found.error, other)
-    return found
+    return found, scale
 
 
 # Bytes.
@@ -271,7 +262,7 @@ class _Codes:
     signs: U8
 
 
-def _codes(x: F32, found: _Found, how: Words) -> _Codes:
+def _codes(x: F32, found: _Found, scale: F32, how: Words) -> _Codes:
     """x is [n, 256]."""
     words, n = grid(how.grid), len(x)
     levels = np.ascontiguousarray(found.levels.T).reshape(n, 256)
@@ -279,7 +270,7 @@ def _codes(x: F32, found: _Found, how: Words) -> _Codes:
     keys = (codes << (words.bits * np.arange(words.dims))).sum(axis=2)
     signs = np.packbits((x < 0) != (levels < 0), axis=1, bitorder="little")
     d = (found.d / f32(how.unit)).reshape(n, -1)[:, 0].astype(np.float16)
-    return _Codes(d, found.scale.astype(np.int32).reshape(n, -1), words.word_of_key[keys], signs)
+    return _Codes(d, scale.astype(np.int32).reshape(n, -1), words.word_of_key[keys], signs)
 
 
 def _signs_and_scales(codes: _Codes) -> NDArray[np.uint32]:
@@ -341,8 +332,8 @@ def _weights(x: F32, importance: F32 | None, how: Words) -> F32:
 def _searched(name: str, x: F32, importance: F32 | None, packed: U8) -> None:
     how, pack = _FORMATS[name]
     weights = _weights(x, importance, how)
-    found = _search(_lanes(lanes_of(x, how.size), lanes_of(weights, how.size), how), how)
-    block, codes = np.zeros(len(x), FORMATS[name].dtype), _codes(x, found, how)
+    found, scale = _search(_lanes(lanes_of(x, how.size), lanes_of(weights, how.size), how), how)
+    block, codes = np.zeros(len(x), FORMATS[name].dtype), _codes(x, found, scale, how)
     block["d"] = codes.d
     pack(block, codes)
     ours = block.view(np.uint8).reshape(len(x), -1)
