@@ -75,10 +75,6 @@ def _near_theta(source: Source) -> Extra:
     return Extra(tuple(Metadata(f"{source.arch}.rope.{name}", "f32", value) for name, value in keys if value))
 
 
-def _end_of_turn(source: Source) -> Extra:
-    return Extra((Metadata("tokenizer.ggml.eot_token_id", "u32", 107),))
-
-
 _GEMMA = Architecture(
     classes=("GemmaForCausalLM",),
     arch="gemma",
@@ -86,7 +82,7 @@ _GEMMA = Architecture(
     tensors=_first_plus_one,
     dropped=(_TIED,),
     config=lambda config: _with(_completed(), config),
-    extra=(unusual_theta, _end_of_turn),
+    extra=(unusual_theta,),
 )
 _GEMMA_2 = Architecture(
     classes=("Gemma2ForCausalLM",),
@@ -183,7 +179,7 @@ def _near_and_far(source: Source) -> Extra:
     keys = [Metadata(f"{arch}.{name}", "u32", near) for name in narrow]
     keys.append(Metadata(f"{arch}.rope.dimension_count", "u32", far))
     shared, few = config.get("num_global_key_value_heads"), required(config, "num_key_value_heads")
-    if shared is not None:
+    if shared is not None and config.get("attention_k_eq_v"):
         heads = [few if kind == "sliding_attention" else int(shared) for kind in config["layer_types"]]
         keys.append(Metadata(f"{arch}.attention.head_count_kv", "[i32]", heads))
     turned = int(far * part) // 2

@@ -32,11 +32,7 @@ _PHI_2 = Architecture(
     arch="phi2",
     keys=(*_KEYS, Key("feed_forward_length", "u32", ("wide",))),
     config=_with_all_heads,
-    extra=(
-        lambda source: _turned(source, 0.5),
-        unusual_theta,
-        lambda source: Extra((Metadata("tokenizer.ggml.add_bos_token", "bool", False),)),
-    ),
+    extra=(lambda source: _turned(source, 0.5), unusual_theta),
 )
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from tests.core.families.tables.edits import phi_moe_of_llama_cpp, renamed, then, with_buffers, without
+from tests.core.families.tables.edits import fused, phi_moe_of_llama_cpp, renamed, then, with_buffers, without
 from tests.core.families.tables.shape import SHAPE, WINDOW
-from tests.core.families.tiny import GELU, TinyModel
+from tests.core.families.tiny import ABSENT, GELU, TinyModel
 from tests.core.families.vocabularies import BYTES, PIECES
 
 _FULL = {"num_key_value_heads": 4}
@@ -46,6 +46,15 @@ _NEOX = _NO_RMS | BYTES | {"model_type": "gpt_neox", "hidden_act": "gelu", "laye
 _NEOX |= {"rotary_emb_base": 10000, "rotary_pct": 0.25}
 _BARE = renamed((r"^transformer\.", ""))
 _HEADLESS = then(_BARE, without(r"^lm_head"))
+
+_AS_CODESHELL = renamed(
+    (r"model\.layers", "transformer.h"),
+    (r"self_attn\.o_proj", "attn.c_proj"),
+    (r"input_layernorm", "ln_1"),
+    (r"post_attention_layernorm", "ln_2"),
+    (r"model\.norm", "transformer.ln_f"),
+    (r"model\.embed_tokens", "transformer.wte"),
+)
 
 PHI_GPT = (
     TinyModel(
@@ -166,6 +175,21 @@ PHI_GPT = (
         | {"model_type": "starcoder2", "hidden_act": "gelu_pytorch_tanh", "norm_epsilon": 1e-5, "use_bias": True}
         | {"sliding_window": 256, "tie_word_embeddings": True, "mlp_type": "default"},
         "bytes",
+        tolerance=GELU,
+    ),
+    TinyModel(
+        "codeshell",
+        "Starcoder2ForCausalLM",
+        _NO_RMS
+        | BYTES
+        | {"model_type": "starcoder2", "hidden_act": "gelu_pytorch_tanh", "norm_epsilon": 1e-5, "use_bias": True}
+        | {"sliding_window": 256, "mlp_type": "default"},
+        "bytes",
+        published=dict.fromkeys(_NO_RMS)
+        | {"architectures": ["CodeShellForCausalLM"], "model_type": "codeshell", "norm_epsilon": ABSENT}
+        | {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256, "num_query_groups": 2, "n_inner": 128}
+        | {"layer_norm_epsilon": 1e-5, "position_embedding_type": "rope", "group_query_attention": True},
+        edit=then(fused(("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), "attn.c_attn"), _AS_CODESHELL),
         tolerance=GELU,
     ),
     TinyModel(
