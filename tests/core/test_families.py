@@ -21,6 +21,7 @@ import pytest
 
 from core.architectures import Source, find_architecture, flat_config, map_model
 from core.architectures.mapping import Mapped
+from core.errors import SnugError
 from core.model import OutputTensor, TensorInfo
 from core.tensor_ops import apply_all
 
@@ -163,3 +164,18 @@ def test_values_go_where_the_converter_puts_them(golden: dict[str, Any]) -> None
         else:
             assert not np.array_equal(made, expected.reshape(made.shape)), f"{line.name} should be reordered"
             np.testing.assert_allclose(np.sort(made.ravel()), np.sort(expected.ravel()), rtol=1e-6, err_msg=line.name)
+
+
+def test_a_falcon_that_llama_cpp_cannot_run_is_refused() -> None:
+    config = {"architectures": ["FalconForCausalLM"], "hidden_size": 8, "num_attention_heads": 2, "alibi": True}
+    with pytest.raises(SnugError, match="ALiBi"):
+        find_architecture(config).config(config)
+
+
+@pytest.mark.parametrize("name", ["qwen3.5-text", "qwen3.5-moe"])
+def test_without_its_files_the_block_for_one_token_more_is_not_counted(name: str) -> None:
+    golden = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    golden["tensors"] = [line for line in golden["tensors"] if "<- mtp." not in line]
+    keys = {item.key.partition(".")[2]: item.value for item in _mapped(golden).keys}
+    assert (keys["block_count"], len(keys["attention.recurrent_layers"])) == (4, 4)
+    assert "nextn_predict_layers" not in keys
