@@ -86,8 +86,8 @@ def _has(kind: Kind, files: TokenizerFiles, rules: TokenizerRules) -> bool:
     match kind:
         case "pieces":
             file = files.first(PIECES_FILES)
-            return file is not None and not (is_tiktoken(file) and (files.tokenizer or rules.pre))
-        case "json pieces":
+            return file is not None and not (is_tiktoken(file) and (files.tokenizer or rules.pre_ranks))
+        case "json pieces" | "raw pieces":
             return is_byte_fallback(files.tokenizer)
         case "byte level":
             return is_byte_level(files)
@@ -119,8 +119,9 @@ def _vocabulary(
             assert file is not None
             return read_model_pieces(file, files, rows, rules)
         case "json pieces":
-            read = read_raw_pieces if rules.model else read_json_pieces
-            return read(files, rows, rules)
+            return read_json_pieces(files, rows)
+        case "raw pieces":
+            return read_raw_pieces(files, rows, rules)
         case "byte level":
             return read_byte_level(files, rows, rules, adds_bos=special.adds_bos)
         case "ranks":

@@ -12,6 +12,7 @@ from core.tokenizer.splitting import splitting_name
 from core.tokenizer.vocabulary import (
     Token,
     added_token,
+    check_rows,
     fill,
     head_keys,
     is_special,
@@ -50,19 +51,25 @@ def has_bytes_step(tokenizer: Mapping[str, Any]) -> bool:
 
 def read_byte_level(files: TokenizerFiles, rows: int, rules: TokenizerRules, *, adds_bos: bool) -> list[Metadata]:
     """Keys of the vocabulary, the merges and the name of the splitting rule."""
-    model = files.tokenizer["model"]
-    tokens = {number: Token(text) for text, number in model["vocab"].items()}
-    tokens.update((t["id"], _added(t, files.tokenizer)) for t in files.added_tokens)
+    filled = fill(tokens_of(files, rows), rows)
+    name = splitting_name(files.tokenizer, adds_bos=adds_bos, unknown=rules.pre_unknown)
+    merges = merges_key(spelled_merges(files.tokenizer["model"]["merges"]))
+    return [*head_keys("gpt2", name), text_key(filled), type_key(filled), merges]
+
+
+def tokens_of(files: TokenizerFiles, rows: int) -> dict[int, Token]:
+    """The vocabulary of tokenizer.json by id, with the added tokens. A token that the vocabulary has keeps its id; an
+    added one beyond the embedding could never be used and is passed over."""
+    vocabulary = files.tokenizer["model"]["vocab"]
+    tokens = {number: Token(text) for text, number in vocabulary.items()}
+    check_rows(tokens, rows)
+    for token in files.added_tokens:
+        tokens[vocabulary.get(token["content"], token["id"])] = _added(token, files.tokenizer)
+    known = {*vocabulary, *(token["content"] for token in files.added_tokens)}
     for number, token in files.decoder.items():
-        tokens.setdefault(number, added_token(token["content"], special=is_special(token)))
-    filled = fill(tokens, rows)
-    name = rules.pre or splitting_name(files.tokenizer, adds_bos=adds_bos, unknown=rules.pre_unknown)
-    return [
-        *head_keys(rules.model or "gpt2", name),
-        text_key(filled),
-        type_key(filled),
-        merges_key(spelled_merges(model["merges"])),
-    ]
+        if token["content"] not in known:
+            tokens.setdefault(number, added_token(token["content"], special=is_special(token)))
+    return {number: token for number, token in tokens.items() if number < rows}
 
 
 def _added(token: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> Token:

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import SnugError
 
-PIECES_FILES = ("tokenizer.model",)
+PIECES_FILES = ("tokenizer.model", "tokenizer.model.v3")
 UNIGRAM_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.model import Metadata
-from core.tokenizer.byte_level import spelled_merges
+from core.tokenizer.byte_level import spelled_merges, tokens_of
 from core.tokenizer.files import TokenizerFiles
 from core.tokenizer.piece_file import read_piece_file
 from core.tokenizer.rules import TokenizerRules
@@ -32,6 +32,7 @@ from core.tokenizer.vocabulary import (
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _SPACE = "\u2581"
+_RAW = "mmbert"  # one of the names for no splitting, over raw letters
 _NUL = "\0"
 _NUL_STAND_IN = "🐉"  # llama.cpp's strings end at a NUL; its converter writes this instead
 
@@ -49,7 +50,7 @@ def read_model_pieces(file: Path, files: TokenizerFiles, rows: int, rules: Token
     return keys
 
 
-def read_json_pieces(files: TokenizerFiles, rows: int, rules: TokenizerRules) -> list[Metadata]:
+def read_json_pieces(files: TokenizerFiles, rows: int) -> list[Metadata]:
     """Keys of a byte-fallback BPE. A piece scores minus the rank of the merge that makes it.
 
     That is what SentencePiece's own files hold, so llama.cpp merges in the order of the original tokenizer; its
@@ -59,8 +60,9 @@ def read_json_pieces(files: TokenizerFiles, rows: int, rules: TokenizerRules) ->
     ranks = _merge_ranks(model["merges"])
     last = len(model["merges"])
     tokens = {n: _piece(text, ranks.get(text, last), model.get("unk_token")) for text, n in model["vocab"].items()}
-    tokens.update((t["id"], _plain(t)) for t in files.added_tokens)
-    tokens.update((n, token) for n, token in _config_added(files, _plain) if n < rows)
+    check_rows(tokens, rows)
+    added = [(model["vocab"].get(t["content"], t["id"]), _plain(t)) for t in files.added_tokens]
+    tokens.update((n, token) for n, token in (*added, *_config_added(files, _plain)) if n < rows)
     keys = _keys(fill(tokens, rows))
     if not _prepends_space(files.tokenizer):
         keys.append(Metadata("tokenizer.ggml.add_space_prefix", "bool", False))
@@ -68,20 +70,19 @@ def read_json_pieces(files: TokenizerFiles, rows: int, rules: TokenizerRules) ->
 
 
 def read_raw_pieces(files: TokenizerFiles, rows: int, rules: TokenizerRules) -> list[Metadata]:
-    """Keys of a byte-fallback BPE for a runner that merges by rank (Gemma 4): merges, and scores that say nothing."""
-    model = files.tokenizer["model"]
-    tokens = {n: _unscored(_piece(text, 0, None)) for text, n in model["vocab"].items()}
+    """Keys of a byte-fallback BPE for a runner that merges raw letters by rank: no score says anything."""
+    merges = merges_key(spelled_merges(files.tokenizer["model"]["merges"]))
+    if not rules.model:
+        plain = fill(tokens_of(files, rows), rows)
+        return [*head_keys("gpt2", _RAW), text_key(plain), type_key(plain), merges]
+    vocabulary = files.tokenizer["model"]["vocab"]
+    tokens = {n: replace(_piece(text, 0, None), score=ADDED_SCORE) for text, n in vocabulary.items()}
     for token in files.added_tokens:
         if is_special(token) or token["id"] not in tokens:
             tokens[token["id"]] = _plain(token)
     filled = fill({n: made_visible(token, rules.visible) for n, token in tokens.items()}, rows)
-    return [
-        Metadata("tokenizer.ggml.model", "str", rules.model),
-        text_key(filled),
-        score_key(filled),
-        type_key(filled),
-        merges_key(spelled_merges(model["merges"])),
-    ]
+    head = Metadata("tokenizer.ggml.model", "str", rules.model)
+    return [head, text_key(filled), score_key(filled), type_key(filled), merges]
 
 
 def _usable(piece: Token, rules: TokenizerRules) -> Token:
@@ -136,10 +137,6 @@ def _piece(text: str, rank: int, unknown: str | None) -> Token:
     if _BYTE.fullmatch(text):
         return Token(text, TokenType.BYTE)
     return Token(text, TokenType.NORMAL, -float(rank))
-
-
-def _unscored(token: Token) -> Token:
-    return replace(token, score=ADDED_SCORE)
 
 
 def _prepends_space(tokenizer: Mapping[str, Any]) -> bool:

@@ -48,7 +48,7 @@ def is_tiktoken(file: Path | None) -> bool:
 
 def has_ranks(files: TokenizerFiles, rules: TokenizerRules) -> bool:
     """tekken.json, or tiktoken's file of a family that says how its code splits text."""
-    return (files.folder / _TEKKEN).is_file() or (bool(rules.pre) and is_tiktoken(files.first(_TIKTOKEN)))
+    return (files.folder / _TEKKEN).is_file() or (bool(rules.pre_ranks) and is_tiktoken(files.first(_TIKTOKEN)))
 
 
 def has_tekken(files: TokenizerFiles) -> bool:
@@ -93,7 +93,7 @@ def read_tiktoken(files: TokenizerFiles, rows: int, rules: TokenizerRules) -> li
     filled = fill(tokens, rows)
     merges = [_last_merge(ranks, token) for token in ranks if len(token) > 1]
     spelled = [" ".join(map(_spelled, parts)) for parts in merges if len(parts) == 2]
-    return [*head_keys("gpt2", rules.pre), text_key(filled), type_key(filled), merges_key(spelled)]
+    return [*head_keys("gpt2", rules.pre_ranks), text_key(filled), type_key(filled), merges_key(spelled)]
 
 
 def _spelled(token: bytes) -> str:

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Kind = Literal["pieces", "json pieces", "byte level", "ranks", "words", "unigram", "none"]
+Kind = Literal["pieces", "json pieces", "raw pieces", "byte level", "ranks", "words", "unigram", "none"]
 """Where a vocabulary comes from:
 
 pieces        a SentencePiece model: tokenizer.model
 json pieces   the same (BPE with byte fallback) in tokenizer.json
+raw pieces    json pieces, for a runner that merges them by rank
 byte level    byte-level BPE in tokenizer.json, or in vocab.json and merges.txt
 ranks         byte-level BPE as a list of ranked bytes: tekken.json, tiktoken's files
 words         WordPiece in tokenizer.json or vocab.txt
@@ -27,8 +28,8 @@ class TokenizerRules:
     """`kinds` are tried in this order; the first that the folder has is taken.
 
     model           tokenizer.ggml.model, where it is not the kind's own
-    pre             tokenizer.ggml.pre, whatever the tokenizer splits by
     pre_unknown     tokenizer.ggml.pre of a splitting that Snug does not know
+    pre_ranks       tokenizer.ggml.pre of ranks: only the family's code says how it splits
     space_prefix    add_space_prefix: a value, "config" for add_prefix_space of tokenizer_config.json, "model" for
                     add_dummy_prefix of the SentencePiece model
     ids             ids of special tokens (bos, eos, unk, sep, pad, mask, eot, eom), whatever the files say
@@ -46,8 +47,8 @@ class TokenizerRules:
 
     kinds: tuple[Kind, ...] = ("pieces", "json pieces", "byte level", "ranks", "words", "unigram")
     model: str = ""
-    pre: str = ""
     pre_unknown: str = ""
+    pre_ranks: str = ""
     space_prefix: bool | Literal["config", "model"] | None = None
     ids: tuple[tuple[str, int], ...] = ()
     texts: tuple[tuple[str, str], ...] = ()
@@ -101,7 +102,7 @@ GEMMA3 = TokenizerRules(space_prefix=False)
 """Gemma 2, 3 and 3n. A vocabulary shorter than the embedding is for the family's entry to cut the embedding to."""
 
 GEMMA4 = TokenizerRules(
-    kinds=("json pieces",),
+    kinds=("raw pieces",),
     model="gemma4",
     space_prefix=False,
     adds=(("bos", True),),
@@ -135,21 +136,21 @@ SOLAR_OPEN = TokenizerRules(texts=(("eos", _ENDS), ("eot", _ENDS), ("unk", "<unk
 
 CHATGLM = TokenizerRules(
     kinds=("byte level", "ranks", "pieces"),
-    pre="chatglm-bpe",
+    pre_ranks="chatglm-bpe",
     texts=(("eos", _ENDS), ("eot", "<|user|>"), ("unk", _ENDS)),
     adds_unsaid=(("bos", False),),
 )
 """GLM 4 9B (ChatGLMModel, GlmForCausalLM): tiktoken's ranks, or a tokenizer.json."""
 
 QWEN = TokenizerRules(
-    kinds=("ranks", "byte level"), pre="qwen2", texts=(("bos", _ENDS), ("eos", _ENDS), ("unk", _ENDS))
+    kinds=("ranks", "byte level"), pre_ranks="qwen2", texts=(("bos", _ENDS), ("eos", _ENDS), ("unk", _ENDS))
 )
 """QWenLMHeadModel, the first Qwen: tiktoken's ranks."""
 
-KIMI = TokenizerRules(kinds=("byte level", "ranks"), pre="kimi-k2")
-"""Kimi K2 and VL: tiktoken's ranks."""
+DEEPSEEK = TokenizerRules(kinds=("byte level", "ranks"), pre_ranks="kimi-k2")
+"""DeepSeek V2 and V3, and Kimi, which has their classes and tiktoken's ranks."""
 
-HUNYUAN_MOE = TokenizerRules(kinds=("ranks", "byte level"), pre="hunyuan", ids=(("bos", 127959),))
+HUNYUAN_MOE = TokenizerRules(kinds=("ranks", "byte level"), pre_ranks="hunyuan", ids=(("bos", 127959),))
 """HunYuanMoEV1ForCausalLM: tiktoken's ranks, and a wrong BOS in config.json."""
 
 HUNYUAN_DENSE = TokenizerRules(
@@ -169,23 +170,22 @@ MAMBA2 = TokenizerRules(kinds=("pieces", "byte level"), stand_in="EleutherAI/gpt
 JAMBA = TokenizerRules(kinds=("pieces", "json pieces"))
 """JambaForCausalLM."""
 
-BERT = TokenizerRules(kinds=("words",), type_count="config")
-"""BERT, DistilBERT, Nomic BERT v1, MiniLM, BGE."""
+BERT = TokenizerRules(kinds=("words", "unigram", "byte level"), type_count="config")
+"""BERT, DistilBERT (MiniLM, BGE); its multilingual kin have XLM-R's vocabulary."""
 
-ROBERTA = TokenizerRules(kinds=("byte level", "words"), type_count="config")
+ROBERTA = TokenizerRules(kinds=("byte level", "words", "unigram"), type_count="config")
 """RobertaModel and its classifiers: byte-level BPE."""
 
-XLM_R = TokenizerRules(kinds=("unigram",), type_count="config")
+XLM_R = TokenizerRules(kinds=("unigram", "byte level", "words"), type_count="config")
 """XLM-RoBERTa: unigram in fairseq's order (E5, BGE M3, rerankers)."""
-
-NOMIC_BERT = TokenizerRules(kinds=("words", "unigram"), type_count="config")
-"""NomicBertModel: words, or XLM-R's vocabulary in v2."""
 
 JINA_BERT = TokenizerRules(kinds=("words", "byte level"), type_count="config")
 """JinaBertModel, JinaBertForMaskedLM."""
 
-MODERN_BERT = TokenizerRules(kinds=("byte level",), adds_unsaid=(("bos", True), ("eos", True), ("sep", True)))
-"""ModernBERT."""
+MODERN_BERT = TokenizerRules(
+    kinds=("byte level", "raw pieces"), adds_unsaid=(("bos", True), ("eos", True), ("sep", True))
+)
+"""ModernBERT; mmBERT has Gemma's vocabulary."""
 
 EUROBERT = TokenizerRules(kinds=("byte level",), adds_unsaid=(("bos", False),))
 """EuroBertModel, JinaEmbeddingsV5Model."""
@@ -219,7 +219,8 @@ _BY_CLASS: tuple[tuple[TokenizerRules, tuple[str, ...]], ...] = (
     (SOLAR_OPEN, ("SolarOpenForCausalLM",)),
     (CHATGLM, ("ChatGLMModel", "ChatGLMForConditionalGeneration", "GlmForCausalLM")),
     (QWEN, ("QWenLMHeadModel",)),
-    (KIMI, ("KimiVLForConditionalGeneration", "KimiK25ForConditionalGeneration", "KimiLinearForCausalLM")),
+    (DEEPSEEK, ("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM", "KimiVLForConditionalGeneration",
+                "KimiK25ForConditionalGeneration", "KimiLinearForCausalLM")),
     (HUNYUAN_MOE, ("HunYuanMoEV1ForCausalLM",)),
     (HUNYUAN_DENSE, ("HunYuanDenseV1ForCausalLM", "HunYuanVLForConditionalGeneration")),
     (FALCON_H1, ("FalconH1ForCausalLM",)),
@@ -227,11 +228,11 @@ _BY_CLASS: tuple[tuple[TokenizerRules, tuple[str, ...]], ...] = (
     (MAMBA2, ("Mamba2ForCausalLM", "GraniteMoeHybridForCausalLM", "BambaForCausalLM")),
     (JAMBA, ("JambaForCausalLM",)),
     (BERT, ("BertModel", "BertForMaskedLM", "BertForSequenceClassification", "DistilBertModel",
-            "DistilBertForMaskedLM", "DistilBertForSequenceClassification", "NeoBERT", "NeoBERTLMHead")),
+            "DistilBertForMaskedLM", "DistilBertForSequenceClassification", "NeoBERT", "NeoBERTLMHead",
+            "NomicBertModel")),
     (ROBERTA, ("RobertaModel", "RobertaForMaskedLM", "RobertaForSequenceClassification")),
     (XLM_R, ("XLMRobertaModel", "XLMRobertaForMaskedLM", "XLMRobertaForSequenceClassification", "CamembertModel",
              "CamembertForMaskedLM")),
-    (NOMIC_BERT, ("NomicBertModel",)),
     (JINA_BERT, ("JinaBertModel", "JinaBertForMaskedLM")),
     (MODERN_BERT, ("ModernBertModel", "ModernBertForMaskedLM", "ModernBertForSequenceClassification")),
     (EUROBERT, ("EuroBertModel", "JinaEmbeddingsV5Model")),

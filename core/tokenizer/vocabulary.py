@@ -66,9 +66,17 @@ def check_rows(tokens: dict[int, Token], rows: int) -> None:
 
 
 def fill(tokens: dict[int, Token], rows: int) -> list[Token]:
-    """`tokens` by id as a list of `rows`, gaps filled with unused ones. Raises SnugError for an id beyond the rows."""
+    """`tokens` by id as a list of `rows`, gaps filled with unused ones. Raises SnugError for an id beyond the rows.
+
+    llama.cpp takes no text twice: of two equal ones the added token stays, which is the one that is found in a text.
+    """
     check_rows(tokens, rows)
-    return [tokens.get(n) or Token(f"[PAD{n}]", TokenType.UNUSED, _PADDING_SCORE) for n in range(rows)]
+    ids: dict[str, int] = {}
+    for number, token in tokens.items():
+        if token.text not in ids or token.type in (TokenType.CONTROL, TokenType.USER_DEFINED):
+            ids[token.text] = number
+    kept = {number: tokens[number] for number in ids.values()}
+    return [kept.get(n) or Token(f"[PAD{n}]", TokenType.UNUSED, _PADDING_SCORE) for n in range(rows)]
 
 
 def head_keys(model: str, pre: str) -> list[Metadata]:

@@ -267,8 +267,32 @@ def test_tokens_that_only_the_config_adds_are_there_too(tmp_path: Path) -> None:
 
 
 def test_more_tokens_than_rows_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SnugError, match="token number 6, but the model's embedding has 6 rows"):
-        read_tokenizer(write(tmp_path, tokenizer__json=byte_level()), LLAMA, rows=6)
+    with pytest.raises(SnugError, match="token number 4, but the model's embedding has 4 rows"):
+        read_tokenizer(write(tmp_path, tokenizer__json=byte_level()), LLAMA, rows=4)
+
+
+@pytest.mark.parametrize("kind", ["byte level", "byte fallback"])
+def test_an_added_token_of_tokenizer_json_without_a_row_is_passed_over(tmp_path: Path, kind: str) -> None:
+    tokenizer, rows = (byte_level(), 6) if kind == "byte level" else (json_pieces(), 10)
+    tokenizer["added_tokens"].append(added(rows, "<pad>"))
+    actual = keys(read_tokenizer(write(tmp_path, tokenizer__json=tokenizer), LLAMA, rows=rows))
+    assert len(actual["tokens"]) == rows
+    assert "<pad>" not in actual["tokens"]
+
+
+def test_an_added_token_that_the_vocabulary_has_keeps_its_id(tmp_path: Path) -> None:
+    tokenizer = byte_level(added_tokens=[added(5, "ab"), added(6, "</s>")])
+    actual = keys(read_tokenizer(write(tmp_path, tokenizer__json=tokenizer), LLAMA, rows=7))
+    assert (actual["tokens"][3], actual["token_type"][3]) == ("ab", 3)
+    assert (actual["tokens"][5], actual["token_type"][5]) == ("[PAD5]", 5)
+
+
+def test_of_two_equal_texts_the_added_one_stays(spm_folder: Path) -> None:
+    decoder = {"300": {"content": "<s>", "special": True}}
+    write(spm_folder, tokenizer_config__json={"added_tokens_decoder": decoder})
+    actual = keys(read_tokenizer(spm_folder, LLAMA, rows=301))
+    assert (actual["tokens"][1], actual["token_type"][1]) == ("[PAD1]", 5)
+    assert (actual["tokens"][300], actual["token_type"][300]) == ("<s>", 3)
 
 
 def pre_of(folder: Path, splitter: Any, *, marker: str = "", processor: Any = None) -> str:
