@@ -17,7 +17,7 @@ class Affine(NamedTuple):
     """x ~ d * scale * q - dmin * minimum, with q in 0..levels and scale and minimum in 0..top.
 
     Starts divide the range of a sub-block by `levels + first + step * k`, and move its low end by `shift + shift_step
-    * k` steps. `grid` f16 values each of d and dmin are tried together; then scales and minima one up and one down,
+    * k` steps. `grid` f16 values each of d and dmin are tried together; then scales and minima one up or one down,
     `rounds` times more after d and dmin were fitted to the codes.
     """
 
@@ -112,11 +112,15 @@ class Scan(NamedTuple):
 
 
 class Words(NamedTuple):
-    """x ~ d * unit * (2 s + 1) * level, where levels of a group of weights spell a word of the grid, and s is in 0..15.
+    """x ~ d * unit * (2 s + 1) * level, where levels of a group of weights spell a word of the grid, and s is in 0..top.
+
+    Levels stand for magnitudes, or, with a `shift`, for values that it moves up or down, the same way for `shared`
+    weights.
 
     Starts make the largest weight of a sub-block `first + step * k` times the scale. `trials` f16 values of d are tried
     with the words that the starts gave, scales one down and one up too. The best get words of their own, and `rounds`
-    times more d is fitted to those and words are chosen for it. Words are always the best of all.
+    times more d is fitted to those and words are chosen for it; then d is fitted once more. Words are always the best
+    of all.
     """
 
     block: int
@@ -131,23 +135,27 @@ class Words(NamedTuple):
     first: float
     step: float
     trials: int
-    reach: float  # the trials end where the largest multiple of d is this far below 31.9
+    reach: float  # the trials end where the largest multiple of d is this far below 2 * top + 1.9
     rounds: int
+    top: int = 15
+    shift: float = 0.0
+    shared: int = 0
 
 
 How = Affine | Signed | Single | Line | Scan
 
-Q4_K = Affine(256, 32, 15, 63, RMS, 2.0, 9, -1.5, 0.31, 3, -0.4, 0.4, 2, 12, 14.0, 2)
-Q5_K = Affine(256, 32, 31, 63, RMS, 2.0, 10, -2.0, 0.32, 3, -0.4, 0.4, 2, 12, 14.0, 2)
-Q2_K = Affine(256, 16, 3, 15, MAGNITUDE, 1.0, 7, -0.9, 0.3, 3, -0.4, 0.4, 1, 12, 6.0, 2, True)
+Q4_K = Affine(256, 32, 15, 63, RMS, 2.0, 9, -1.5, 0.31, 3, -0.4, 0.4, 2, 12, 7.0, 2)
+Q5_K = Affine(256, 32, 31, 63, RMS, 2.0, 13, -3.5, 0.35, 2, -0.3, 0.5, 1, 20, 10.0, 2)
+Q2_K = Affine(256, 16, 3, 15, MAGNITUDE, 1.0, 6, -0.9, 0.36, 3, -0.4, 0.4, 1, 8, 4.0, 1, True)
 Q6_K = Signed(256, 16, 127, SQUARE, BARE, 6, -28.0, -1.0, 2, 20.0, 2, 1)
 Q3_K = Signed(256, 16, 31, SQUARE, 2.0, 5, -2.5, -0.5, 1, 8.0, 1, 2)
+Q3_K_PLAIN = Q3_K._replace(starts=2, first=-3.0, step=-1.0, around=0, rounds=1)  # without importance GGML is quick
 IQ4_XS = Signed(256, 32, 31, SQUARE, 2.0, 9, -139.0, 4.0, 2, 8.0, 1, 2)
 Q4_0 = Single(32, 32, ONE, ROW, 2, 15, -9.8, 0.2, 1)
 Q5_0 = Single(32, 32, ONE, ROW, 2, 15, -18.0, 0.25, 1)
 Q4_1 = Line(32, 32, 15, ONE, ROW, 9, -3.0, 0.45, 5, -0.4, 0.4, 3)
 Q5_1 = Line(32, 32, 31, ONE, ROW, 9, -3.5, 0.5, 5, -0.4, 0.4, 3)
-Q8_0 = Single(32, 32, ONE, ROW, 1, 15, 122.0, 0.4, 1)
+Q8_0 = Single(32, 32, ONE, ROW, 1, 48, -128.4, 0.39, 0)
 IQ4_NL = Single(32, 32, SQUARE, 2.0, 2, 9, -139.0, 4.0, 1)
 TQ1_0 = Single(256, 256, ONE, ROW, 1, 12, 1.0, 0.5, 2)
 TQ2_0 = Single(256, 256, ONE, ROW, 1, 12, 1.0, 0.5, 2)
@@ -159,9 +167,12 @@ NVFP4 = Scan(64, 16, ONE, ROW, 5, 7)
 _THREE_BITS = (4.0, 12.0, 20.0, 28.0, 36.0, 44.0, 52.0, 62.0)
 _ODD = (1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0)
 _TWO_BITS = (8.0, 25.0, 43.0)
+_TERNARY = (-1.0, 0.0, 1.0)
 
 IQ3_XXS = Words(256, 32, "IQ3_XXS", _THREE_BITS, 0.25, True, 2, 0.0, 8, 42.0, 5.0, 24, 12.0, 1)
 IQ3_S = Words(256, 32, "IQ3_S", _ODD, 1.0, False, 2, 0.0, 9, 9.5, 1.1, 24, 12.0, 1)
 IQ2_XXS = Words(256, 32, "IQ2_XXS", _TWO_BITS, 0.125, True, 1, 0.0, 9, 30.0, 6.0, 24, 12.0, 1)
 IQ2_XS = Words(256, 16, "IQ2_XS", _TWO_BITS, 0.125, True, 1, 0.0, 7, 30.0, 6.0, 24, 12.0, 1)
 IQ2_S = Words(256, 16, "IQ2_S", _TWO_BITS, 0.125, False, 2, 0.25, 6, 32.0, 6.0, 24, 12.0, 1)
+IQ1_S = Words(256, 32, "IQ1_S", _TERNARY, 1.0, False, 2, 0.0, 4, 1.2, 0.43, 24, 8.0, 0, 7, 0.125, 32)
+IQ1_M = Words(256, 16, "IQ1_S", _TERNARY, 1.0, False, 2, 0.0, 4, 1.2, 0.43, 24, 8.0, 0, 7, 0.125, 8)

@@ -165,12 +165,12 @@ def _unpack_nibbles(block, at, bias, levels):
     store(levels, 16, to_float((packed >> splat(4, 16)) - splat(bias, 16)))
 
 
-_four_bit, _five_bit, _eight_bit = between(-8, 7), between(-16, 15), between(-127, 127)
+_four_bit, _five_bit, _eight_bit = between(-8, 7), between(-16, 15), between(-128, 127)
 _three_levels, _four_levels = between(-1, 1), between(-1, 2)
 
 
 @inlined
-def _search_four_bit(xt, wt, room, how, mean_absolute):
+def _search_four_bit(xt, wt, room, how, known):
     return _single(xt, wt, how, _four_bit)
 
 
@@ -195,7 +195,7 @@ def q4_0(x, importance, out, first, last):
 
 
 @inlined
-def _search_five_bit(xt, wt, room, how, mean_absolute):
+def _search_five_bit(xt, wt, room, how, known):
     return _single(xt, wt, how, _five_bit)
 
 
@@ -228,7 +228,7 @@ def q5_0(x, importance, out, first, last):
 
 
 @inlined
-def _search_eight_bit(xt, wt, room, how, mean_absolute):
+def _search_eight_bit(xt, wt, room, how, known):
     return _single(xt, wt, how, _eight_bit)
 
 
@@ -266,7 +266,7 @@ def q8_0(x, importance, out, first, last):
 
 
 @inlined
-def _search_iq4(xt, wt, room, how, mean_absolute):
+def _search_iq4(xt, wt, room, how, known):
     return _single(xt, wt, how, iq4_level)
 
 
@@ -304,7 +304,7 @@ def iq4_nl(x, importance, out, first, last):
 
 
 @inlined
-def _search_three(xt, wt, room, how, mean_absolute):
+def _search_three(xt, wt, room, how, known):
     return _single(xt, wt, how, _three_levels)
 
 
@@ -397,7 +397,7 @@ def tq1_0(x, importance, out, first, last):
 
 
 @inlined
-def _search_four(xt, wt, room, how, mean_absolute):
+def _search_four(xt, wt, room, how, known):
     return _single(xt, wt, how, _four_levels)
 
 
@@ -426,7 +426,7 @@ def q2_0(x, importance, out, first, last):
 
 
 @inlined
-def _search_sign(xt, wt, room, how, mean_absolute):
+def _search_sign(xt, wt, room, how, known):
     return _single(xt, wt, how, _sign_level)
 
 
@@ -477,12 +477,12 @@ def _e4m3_near(magnitude, k):
 
 
 @inlined
-def _search_mxfp4(xt, wt, room, how, mean_absolute):
+def _search_mxfp4(xt, wt, room, how, known):
     return _scan(xt, wt, how, _fp4_level, _power_near)
 
 
 @inlined
-def _search_nvfp4(xt, wt, room, how, mean_absolute):
+def _search_nvfp4(xt, wt, room, how, known):
     return _scan(xt, wt, how, _fp4_level, _e4m3_near)
 
 

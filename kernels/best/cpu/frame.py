@@ -3,7 +3,7 @@
 
 What differs comes as functions, compiled into each kernel:
 
-    search(xt, wt, room, how, mean_absolute) -> (d, dmin, scale, minimum) of the sub-block in each lane
+    search(xt, wt, room, how, known) -> (d, dmin, scale, minimum) of the sub-block in each lane; importance is known
     level(quotient, n) -> the nearest of what a code can stand for, n lanes
     pack(block, d, dmin, scales, minima, first, levels, start)    the bytes of one block
     unpack(block, at, scales, minima, levels)    what the bytes of one block say
@@ -30,6 +30,7 @@ f32 = np.float32
 f64 = np.float64
 i32 = np.int32
 
+ROOM = 48  # vectors that a search may put into `room`
 _INFINITY = f64(np.inf)
 
 
@@ -107,7 +108,7 @@ def _put_levels(buffer, size, level, scales, minima, levels):
 
 @inlined
 def _error(x, weights, start, how, scales, minima, levels, sums, mean_absolute):
-    """The error of an unpacked block."""
+    """The error of a block with these scales, minima and levels."""
     for i in range(16):
         sums[i] = f64(0)
     for i in range(0, how.block, 16):
@@ -127,7 +128,7 @@ def improve(x, importance, out, first, last, how, bytes_of, mean_absolute, searc
     group = WIDE // count
     buffer, weights = np.zeros(how.size * WIDE, f32), np.zeros(how.size * WIDE, f32)
     xt, wt, levels = np.zeros(how.size * WIDE, f32), np.zeros(how.size * WIDE, f32), np.zeros(how.size * WIDE, f32)
-    room, sums, block = np.zeros(16 * WIDE, f32), np.empty(16, f64), np.zeros(bytes_of, np.uint8)
+    room, sums, block = np.zeros(ROOM * WIDE, f32), np.empty(16, f64), np.zeros(bytes_of, np.uint8)
     ds, dmins, scales, minima = np.zeros(WIDE, f32), np.zeros(WIDE, f32), np.zeros(WIDE, f32), np.zeros(WIDE, f32)
     rounded, offsets, means = np.zeros(WIDE, f32), np.zeros(WIDE, f32), np.zeros(WIDE, f32)
     unpacked, lows, decoded = np.zeros(count, f32), np.zeros(count, f32), np.zeros(how.block, f32)
@@ -145,7 +146,7 @@ def improve(x, importance, out, first, last, how, bytes_of, mean_absolute, searc
                 _row_means(x, len(importance), b, filled, how, state, partial, means)
         _weigh(xt, wt, how, means, important)
         rows_of(wt, weights, how.size)
-        d, dmin, scale, minimum = search(xt, wt, room, how, mean_absolute)
+        d, dmin, scale, minimum = search(xt, wt, room, how, important)
         store(ds, 0, d)
         store(dmins, 0, dmin)
         store(scales, 0, scale)
@@ -154,12 +155,11 @@ def improve(x, importance, out, first, last, how, bytes_of, mean_absolute, searc
         store(offsets, 0, dmin * minimum)
         _put_levels(buffer, how.size, level, rounded, offsets, levels)
         for s in range(filled):
-            at, start = (b + s) * bytes_of, s * how.block
-            pack(block, ds[count * s], dmins[count * s], scales, minima, count * s, levels, start)
-            unpack(block, 0, unpacked, lows, decoded)
-            ours = _error(buffer, weights, start, how, unpacked, lows, decoded, sums, mean_absolute)
+            at, start, j0 = (b + s) * bytes_of, s * how.block, count * s
+            ours = _error(buffer, weights, start, how, rounded[j0:], offsets[j0:], levels[start:], sums, mean_absolute)
             unpack(out, at, unpacked, lows, decoded)
             theirs = _error(buffer, weights, start, how, unpacked, lows, decoded, sums, mean_absolute)
             if ours < theirs and theirs < _INFINITY:
+                pack(block, ds[j0], dmins[j0], scales, minima, j0, levels, start)
                 for i in range(bytes_of):
                     out[at + i] = block[i]

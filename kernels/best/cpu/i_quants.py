@@ -17,7 +17,7 @@ _IQ4_XS = layout("IQ4_XS")
 
 
 @inlined
-def _search_iq4_xs(xt, wt, room, how, mean_absolute):
+def _search_iq4_xs(xt, wt, room, how, known):
     return signed(xt, wt, how, iq4_level)
 
 

@@ -3,14 +3,14 @@
 
 import numpy as np
 
-from kernels.best.cpu.frame import between, improve, stored_f16
+from kernels.best.cpu.frame import ROOM, between, improve, stored_f16
 from kernels.best.cpu.parts import (
     half,
     load_bytes,
     top,
     total,
 )
-from kernels.best.searches import Q2_K, Q3_K, Q4_K, Q5_K, Q6_K
+from kernels.best.searches import Q2_K, Q3_K, Q3_K_PLAIN, Q4_K, Q5_K, Q6_K
 from kernels.cpu.halves import layout, put_f16
 from kernels.cpu.lanes import (
     WIDE,
@@ -37,6 +37,7 @@ i32 = np.int32
 _SIZE = FORMATS["Q4_K"].block_size
 _Q2_K, _Q3_K, _Q4_K, _Q5_K, _Q6_K = (layout(name) for name in ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"))
 _HUGE = f32(3e38)
+assert 2 * max(Q2_K.grid, Q4_K.grid, Q5_K.grid) <= ROOM
 
 _two_bit, _four_bit, _five_bit = between(0, 3), between(0, 15), between(0, 31)
 _three_bit, _six_bit = between(-4, 3), between(-32, 31)
@@ -146,14 +147,16 @@ def _integer(value, inverse, limit):
 
 
 @inlined
-def _search_super_scales(found, how, dmins):
+def _search_super_scales(found, how, room):
     """d, dmin and integers of least error, if the error were the parabola around the searched scales and low ends."""
     scale, low, mean, curve, sum_w, _ = found
     count = _SIZE // how.size
     zero, one, limit = splat(f32(0), WIDE), splat(f32(1), WIDE), splat(f32(how.top), WIDE)
     peak, depth = top(scale, count), top(zero - low, count)
     for q in range(how.grid):
-        store(dmins, q * WIDE, _grid_value(depth, how, q))
+        dmin = _grid_value(depth, how, q)
+        store(room, q * WIDE, dmin)
+        store(room, (how.grid + q) * WIDE, one / dmin)
     best = splat(_HUGE, WIDE)
     best_d, best_dmin = _grid_value(peak, how, 0), _grid_value(depth, how, 0)
     best_scale, best_minimum = zero, zero
@@ -165,8 +168,8 @@ def _search_super_scales(found, how, dmins):
         known = curve * change * change
         inner, inner_dmin, inner_minimum = splat(_HUGE, WIDE), best_dmin, zero
         for q in range(how.grid):
-            dmin = load(dmins, q * WIDE, WIDE)
-            minimum = _integer(zero - wanted, one / dmin, limit)
+            dmin = load(room, q * WIDE, WIDE)
+            minimum = _integer(zero - wanted, load(room, (how.grid + q) * WIDE, WIDE), limit)
             miss = dmin * minimum + wanted
             error = total(known + sum_w * miss * miss, count)
             better = error < inner
@@ -181,12 +184,14 @@ def _search_super_scales(found, how, dmins):
 
 @inlined
 def _around(xt, wt, how, d, dmin, scale, minimum, mean_absolute):
-    """The best of scale and minimum one up, one down or as they are, by the true error of the superblock."""
+    """The best of scale and minimum one up, one down or as they are, not one up and one down, by the true error."""
     zero, limit, best = splat(f32(0), WIDE), splat(f32(how.top), WIDE), splat(_HUGE, WIDE)
     best_scale, best_minimum = scale, minimum
     for up in range(-1, 2):
         trial = larger(smaller(scale + splat(f32(up), WIDE), limit), zero)
         for deeper in range(-1, 2):
+            if up * deeper < 0:
+                continue
             trial_minimum = larger(smaller(minimum + splat(f32(deeper), WIDE), limit), zero)
             error = affine_error(xt, wt, how, d * trial, zero - dmin * trial_minimum, mean_absolute)
             better = error < best
@@ -210,6 +215,16 @@ def _refit_affine(xt, wt, how, d, dmin, scale, minimum, sum_w, sum_x):
     trial, trial_min = (a22 * b1 - a12 * b2) / determinant, (a11 * b2 - a12 * b1) / determinant
     found = (determinant > zero) & (trial > zero) & (trial_min > zero)
     return select(found, half(trial), d), select(found, half(trial_min), dmin)
+
+
+@inlined
+def _search_two(xt, wt, room, how, known):
+    return _affine(xt, wt, room, how, not known)
+
+
+@inlined
+def _search_four_and_five(xt, wt, room, how, known):
+    return _affine(xt, wt, room, how, False)
 
 
 @inlined
@@ -370,7 +385,9 @@ def _unpack_q4(block, at, scales, minima, codes):
 
 @kernel
 def q4_k(x, importance, out, first, last):
-    improve(x, importance, out, first, last, Q4_K, _Q4_K.size, False, _affine, _four_bit, _pack_q4, _unpack_q4)
+    improve(
+        x, importance, out, first, last, Q4_K, _Q4_K.size, False, _search_four_and_five, _four_bit, _pack_q4, _unpack_q4
+    )
 
 
 @inlined
@@ -403,7 +420,9 @@ def _unpack_q5(block, at, scales, minima, codes):
 
 @kernel
 def q5_k(x, importance, out, first, last):
-    improve(x, importance, out, first, last, Q5_K, _Q5_K.size, False, _affine, _five_bit, _pack_q5, _unpack_q5)
+    improve(
+        x, importance, out, first, last, Q5_K, _Q5_K.size, False, _search_four_and_five, _five_bit, _pack_q5, _unpack_q5
+    )
 
 
 @inlined
@@ -441,7 +460,7 @@ def _unpack_q2(block, at, scales, minima, codes):
 
 @kernel
 def q2_k(x, importance, out, first, last):
-    improve(x, importance, out, first, last, Q2_K, _Q2_K.size, True, _affine, _two_bit, _pack_q2, _unpack_q2)
+    improve(x, importance, out, first, last, Q2_K, _Q2_K.size, True, _search_two, _two_bit, _pack_q2, _unpack_q2)
 
 
 @inlined
@@ -483,7 +502,7 @@ def _unpack_q6(block, at, scales, minima, codes):
 
 
 @inlined
-def _search_six(xt, wt, room, how, mean_absolute):
+def _search_six(xt, wt, room, how, known):
     return signed(xt, wt, how, _six_bit)
 
 
@@ -527,8 +546,8 @@ def _unpack_q3(block, at, scales, minima, codes):
 
 
 @inlined
-def _search_three(xt, wt, room, how, mean_absolute):
-    return signed(xt, wt, how, _three_bit)
+def _search_three(xt, wt, room, how, known):
+    return signed(xt, wt, how if known else Q3_K_PLAIN, _three_bit)
 
 
 @kernel

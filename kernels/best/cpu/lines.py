@@ -41,7 +41,7 @@ def _fitted(sums, sum_w, sum_x):
 
 
 @inlined
-def _search_line(xt, wt, room, how, mean_absolute):
+def _search_line(xt, wt, room, how, known):
     """The f16 scale and minus the f16 low end of each block."""
     zero, one, worst = splat(f32(0), WIDE), splat(f32(1), WIDE), splat(-_HUGE, WIDE)
     low = load(xt, 0, WIDE)

@@ -241,7 +241,7 @@ class _Search:
 _ALL = (
     _Search("Q4_0", Q4_0, between(-8, 7), _pack_q4_0),
     _Search("Q5_0", Q5_0, between(-16, 15), _pack_q5_0),
-    _Search("Q8_0", Q8_0, between(-127, 127), _pack_q8_0),
+    _Search("Q8_0", Q8_0, between(-128, 127), _pack_q8_0),
     _Search("IQ4_NL", IQ4_NL, iq4_level, _pack_iq4_nl),
     _Search("TQ1_0", TQ1_0, between(-1, 1), _pack_tq1_0),
     _Search("TQ2_0", TQ2_0, between(-1, 1), _pack_tq2_0),

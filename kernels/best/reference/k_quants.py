@@ -26,7 +26,7 @@ from kernels.best.reference.parts import (
     top,
     total,
 )
-from kernels.best.searches import Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Affine, Line, Signed
+from kernels.best.searches import Q2_K, Q3_K, Q3_K_PLAIN, Q4_K, Q5_K, Q6_K, Affine, Line, Signed
 from kernels.formats import FORMATS
 from kernels.reference.k_quants import (
     I32,
@@ -143,12 +143,14 @@ def _better(mask: np.ndarray, new: Found, old: Found) -> Found:
 
 
 def _around(x: F32, weights: F32, how: Affine, *, around: Found, mean_absolute: bool) -> tuple[F32, Found]:
-    """The best of scale and minimum one up, one down or as they are, by the true error of the superblock."""
+    """The best of scale and minimum one up, one down or as they are, not one up and one down, by the true error."""
     d, dmin, scale, minimum = around
     best, best_scale, best_minimum = np.full_like(scale, HUGE), scale, minimum
     for up in (-1, 0, 1):
         trial = larger(smaller(scale + f32(up), f32(how.top)), ZERO)
         for deeper in (-1, 0, 1):
+            if up * deeper < 0:
+                continue
             trial_minimum = larger(smaller(minimum + f32(deeper), f32(how.top)), ZERO)
             error = affine_error(
                 x, weights, how, scale=d * trial, low=ZERO - dmin * trial_minimum, mean_absolute=mean_absolute
@@ -327,6 +329,7 @@ class _Search:
     how: Affine | Signed
     level: Level
     pack: Pack
+    plain: Signed | None = None  # without importance, where that differs
 
     def __call__(self, x: F32, importance: F32 | None, means: F32 | None, packed: U8) -> None:
         lanes = lanes_of(x, self.how.size)
@@ -336,7 +339,8 @@ class _Search:
             absolute = self.how.mean_absolute and importance is None
             found = _affine(lanes, weights, self.how, mean_absolute=absolute)
         else:
-            found = signed(lanes, weights, self.how, self.level)
+            how = self.how if importance is not None or self.plain is None else self.plain
+            found = signed(lanes, weights, how, self.level)
         improve(
             lanes,
             weights,
@@ -352,7 +356,7 @@ class _Search:
 
 _ALL = (
     _Search("Q2_K", Q2_K, between(0, 3), _pack_q2),
-    _Search("Q3_K", Q3_K, between(-4, 3), _pack_q3),
+    _Search("Q3_K", Q3_K, between(-4, 3), _pack_q3, Q3_K_PLAIN),
     _Search("Q4_K", Q4_K, between(0, 15), _pack_q4),
     _Search("Q5_K", Q5_K, between(0, 31), _pack_q5),
     _Search("Q6_K", Q6_K, between(-32, 31), _pack_q6),
