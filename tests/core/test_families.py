@@ -61,7 +61,11 @@ class Line:
     def expected(self, values: list[Array]) -> Array:
         whole = np.stack(values) if len(values) > 1 else values[0]
         if self.rows:
-            return whole[list(self.rows)]
+            whole = whole.reshape(self.all_rows, -1)[list(self.rows)]
+            if "transposed" in self.remarks:
+                stack, columns, rows = self.shape
+                return whole.reshape(stack, rows, columns).swapaxes(1, 2)
+            return whole
         if "transposed" in self.remarks:
             return whole.swapaxes(-1, -2)
         if "-exp()" in self.remarks:
