@@ -32,7 +32,7 @@ from core.tokenizer.vocabulary import (
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _SPACE = "\u2581"
-_RAW = "mmbert"  # one of the names for no splitting, over raw letters
+_RAW, _RAW_AFTER_BLANK = "granite-embed-multi-311m", "mmbert"  # llama.cpp's names for no splitting of raw letters
 _NUL = "\0"
 _NUL_STAND_IN = "🐉"  # llama.cpp's strings end at a NUL; its converter writes this instead
 
@@ -74,7 +74,12 @@ def read_raw_pieces(files: TokenizerFiles, rows: int, rules: TokenizerRules) -> 
     merges = merges_key(spelled_merges(files.tokenizer["model"]["merges"]))
     if not rules.model:
         plain = fill(tokens_of(files, rows), rows)
-        return [*head_keys("gpt2", _RAW), text_key(plain), type_key(plain), merges]
+        return [
+            *head_keys("gpt2", _RAW_AFTER_BLANK if _prepends_space(files.tokenizer) else _RAW),
+            text_key(plain),
+            type_key(plain),
+            merges,
+        ]
     vocabulary = files.tokenizer["model"]["vocab"]
     tokens = {n: replace(_piece(text, 0, None), score=ADDED_SCORE) for text, n in vocabulary.items()}
     for token in files.added_tokens:
