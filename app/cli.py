@@ -43,7 +43,9 @@ Imatrix = Annotated[
 ]
 Effort = Annotated[
     str,
-    typer.Option(metavar="E", help="exact: llama-quantize's bytes; best: a longer search for less error, same size."),
+    typer.Option(
+        metavar="E", help="exact: llama-quantize's bytes; best: less error in the weights, same size, slower."
+    ),
 ]
 Threads = Annotated[int, typer.Option("--threads", min=0, metavar="N", help="Threads to encode with; 0: all cores.")]
 

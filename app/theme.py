@@ -126,6 +126,7 @@ class Sizes:
     control: int = 32
     row: int = 34
     icon: int = 18
+    tick: int = 14
     logo: int = 28
     side_width: int = 168
     bar: int = 18

@@ -91,7 +91,7 @@ class MainWindow(QMainWindow):
         self.models.quantize_wanted.connect(lambda: self.show_page(MAKE))
         self.make.models_wanted.connect(lambda: self.show_page(MODELS))
         self.make.jobs_wanted.connect(self._show_job)
-        self.make.settings_changed.connect(self._make_changed)
+        self.make.settings_changed.connect(self._keep)
         self.jobs.make_wanted.connect(lambda: self.show_page(MAKE))
         for change in (self.queue.added, self.queue.changed, self.queue.finished, self.queue.removed):
             change.connect(lambda _: self.side.show_badge(JOBS, len(self.queue.open_jobs())))
@@ -148,9 +148,6 @@ class MainWindow(QMainWindow):
         self.jobs.choose(id)
 
     # Settings
-
-    def _make_changed(self, context: int, folder: str) -> None:
-        self._keep(replace(self.settings, context=context, last_target_folder=folder))
 
     def _keep(self, settings: Settings) -> None:
         changed_theme = settings.theme != self.settings.theme

@@ -18,6 +18,7 @@ class Settings:
     last_target_folder: str = ""
     context: int = 4096
     threads: int = 0
+    effort: str = "exact"
 
 
 def load_settings(path: Path) -> Settings:

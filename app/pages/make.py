@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSettings, QTimer, Signal
 from PySide6.QtGui import QShowEvent
@@ -13,7 +15,7 @@ from PySide6.QtWidgets import QSpinBox, QVBoxLayout, QWidget
 from app import words
 from app.job_queue import JobQueue
 from app.job_record import JobRecord
-from app.pages.preflight import Answer, look_first
+from app.pages.preflight import Answer, about_matrix, look_first, matrix_for
 from app.tables.option_columns import OPTION_COLUMNS
 from app.tables.row_model import RowModel
 from app.tables.row_view import RowView
@@ -28,18 +30,18 @@ from app.widgets.target_row import default_name
 from core import QuantizeJob, Settings, SnugError
 
 if TYPE_CHECKING:
-    from core import ModelInfo, Option
+    from core import ImportanceMatrix, ModelInfo, Option
 
 WAIT_MS = 200
 _LEAST_CONTEXT, _MOST_CONTEXT, _CONTEXT_STEP = 256, 1 << 20, 1024
 
 
 class MakePage(Page):
-    """`settings_changed` carries what the user chose here: the context and the folder for new files."""
+    """`settings_changed` carries the settings with what the user chose here: context, effort, folder for new files."""
 
     models_wanted = Signal()
     jobs_wanted = Signal(str)
-    settings_changed = Signal(int, str)
+    settings_changed = Signal(Settings)
 
     def __init__(self, tasks: Tasks, queue: JobQueue, store: QSettings, settings: Settings) -> None:
         super().__init__(
@@ -47,6 +49,7 @@ class MakePage(Page):
         )
         self._tasks, self._queue, self._settings = tasks, queue, settings
         self.model: ModelInfo | None = None
+        self._importance: ImportanceMatrix | None = None
         self._job = ""
         self.make = self.add_action(button("Make", self._act, role="primary"))
         self.options: RowModel[Option] = RowModel(OPTION_COLUMNS, key=lambda option: option.recipe.name)
@@ -56,6 +59,9 @@ class MakePage(Page):
         self.table.opened.connect(lambda _: self.act())
         self.detail, self.panel = OptionDetail(), JobPanel()
         self.detail.target.changed.connect(self._target_changed)
+        self.detail.more.show_effort(settings.effort)
+        self.detail.more.effort_changed.connect(lambda effort: self._keep(effort=effort))
+        self.detail.more.matrix_chosen.connect(self._read_matrix)
         self.panel.cancel_wanted.connect(lambda: self._queue.cancel(self._job))
         self.panel.retry_wanted.connect(self._retry)
         self.panel.jobs_wanted.connect(lambda: self.jobs_wanted.emit(self._job))
@@ -120,6 +126,8 @@ class MakePage(Page):
         self.detail.again.setChecked(False)
         self.detail.again.setVisible(bool(model.quantized_formats))
         self.detail.target.start_over()
+        self._importance = None
+        self.detail.more.show_matrix("")
         self.detail.target.show_folder(first_folder(model.path, last=self._settings.last_target_folder))
         self.options.set_rows([])
         self._show_choice()
@@ -128,9 +136,11 @@ class MakePage(Page):
 
     def refresh(self) -> None:
         """Works the table out again, for the memory that is free now."""
-        model, context = self.model, self.context.value()
-        if model is not None:
-            self._tasks.run("options", lambda: _options(model, context), done=self._show_options, failed=self._failed)
+        model, context, importance = self.model, self.context.value(), self._importance
+        if model is None:
+            return
+        work = partial(_options, model, context, importance)
+        self._tasks.run("options", work, done=self._show_options, failed=self._failed)
 
     def _failed(self, problem: words.Problem) -> None:
         if self.state == "loading":
@@ -191,6 +201,9 @@ class MakePage(Page):
             )
             self.detail.again.setFocus()
             return
+        if option.recipe.needs_importance and not self.detail.more.matrix:
+            self._want_matrix(option.recipe.name)
+            return
         job = QuantizeJob(
             source=str(model.path),
             recipe=option.recipe.name,
@@ -198,10 +211,36 @@ class MakePage(Page):
             threads=self._settings.threads,
             overwrite=overwrite,
             allow_requantize=self.detail.again.isChecked(),
+            effort=self.detail.more.effort,
+            imatrix=self.detail.more.matrix,
         )
         self.banner.hide()
         self.make.setEnabled(False)
         self._tasks.run("check", lambda: look_first(job), done=self._checked, failed=self._refused)
+
+    def _want_matrix(self, recipe: str) -> None:
+        self.banner.show_message(
+            "warning",
+            f"{recipe} has too few bits to be made without an importance matrix.",
+            "Choose one for this model, made with llama-imatrix, or a quantization with more bits.",
+        )
+        self.detail.more.open()
+        self.detail.more.browse.setFocus()
+
+    def _read_matrix(self, file: str) -> None:
+        """Takes the importance matrix in `file` into use when it is this model's; "" takes none."""
+        self.banner.hide()
+        model = self.model
+        if not file or model is None:
+            self._take_matrix(None)
+            return
+        work = partial(matrix_for, model, file)
+        self._tasks.run("matrix", work, done=self._take_matrix, failed=self.banner.show_problem)
+
+    def _take_matrix(self, matrix: ImportanceMatrix | None) -> None:
+        self._importance = matrix
+        self.detail.more.show_matrix(matrix.file if matrix else "", about_matrix(matrix) if matrix else "")
+        self.refresh()
 
     def _checked(self, answer: Answer) -> None:
         self._show_primary()
@@ -220,7 +259,7 @@ class MakePage(Page):
         except (SnugError, OSError) as error:
             self._refused(words.problem(error))
             return
-        self.settings_changed.emit(self.context.value(), str(record.target.parent))
+        self._keep(last_target_folder=str(record.target.parent))
         self._follow(record)
 
     def _refused(self, problem: words.Problem) -> None:
@@ -249,7 +288,10 @@ class MakePage(Page):
 
     def _context_changed(self, value: int) -> None:
         self._timer.start()
-        self.settings_changed.emit(value, self._settings.last_target_folder)
+        self._keep(context=value)
+
+    def _keep(self, **chosen: Any) -> None:
+        self.settings_changed.emit(replace(self._settings, **chosen))
 
     def _target_changed(self) -> None:
         self.banner.hide()
@@ -299,7 +341,7 @@ def _wanted(options: list[Option], before: Option | None) -> str:
     return next(recommended, before.recipe.name if before else options[0].recipe.name)
 
 
-def _options(model: ModelInfo, context: int) -> list[Option]:
+def _options(model: ModelInfo, context: int, importance: ImportanceMatrix | None) -> list[Option]:
     import core
 
-    return core.options_for(model, core.detect(), context=context)
+    return core.options_for(model, core.detect(), context=context, importance=importance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from PySide6.QtCore import QItemSelectionModel, QSettings, Qt, Signal
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from app.store import stored_widths
@@ -89,6 +89,14 @@ class RowView(QTableView, Generic[Row]):
 
     def _cell(self, row: int, column: int) -> str:
         return str(self._sorted.index(row, column).data())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The selected row stays in sight when what is below takes more room."""
+        before = self.viewport().rect().adjusted(0, 0, 0, event.oldSize().height() - self.viewport().height())
+        was_seen = before.intersects(self.visualRect(self.currentIndex()))
+        super().resizeEvent(event)
+        if was_seen:
+            self.scrollTo(self.currentIndex())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.matches(QKeySequence.StandardKey.Copy):

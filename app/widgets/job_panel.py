@@ -40,6 +40,8 @@ def result_facts(record: JobRecord) -> list[tuple[str, str]]:
         ("Checked", "Whole and finite; sampled against the source"),
         ("Worst tensor", f"{worst['name']}, off by {worst['rmse']:.2%}" if worst else ""),
         ("Tensors", formats),
+        ("Search", "Longer, for less error" if record.job.effort == "best" else ""),
+        ("Importance", words.path(record.job.imatrix) if record.job.imatrix else ""),
         ("Took", words.span(record.seconds or 0.0)),
     ]
     return [fact for fact in facts if fact[1]]

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from app.theme import SIZES
 from app.widgets.memory_bar import MemoryBar, Need
+from app.widgets.more_options import MoreOptions
 from app.widgets.parts import Elided, label, row
 from app.widgets.target_row import TargetRow
 from app.widgets.verdict_chip import VerdictChip
@@ -23,7 +24,7 @@ class OptionDetail(QWidget):
         super().__init__(parent)
         self.name, self.summary, self.reason = label(role="section"), label(wrap=True), Elided(role="muted")
         self.chip = VerdictChip("fits")
-        self.memory, self.target = MemoryBar(), TargetRow()
+        self.memory, self.target, self.more = MemoryBar(), TargetRow(), MoreOptions()
         self.again = QCheckBox("Quantize it again anyway: this source has been quantized before, and the losses add up")
         head = row(self.name, self.chip)
         head.addWidget(self.reason, 1)
@@ -31,8 +32,12 @@ class OptionDetail(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SIZES.s)
         layout.addLayout(head)
-        for widget in (self.summary, self.memory, self.again, self.target):
+        for widget in (self.summary, self.memory, self.again):
             layout.addWidget(widget)
+        last = row(self.more.toggle)
+        last.insertWidget(0, self.target, 1)
+        layout.addLayout(last)
+        layout.addWidget(self.more)
 
     def show_option(self, option: Option) -> None:
         self.name.setText(option.recipe.name)

@@ -1,7 +1,8 @@
 """A worker that does what the name of its target says, so that every ending can be had on purpose.
 
-`-slow` works for a long time, `-stubborn` does too and will not be asked to stop, `-killed` is killed with signal 9,
-`-crash` with signal 11, `-exit` leaves with code 3, `-failed` says why; any other name is done at once.
+`-preparing` compiles kernels for a long time, `-slow` works for a long time, `-stubborn` does too and will not be asked
+to stop, `-killed` is killed with signal 9, `-crash` with signal 11, `-exit` leaves with code 3, `-failed` says why; any
+other name is done at once.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ def work(target: Path) -> None:
     Path(f"{target}.snug-part").write_bytes(b"unfinished")
     print("not json, from a library that talks")
     print("a line for the log", file=sys.stderr, flush=True)
+    if "-preparing" in name:
+        say(event="note", text="Preparing kernels for this CPU (once).")
+        time.sleep(20)
     progress(120, 400)
     if "-stubborn" in name:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

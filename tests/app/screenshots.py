@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from PySide6.QtWidgets import QApplication
 
 from app.window import ENTRIES, JOBS, MAKE, MODELS, MainWindow, make_app
+from tests.imatrix import seeded_means, write_imatrix
 
 SIZES = ((1280, 800), (960, 640))
 THEMES = ("light", "dark")
@@ -57,8 +58,31 @@ def main(folder: Path) -> None:
     wait(app, until=lambda: window.make.state == "content")
     wait(app, 0.3)
     take(app, window, folder, "7-make-table")
+    more = window.make.detail.more
+    more.matrix_chosen.emit(str(write_imatrix(folder / "imatrix.gguf", seeded_means(window.make.model))))
+    wait(app, until=lambda: more.matrix)
+    more.longer.setChecked(True)
+    more.open()
+    wait(app, 0.3)
+    take(app, window, folder, "7-make-options")
+    more.clear.click()
+    more.longer.setChecked(False)
+    more.toggle.click()
+    window.make.table.choose("IQ2_XS")
+    window.make.act()
+    take(app, window, folder, "7-make-needs-matrix")
+    window.make.banner.dismiss()
+    more.toggle.click()
+    window.make.table.choose("Q8_0")
     window.make.detail.target.show_folder(folder)
     window.queue._command = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+    window.make.detail.target.name.setText("Phi-preparing")
+    window.make.act()
+    wait(app, 5, until=lambda: window.queue.records() and window.queue.records()[0].notes)
+    take(app, window, folder, "8-make-preparing")
+    window.queue.cancel(window.queue.records()[0].id)
+    wait(app, 5, until=lambda: not window.queue.open_jobs())
+    window.make.act()
     for name in ("Qwen-slow", "Llama-crash", "Gemma-slow"):
         window.make.detail.target.name.setText(name)
         window.make.act()

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QPushButton
@@ -18,6 +19,7 @@ import core
 from app.pages.make import _wanted, first_folder
 from app.window import JOBS, MAKE, MODELS, MainWindow
 from core import JobState, QuantizeJob, sample_folder
+from tests.imatrix import seeded_means, write_imatrix
 
 MakeWindow = Callable[..., MainWindow]
 SLOW = 30_000
@@ -259,6 +261,112 @@ def test_a_quantized_source_needs_a_tick(make_window: MakeWindow, qtbot: QtBot, 
     window.make.act()
     qtbot.waitUntil(lambda: window.queue.records() != [], timeout=SLOW)
     assert window.queue.records()[0].job.allow_requantize
+
+
+@pytest.fixture
+def matrix(window: MainWindow, tmp_path: Path) -> str:
+    """The file of an importance matrix of the model that is open."""
+    assert window.make.model is not None
+    return str(write_imatrix(tmp_path / "imatrix.gguf", seeded_means(window.make.model)))
+
+
+def test_the_drawer_is_closed_and_says_what_is_set(window: MainWindow, qtbot: QtBot, matrix: str) -> None:
+    more = window.make.detail.more
+    assert not more.isVisible()
+    assert more.toggle.text() == "Options"
+    qtbot.mouseClick(more.toggle, Qt.MouseButton.LeftButton)
+    assert more.isVisible()
+    more.longer.setChecked(True)
+    more.matrix_chosen.emit(matrix)
+    qtbot.waitUntil(lambda: more.toggle.text() == "Options (2)", timeout=SLOW)
+    assert more.browse.text() == "imatrix.gguf"
+    assert "21 tensors, measured on some text.txt, more.txt (7 chunks)." in more.browse.toolTip()
+    qtbot.mouseClick(more.toggle, Qt.MouseButton.LeftButton)
+    assert not more.isVisible()
+    assert more.toggle.accessibleName() == "More options, 2 of them set, closed"
+
+
+def test_the_drawer_is_reached_by_keyboard(window: MainWindow, qtbot: QtBot, matrix: str) -> None:
+    more = window.make.detail.more
+    more.matrix_chosen.emit(matrix)
+    qtbot.waitUntil(lambda: more.matrix == matrix, timeout=SLOW)
+    window.make.detail.target.browse.setFocus()
+    qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
+    assert window.focusWidget() is more.toggle
+    qtbot.keyClick(more.toggle, ENTER)
+    for expected in (more.longer, more.browse, more.clear):
+        qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
+        assert window.focusWidget() is expected
+        assert expected.accessibleName() or expected.text()
+    qtbot.keyClick(more.clear, ENTER)
+    assert more.matrix == ""
+    qtbot.keyClick(more.longer, Qt.Key.Key_Space)
+    assert more.effort == "best"
+    assert window.settings.effort == "best"
+
+
+def test_options_reach_the_job(window: MainWindow, qtbot: QtBot, matrix: str) -> None:
+    name_target(window, "plain.gguf")
+    more = window.make.detail.more
+    more.longer.setChecked(True)
+    more.matrix_chosen.emit(matrix)
+    qtbot.waitUntil(lambda: more.matrix == matrix, timeout=SLOW)
+    window.make.act()
+    qtbot.waitUntil(lambda: window.queue.records() != [], timeout=SLOW)
+    job = window.queue.records()[0].job
+    assert (job.effort, job.imatrix) == ("best", matrix)
+
+
+def test_the_table_follows_the_importance_matrix(window: MainWindow, qtbot: QtBot, matrix: str) -> None:
+    def bits() -> float:
+        return next(o.plan.bits_per_weight for o in window.make.options.rows if o.recipe.name == "IQ3_XXS")
+
+    before = bits()
+    window.make.detail.more.matrix_chosen.emit(matrix)
+    qtbot.waitUntil(lambda: bits() < before, timeout=SLOW)
+
+
+def test_what_needs_importance_opens_the_drawer(window: MainWindow, qtbot: QtBot) -> None:
+    window.make.table.choose("IQ2_XS")
+    window.make.act()
+    assert window.make.banner.message == "IQ2_XS has too few bits to be made without an importance matrix."
+    assert window.focusWidget() is window.make.detail.more.browse
+    assert window.queue.records() == []
+    qtbot.waitUntil(lambda: is_seen(window))
+
+
+def is_seen(window: MainWindow) -> bool:
+    """Whether the selected row of the table is whole in sight."""
+    table = window.make.table
+    return table.viewport().rect().contains(table.visualRect(table.currentIndex()))
+
+
+def test_a_file_that_is_no_matrix_of_this_model_is_not_taken(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    more = window.make.detail.more
+    for file, words in (("none.dat", "is no importance matrix"), ("other.gguf", "knows none of the tensors")):
+        (tmp_path / "none.dat").write_bytes(b"nothing of the kind")
+        write_imatrix(tmp_path / "other.gguf", {"blk.99.attn_q.weight": np.ones((1, 4), np.float32)})
+        more.matrix_chosen.emit(str(tmp_path / file))
+        qtbot.waitUntil(lambda words=words: words in window.make.banner.message, timeout=SLOW)
+        assert more.matrix == ""
+
+
+def test_another_model_forgets_the_matrix_but_not_the_effort(window: MainWindow, qtbot: QtBot, matrix: str) -> None:
+    more = window.make.detail.more
+    more.longer.setChecked(True)
+    more.matrix_chosen.emit(matrix)
+    qtbot.waitUntil(lambda: more.matrix == matrix, timeout=SLOW)
+    assert window.make.model is not None
+    window.make.show_model(window.make.model)
+    assert (more.matrix, more.effort, more.browse.text()) == ("", "best", "None")
+
+
+def test_the_page_says_that_kernels_are_prepared(window: MainWindow, qtbot: QtBot) -> None:
+    name_target(window, "a-preparing.gguf")
+    window.make.act()
+    qtbot.waitUntil(lambda: "Preparing kernels" in window.make.panel.progress.amount.text(), timeout=SLOW)
+    assert window.make.panel.progress.amount.isVisible()
+    assert window.make.panel.progress.bar.maximum() == 0
 
 
 def test_a_float_source_is_not_called_quantized(window: MainWindow) -> None:
