@@ -26,7 +26,7 @@ from typing import Any
 from core.errors import SnugError
 from core.model import Metadata
 from core.tokenizer.byte_level import is_byte_fallback, is_byte_level, read_byte_level
-from core.tokenizer.chat_template import chat_templates
+from core.tokenizer.chat_template import chat_templates, mistrals_template
 from core.tokenizer.files import PIECES_FILES, UNIGRAM_FILES, TokenizerFiles, read_json
 from core.tokenizer.normalizer import normalizer_keys
 from core.tokenizer.older_files import read_files
@@ -73,7 +73,7 @@ def _read(files: TokenizerFiles, config: Mapping[str, Any], rows: int, rules: To
         raise _missing(files, rules)
     templates = chat_templates(files)
     if kind == "ranks" and has_tekken(files):
-        return [*read_tekken(files, rows), *templates]
+        return [*read_tekken(files, rows), *(templates or mistrals_template(files))]
     special = find_special_tokens(files, _whole(files.folder, config), rows, rules)
     vocabulary = _vocabulary(kind, files, config, rows, rules, special)
     keys = [*vocabulary, *special.keys, *templates, *normalizer_keys(files.tokenizer)]

@@ -9,6 +9,7 @@ from core.model import Metadata
 from core.tokenizer.files import TokenizerFiles, read_json, read_text
 
 _KEY = "tokenizer.chat_template"
+_JINJA = "chat_template.jinja"
 
 
 def chat_templates(files: TokenizerFiles) -> list[Metadata]:
@@ -19,10 +20,16 @@ def chat_templates(files: TokenizerFiles) -> list[Metadata]:
     return _named(found) if isinstance(found, list) else []
 
 
+def mistrals_template(files: TokenizerFiles) -> list[Metadata]:
+    """The template beside a tekken.json, which has no tokenizer_config.json."""
+    jinja = files.folder / _JINJA
+    return [Metadata(_KEY, "str", read_text(jinja))] if jinja.is_file() else []
+
+
 def _find(files: TokenizerFiles) -> Any:
     if "chat_template" in files.config:
         return files.config["chat_template"]
-    jinja = files.folder / "chat_template.jinja"
+    jinja = files.folder / _JINJA
     if not jinja.is_file():
         return read_json(files.folder / "chat_template.json").get("chat_template")
     more = sorted((files.folder / "additional_chat_templates").glob("*.jinja"))

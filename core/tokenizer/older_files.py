@@ -29,6 +29,17 @@ _SPLITTERS = {
     "RobertaTokenizer": _BYTES,
     "Qwen2Tokenizer": _QWEN_2,
 }
+# For models whose tokenizer_config.json names no class.
+_BY_MODEL = {
+    "gpt2": "GPT2Tokenizer",
+    "gpt_neo": "GPT2Tokenizer",
+    "gpt_neox": "GPTNeoXTokenizer",
+    "roberta": "RobertaTokenizer",
+    "qwen2": "Qwen2Tokenizer",
+    "qwen2_moe": "Qwen2Tokenizer",
+    "qwen3": "Qwen2Tokenizer",
+    "qwen3_moe": "Qwen2Tokenizer",
+}
 _TEXTS = {
     "GPT2Tokenizer": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
     "RobertaTokenizer": {
@@ -77,11 +88,12 @@ def read_merges(file: Path) -> list[str]:
 
 
 def _byte_level(files: TokenizerFiles) -> TokenizerFiles:
-    name = str(files.config.get("tokenizer_class") or "GPT2Tokenizer").removesuffix("Fast")
+    kind = str(read_json(files.folder / "config.json").get("model_type"))
+    name = str(files.config.get("tokenizer_class") or _BY_MODEL.get(kind, kind)).removesuffix("Fast")
     if name not in _SPLITTERS:
         raise SnugError(
-            f"{files.folder} has vocab.json and merges.txt but no tokenizer.json, and how a {name} splits text is not "
-            "known to Snug.",
+            f"{files.folder} has vocab.json and merges.txt but no tokenizer.json, and how the tokenizer of {name} "
+            "splits text is not known to Snug.",
             "Make the file with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(...).",
         )
     vocabulary = read_json(files.folder / "vocab.json")

@@ -36,6 +36,7 @@ class TokenizerRules:
     texts           texts of special tokens whose ids no file gives
     turn_end        the token that ends the model's turn: it is EOS where the vocabulary has it
     config_ids      special tokens whose ids stand under another name in config.json
+    first_eos_ends  of several EOS in generation_config.json the first ends the model's turn: it is EOT
     adds            which of bos, eos, sep are added, whatever the files say
     adds_unsaid     the same, where no file says so
     plain_added     added tokens are control only if special; those of tokenizer.json lie over a SentencePiece model's
@@ -54,6 +55,7 @@ class TokenizerRules:
     texts: tuple[tuple[str, str], ...] = ()
     turn_end: str = ""
     config_ids: tuple[tuple[str, str], ...] = ()
+    first_eos_ends: bool = False
     adds: tuple[tuple[str, bool], ...] = ()
     adds_unsaid: tuple[tuple[str, bool], ...] = ()
     plain_added: bool = False
@@ -154,7 +156,11 @@ HUNYUAN_MOE = TokenizerRules(kinds=("ranks", "byte level"), pre_ranks="hunyuan",
 """HunYuanMoEV1ForCausalLM: tiktoken's ranks, and a wrong BOS in config.json."""
 
 HUNYUAN_DENSE = TokenizerRules(
-    kinds=("byte level", "ranks"), config_ids=(("eos", "eod_token_id"),), pre_unknown="hunyuan-dense"
+    kinds=("byte level", "ranks"),
+    config_ids=(("eos", "eod_token_id"),),
+    first_eos_ends=True,
+    pre_unknown="hunyuan-dense",
+    pre_ranks="hunyuan",
 )
 """HunYuanDenseV1ForCausalLM, HunYuan VL."""
 

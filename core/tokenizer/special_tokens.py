@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.model import Metadata
-from core.tokenizer.files import TokenizerFiles
+from core.tokenizer.files import TokenizerFiles, read_json
 from core.tokenizer.rules import TokenizerRules
 
 # GGUF's word for each (seperator is spelled so there). cls has no key of its own.
@@ -73,6 +73,9 @@ def _follow_rules(
     for kind, name in rules.config_ids:
         if isinstance(config.get(name), int):
             special.ids[kind] = config[name]
+    if rules.first_eos_ends:
+        ends = read_json(files.folder / "generation_config.json").get("eos_token_id")
+        special.ids.update({"eot": ends[0]} if isinstance(ends, list) and len(ends) > 1 else {})
     special.ids.update(rules.ids)
     for kind, adds in rules.adds_unsaid:
         special.adds.setdefault(kind, adds)

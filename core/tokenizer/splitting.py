@@ -14,15 +14,15 @@ from typing import Any
 from core.errors import SnugError
 from core.tokenizer.splitting_names import CONTRACTIONS, GPT_2, SPLITTINGS, Splitting
 
-# Spellings that cut alike. Possessive quantifiers only refuse to give back what the rest never needs, and a run of
-# blanks that must end in a line break ends at its last one either way.
+# Spellings that cut alike. Possessive quantifiers only refuse to give back what the rest never needs; a run of blanks
+# that must end in a line break ends at its last one either way; what is left for the last alternative is one blank.
+_CONTRACTED = ("'(?i:[sdmt]|ll|ve|re)", "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])")
 _SAME = (
-    ("'(?i:[sdmt]|ll|ve|re)", CONTRACTIONS),
-    ("(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])", CONTRACTIONS),
-    ("?+", "?"),
-    ("++", "+"),
-    ("{1}", ""),
-    (r"|\s*[\r\n]|", r"|\s*[\r\n]+|"),
+    (re.compile("|".join(map(re.escape, _CONTRACTED))), CONTRACTIONS),
+    (re.compile(r"([?+*]|\{\d+(?:,\d*)?\})\+"), r"\1"),
+    (re.compile(r"\{1\}"), ""),
+    (re.compile(r"\|\\s\*\[\\r\\n\]\|"), r"|\\s*[\\r\\n]+|"),
+    (re.compile(r"\|\\s$"), r"|\\s+"),
 )
 _GPT_2_WORDS = (f"split {GPT_2}", f"split {GPT_2.removesuffix(chr(92) + 's+').removesuffix('|')}")
 
@@ -70,7 +70,7 @@ def _plain(steps: tuple[str, ...]) -> tuple[str, ...]:
 
 def _plain_step(step: str) -> str:
     for spelling, plain in _SAME:
-        step = step.replace(spelling, plain)
+        step = spelling.sub(plain, step)
     return step
 
 

@@ -277,9 +277,15 @@ def test_robertas_older_files(tmp_path: Path) -> None:
     assert [actual[f"add_{kind}_token"] for kind in ("bos", "eos", "sep")] == [True] * 3
 
 
+def test_older_files_without_a_class_are_known_by_the_model(tmp_path: Path) -> None:
+    write_older(tmp_path, byte_level(RULES["qwen2"]), "")
+    write(tmp_path, "config.json", {"model_type": "qwen3"})
+    assert values(read(tmp_path, "llama", 1700))["pre"] == "qwen2"
+
+
 def test_older_files_of_an_unknown_class_are_refused(tmp_path: Path) -> None:
     write_older(tmp_path, byte_level(RULES["gpt-2"]), "CLIPTokenizer")
-    with pytest.raises(SnugError, match="how a CLIPTokenizer splits text is not known") as caught:
+    with pytest.raises(SnugError, match="how the tokenizer of CLIPTokenizer splits text is not known") as caught:
         read(tmp_path, "llama", 1700)
     assert "save_pretrained" in caught.value.hint
 
@@ -330,9 +336,11 @@ MARKS = ("Arabic with vowels", "Devanagari", "Thai and Khmer", "combining marks"
 
 def test_mistrals_tekken_json(tmp_path: Path) -> None:
     rows = tekken(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
     keys = read(tmp_path, "llama", rows)
     check(keys, by_rank("tekken", 20), but=MARKS)
     actual = values(keys)
+    assert actual["chat_template"] == "{{ messages }}"
     assert (actual["model"], actual["pre"], actual["add_bos_token"], actual["add_eos_token"]) == (
         "gpt2",
         "tekken",

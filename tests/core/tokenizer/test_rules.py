@@ -130,8 +130,9 @@ def test_ids_of_the_files_come_before_texts_of_the_family(tmp_path: Path) -> Non
 
 def test_hunyuans_end_stands_under_another_name(tmp_path: Path) -> None:
     write_bytes(tmp_path)
+    write(tmp_path, "generation_config.json", {"eos_token_id": [5, 4]})
     actual = keys(tmp_path, families.HUNYUAN_DENSE, 1700, {"eos_token_id": 3, "eod_token_id": 4})
-    assert actual["eos_token_id"] == 4
+    assert (actual["eos_token_id"], actual["eot_token_id"]) == (4, 5)
 
 
 def test_a_familys_name_serves_a_rule_that_is_not_known(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def sequence(pattern: str, **changes: Any) -> dict[str, Any]:
 
 
 QWEN_2 = RULES["qwen2"].steps[0].removeprefix("split ")
+LLAMA_3 = RULES["llama-bpe"].steps[0].removeprefix("split ")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,8 @@ QWEN_2 = RULES["qwen2"].steps[0].removeprefix("split ")
         (QWEN_2.replace(r"\r", "\r").replace(r"\n", "\n"), "qwen2"),
         (QWEN_2.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)", "'(?i:[sdmt]|ll|ve|re)"), "qwen2"),
         (QWEN_2.replace(r"[\r\n]+|\s+(?!", r"[\r\n]|\s+(?!"), "qwen2"),
-        (RULES["llama-bpe"].steps[0].removeprefix("split ").replace("]+[", "]++["), "smaug-bpe"),
+        (LLAMA_3.replace("]+[", "]++[").replace("{1,3}", "{1,3}+").replace("]*", "]*+"), "smaug-bpe"),
+        (LLAMA_3.removesuffix("+"), "smaug-bpe"),
     ],
 )
 def test_spellings_that_cut_alike_have_the_same_name(tmp_path: Path, pattern: str, name: str) -> None:
