@@ -200,9 +200,9 @@ def phi_moe_of_llama_cpp(model: torch.nn.Module) -> None:
     """
     for module in model.modules():
         if type(module).__name__ == "PhimoeTopKRouter":
-            module.forward = partial(_routed, module)  # type: ignore[method-assign]
+            module.forward = partial(_routed, module)
         elif isinstance(module, torch.nn.LayerNorm):
-            module.forward = partial(_rms, module)
+            module.forward = partial(_rms, module)  # type: ignore[method-assign]
 
 
 def _routed(router: torch.nn.Module, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
