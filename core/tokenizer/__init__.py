@@ -13,6 +13,7 @@ splitting.py         the name llama.cpp gives to a tokenizer's splitting rule; s
 special_tokens.py    ids of BOS, EOS ... and whether they are added
 normalizer.py        lower case and accents
 chat_template.py     the chat templates
+description.py       a tokenizer in a few words
 
 Tokens for filling in the middle have no keys: llama.cpp knows them by their texts.
 """
@@ -27,6 +28,7 @@ from core.errors import SnugError
 from core.model import Metadata
 from core.tokenizer.byte_level import is_byte_fallback, is_byte_level, read_byte_level
 from core.tokenizer.chat_template import chat_templates, mistrals_template
+from core.tokenizer.description import describe_tokenizer
 from core.tokenizer.files import PIECES_FILES, UNIGRAM_FILES, TokenizerFiles, read_json
 from core.tokenizer.normalizer import normalizer_keys
 from core.tokenizer.older_files import read_files
@@ -39,7 +41,7 @@ from core.tokenizer.unigram import has_unigram, read_unigram
 from core.tokenizer.vocabulary import type_count_keys
 from core.tokenizer.words import read_words
 
-__all__ = ["DEFAULT", "TokenizerRules", "read_tokenizer", "rules_for"]
+__all__ = ["DEFAULT", "TokenizerRules", "describe_tokenizer", "read_tokenizer", "rules_for"]
 
 
 def read_tokenizer(

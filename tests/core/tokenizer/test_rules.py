@@ -9,7 +9,7 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from core.errors import SnugError
-from core.tokenizer import DEFAULT, TokenizerRules, read_tokenizer, rules_for
+from core.tokenizer import DEFAULT, TokenizerRules, describe_tokenizer, read_tokenizer, rules_for
 from core.tokenizer import rules as families
 from core.tokenizer.splitting_names import SPLITTINGS
 from tests.core.tokenizer.made import byte_fallback, byte_level, template, trained, write
@@ -199,3 +199,10 @@ def test_an_end_that_the_template_adds_makes_the_configured_one_an_end_of_turn(t
     write(tmp_path, "tokenizer_config.json", {"eos_token": "<|im_end|>"})
     actual = keys(tmp_path, DEFAULT, 1700)
     assert (actual["eos_token_id"], actual["eot_token_id"], actual["add_eos_token"]) == (size + 1, size, True)
+
+
+def test_a_tokenizer_is_described_in_a_few_words(tmp_path: Path) -> None:
+    write_bytes(tmp_path)
+    values = {item.key: item.value for item in read_tokenizer(tmp_path, {}, rows=1700)}
+    assert describe_tokenizer(values) == "byte-level BPE (gpt-2), 1,700 tokens"
+    assert describe_tokenizer({}) == "no tokenizer"
