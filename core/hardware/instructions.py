@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 
 # Flag in /proc/cpuinfo -> llama.cpp's name.
 _LINUX = {
@@ -65,13 +66,13 @@ _WINDOWS = {
 }
 
 
-def read_instructions(cpuinfo: str) -> tuple[str, ...]:
+def read_instructions(cpuinfo: str, *, kind: str, sysctl: Callable[[str], str]) -> tuple[str, ...]:
     """Names in the order of the tables; empty when the system does not say. `cpuinfo` is Linux's text, else empty."""
     if cpuinfo:
         return _from_cpuinfo(cpuinfo)
-    if sys.platform == "darwin":
-        return _from_sysctl()
-    if sys.platform == "win32":
+    if kind == "darwin":
+        return tuple(name for key, name in _MAC.items() if sysctl(key) not in ("", "0"))
+    if kind == "win32":
         return _from_windows()
     return ()
 
@@ -83,21 +84,6 @@ def _from_cpuinfo(text: str) -> tuple[str, ...]:
         if key.strip() in ("flags", "Features"):
             present.update(value.split())
     return tuple(dict.fromkeys(name for flag, name in _LINUX.items() if flag in present))
-
-
-def _from_sysctl() -> tuple[str, ...]:
-    try:
-        library = ctypes.CDLL(None)
-        return tuple(name for key, name in _MAC.items() if _sysctl(library, key))
-    except (OSError, AttributeError):
-        return ()
-
-
-def _sysctl(library: ctypes.CDLL, key: str) -> bool:
-    value = ctypes.c_int64(0)
-    size = ctypes.c_size_t(ctypes.sizeof(value))
-    failed = library.sysctlbyname(key.encode(), ctypes.byref(value), ctypes.byref(size), None, ctypes.c_size_t(0))
-    return not failed and value.value != 0
 
 
 def _from_windows() -> tuple[str, ...]:

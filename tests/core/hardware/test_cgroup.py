@@ -8,9 +8,13 @@ import pytest
 
 from core.hardware.cgroup import MemoryLimit, cpu_limit, memory_limits
 from core.hardware.machine import Memory
-from core.hardware.memory import read_memory
+from core.hardware.memory import within_limits
 
 MACHINE = (64_000, 50_000)
+
+
+def limited(root: Path) -> Memory:
+    return within_limits(root, *MACHINE, origin="system")
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -29,7 +33,7 @@ def v2(root: Path, files: dict[str, str], *, path: str = "/user/app") -> Path:
 
 
 def test_without_cgroups_the_system_decides(tmp_path: Path) -> None:
-    assert read_memory(root=tmp_path, system=MACHINE) == Memory(64_000, 50_000, "system")
+    assert limited(tmp_path) == Memory(64_000, 50_000, "system", installed=64_000)
     assert cpu_limit(root=tmp_path) is None
 
 
@@ -37,7 +41,7 @@ def test_v2_counts_file_cache_that_can_be_dropped_as_free(tmp_path: Path) -> Non
     files = {"memory.max": "10000\n", "memory.current": "7000\n", "memory.stat": "anon 3000\ninactive_file 2500\n"}
     v2(tmp_path, {f"user/app/{name}": text for name, text in files.items()})
     assert memory_limits(root=tmp_path) == (MemoryLimit(10_000, left=5_500),)
-    assert read_memory(root=tmp_path, system=MACHINE) == Memory(10_000, 5_500, "container limit")
+    assert limited(tmp_path) == Memory(10_000, 5_500, "container limit", installed=64_000)
 
 
 def test_v2_takes_the_tightest_of_all_groups_above(tmp_path: Path) -> None:
@@ -45,17 +49,17 @@ def test_v2_takes_the_tightest_of_all_groups_above(tmp_path: Path) -> None:
         "user/app/memory.max": "max\n", "user/app/memory.current": "10\n",
         "user/memory.max": "9000\n", "user/memory.current": "8000\n",
     })  # fmt: skip
-    assert read_memory(root=tmp_path, system=MACHINE).available == 1_000
+    assert limited(tmp_path).available == 1_000
 
 
 def test_a_limit_above_what_the_system_has_left_changes_nothing_but_the_total(tmp_path: Path) -> None:
     v2(tmp_path, {"user/app/memory.max": "60000", "user/app/memory.current": "100"})
-    assert read_memory(root=tmp_path, system=MACHINE) == Memory(60_000, 50_000, "system")
+    assert limited(tmp_path) == Memory(60_000, 50_000, "system", installed=64_000)
 
 
 def test_a_group_named_from_outside_the_container_falls_back_to_the_mounts_root(tmp_path: Path) -> None:
     v2(tmp_path, {"memory.max": "4000", "memory.current": "1000"}, path="/docker/0123")
-    assert read_memory(root=tmp_path, system=MACHINE).available == 3_000
+    assert limited(tmp_path).available == 3_000
 
 
 def test_v1_reads_its_own_names(tmp_path: Path) -> None:
@@ -68,7 +72,7 @@ def test_v1_reads_its_own_names(tmp_path: Path) -> None:
         "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
         "sys/fs/cgroup/memory/memory.usage_in_bytes": "60000\n",
     })  # fmt: skip
-    assert read_memory(root=tmp_path, system=MACHINE) == Memory(8_000, 3_700, "container limit")
+    assert limited(tmp_path) == Memory(8_000, 3_700, "container limit", installed=64_000)
 
 
 def test_v2_beside_v1_is_found_in_its_own_folder(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from core.hardware.cpu import read_cpu, usable_cores
 from core.hardware.instructions import read_instructions
+from core.hardware.system import System
 
 X86 = """processor\t: 0
 model name\t: Intel(R) Xeon(R) Platinum 8481C
@@ -19,6 +20,10 @@ model name\t: another
 ARM = "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd asimdhp asimddp sve i8mm bf16\n"
 
 
+def instructions(text: str) -> tuple[str, ...]:
+    return read_instructions(text, kind="linux", sysctl=lambda _: "")
+
+
 def with_cpuinfo(root: Path, text: str) -> Path:
     (root / "proc").mkdir()
     (root / "proc/cpuinfo").write_text(text)
@@ -26,26 +31,26 @@ def with_cpuinfo(root: Path, text: str) -> Path:
 
 
 def test_the_name_and_the_sets_come_from_the_first_processor(tmp_path: Path) -> None:
-    cpu = read_cpu(root=with_cpuinfo(tmp_path, X86))
+    cpu = read_cpu(System(root=with_cpuinfo(tmp_path, X86)))
     assert cpu.name == "Intel(R) Xeon(R) Platinum 8481C"
     assert {"SSE4.2", "AVX2", "FMA", "F16C", "AVX512F", "AVX512_VNNI", "AVX512_BF16", "AMX_INT8"} <= {*cpu.instructions}
 
 
 def test_a_set_that_the_processor_lacks_is_not_named() -> None:
-    assert read_instructions("flags : sse4_2 avx\n") == ("SSE4.2", "AVX")
+    assert instructions("flags : sse4_2 avx\n") == ("SSE4.2", "AVX")
 
 
 def test_an_arm_processor_has_its_own_names() -> None:
-    assert read_instructions(ARM) == ("NEON", "FP16", "DOTPROD", "I8MM", "BF16", "SVE")
+    assert instructions(ARM) == ("NEON", "FP16", "DOTPROD", "I8MM", "BF16", "SVE")
 
 
 @pytest.mark.parametrize("text", ["flags", ":", "flags:\n\x00", "Features :"])
 def test_broken_text_names_no_set(text: str) -> None:
-    assert read_instructions(text) == ()
+    assert instructions(text) == ()
 
 
 def test_a_machine_that_says_nothing_still_has_a_processor(tmp_path: Path) -> None:
-    cpu = read_cpu(root=tmp_path)
+    cpu = read_cpu(System(root=tmp_path))
     assert cpu.name
     assert cpu.logical_cores >= cpu.physical_cores >= 1
 
