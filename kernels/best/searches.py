@@ -112,7 +112,7 @@ class Scan(NamedTuple):
 
 
 class Words(NamedTuple):
-    """x ~ d * unit * (2 s + 1) * level, where levels of a group of weights spell a word of the grid, and s is in 0..top.
+    """x ~ d * unit * (2 s + 1) * level, where levels of a group of weights spell a word of the grid; s is in 0..top.
 
     Levels stand for magnitudes, or, with a `shift`, for values that it moves up or down, the same way for `shared`
     weights.
@@ -174,5 +174,5 @@ IQ3_S = Words(256, 32, "IQ3_S", _ODD, 1.0, False, 2, 0.0, 9, 9.5, 1.1, 24, 12.0,
 IQ2_XXS = Words(256, 32, "IQ2_XXS", _TWO_BITS, 0.125, True, 1, 0.0, 9, 30.0, 6.0, 24, 12.0, 1)
 IQ2_XS = Words(256, 16, "IQ2_XS", _TWO_BITS, 0.125, True, 1, 0.0, 7, 30.0, 6.0, 24, 12.0, 1)
 IQ2_S = Words(256, 16, "IQ2_S", _TWO_BITS, 0.125, False, 2, 0.25, 6, 32.0, 6.0, 24, 12.0, 1)
-IQ1_S = Words(256, 32, "IQ1_S", _TERNARY, 1.0, False, 2, 0.0, 4, 1.2, 0.43, 24, 8.0, 0, 7, 0.125, 32)
-IQ1_M = Words(256, 16, "IQ1_S", _TERNARY, 1.0, False, 2, 0.0, 4, 1.2, 0.43, 24, 8.0, 0, 7, 0.125, 8)
+IQ1_S = Words(256, 32, "IQ1_S", _TERNARY, 1.0, False, 2, 0.0, 3, 1.4, 0.5, 24, 8.0, 0, 7, 0.125, 32)
+IQ1_M = Words(256, 16, "IQ1_S", _TERNARY, 1.0, False, 2, 0.0, 3, 1.4, 0.5, 24, 8.0, 0, 7, 0.125, 8)

@@ -37,6 +37,8 @@ KERNELS: Mapping[str, tuple[str, str]] = {
     "IQ2_XXS": ("grids", "iq2_xxs"),
     "IQ2_XS": ("grids", "iq2_xs"),
     "IQ2_S": ("grids", "iq2_s"),
+    "IQ1_S": ("iq1", "iq1_s"),
+    "IQ1_M": ("iq1", "iq1_m"),
 }
 
 _NO_IMPORTANCE = np.empty(0, np.float32)

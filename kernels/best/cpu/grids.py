@@ -15,7 +15,7 @@ from kernels.best import halves
 from kernels.best.cpu.frame import stored_f16
 from kernels.best.cpu.parts import add_error, copy, half, in_order, lanes_of, rows_of, top, total
 from kernels.best.searches import IQ2_S, IQ2_XS, IQ2_XXS, IQ3_S, IQ3_XXS
-from kernels.cpu.grid_search import lane_peaks, pick, weigh_by_importance, weigh_by_square
+from kernels.cpu.grid_search import pick, weigh_by_importance, weigh_by_square
 from kernels.cpu.halves import layout, put_f16
 from kernels.cpu.lanes import (
     WIDE,
@@ -45,16 +45,15 @@ _XXS3, _S3, _XXS2, _XS2, _S2 = (layout(name) for name in ("IQ3_XXS", "IQ3_S", "I
 _HUGE, _FAR = f32(3e38), f32(1e36)
 _LARGEST = i32(0x7FFFFFFF)
 _INFINITY = f64(np.inf)
-_TOP = f32(15)
 
 _HALF = 16 * 81  # room for a value of each half of a word
 _COSTS, _FLIPS, _FIRST = 0, 512, 1024
 _FIRST_FLIPS, _SECOND, _SECOND_FLIPS = _FIRST + _HALF, _FIRST + 2 * _HALF, _FIRST + 3 * _HALF
-_FOUND = _FIRST + 4 * _HALF  # of each word of an eight: error and key, error and key with a wrong sign
-_ROOM = _FOUND + 4 * 2 * 16
+FOUND = _FIRST + 4 * _HALF  # of up to four words: error and key, error and key with a wrong sign; twice with shifts
+_ROOM = FOUND + 4 * 4 * 2 * 16
 
 
-class _WithHalves:
+class WithHalves:
     """A kernel that is given the halves of its grid's words as its last argument."""
 
     def __init__(self, compiled: Callable[..., Any], grid_name: str) -> None:
@@ -77,13 +76,14 @@ class _WithHalves:
 
 
 @inlined
-def _put_terms(xt, wt, yt, at, dims, scale, how, room):
+def _put_terms(xt, wt, yt, at, dims, scale, shift, how, room):
     """Of a group of weights, what each code costs, and what a wrong sign costs then."""
     far, count = splat(_FAR, 16), len(how.levels)
     for i in range(dims):
-        v, w, wrong = load(xt, at + i * WIDE, 16), load(wt, at + i * WIDE, 16), load(yt, at + i * WIDE, 16)
+        v, w = load(xt, at + i * WIDE, 16), load(wt, at + i * WIDE, 16)
+        wrong = load(yt, at + i * WIDE, 16) if how.even else v
         for c in range(count):
-            value = scale * splat(f32(how.levels[c]), 16)
+            value = scale * splat(f32(how.levels[c]) + shift, 16)
             difference = value - v
             store(room, _COSTS + (i * count + c) * 16, smaller(w * (difference * difference), far))
             if how.even:
@@ -160,7 +160,23 @@ def _find_words(room, tree, mask, bits, even, target):
 
 
 @inlined
-def _level(key, i, bits, how):
+def find_group(xt, wt, yt, at, dims, bits, scale, shift, how, room, tree, target):
+    """The best word of a group of weights: its error and key, and those with one wrong sign."""
+    n, half_bits, count = dims // 2, bits * (dims // 2), len(how.levels)
+    mask = i32((1 << half_bits) - 1)
+    _put_terms(xt, wt, yt, at, dims, scale, shift, how, room)
+    _join(room, _COSTS, n, count, _FIRST, False)
+    _join(room, _COSTS + n * count * 16, n, count, _SECOND, False)
+    if how.even:
+        _join(room, _FLIPS, n, count, _FIRST_FLIPS, True)
+        _join(room, _FLIPS + n * count * 16, n, count, _SECOND_FLIPS, True)
+        _put_flipped_keys(room, tree.keys, mask)
+    _put_keys(room, tree.keys, mask)
+    _find_words(room, tree, mask, half_bits, how.even, target)
+
+
+@inlined
+def level_of(key, i, bits, how):
     """The level of code i of a word."""
     code = (key >> splat(bits * i, 16)) & splat((1 << bits) - 1, 16)
     level = splat(f32(how.levels[0]), 16)
@@ -174,7 +190,7 @@ def _spell(yt, qt, at, dims, bits, scale, key, how):
     """Writes the levels of a word; gives the place of the weight whose sign may be wrong at the least cost."""
     least, place = splat(_HUGE, 16), splat(0, 16)
     for i in range(dims):
-        level = _level(key, i, bits, how)
+        level = level_of(key, i, bits, how)
         store(qt, at + i * WIDE, level)
         if how.even:
             cost = load(yt, at + i * WIDE, 16) * (scale * level)
@@ -195,13 +211,13 @@ def _turn_sign(qt, at, dims, place, these):
 def _put_eight(yt, ot, qt, eight, part, dims, bits, scale, how, room):
     """The levels of eight weights, in which one sign is wrong where their number must become even."""
     odd = load(ot, eight * WIDE + part, 16) != splat(f32(0), 16)
-    first, second = _FOUND, _FOUND + 64 * (8 // dims - 1)
+    first, second = FOUND, FOUND + 64 * (8 // dims - 1)
     later = load(room, first, 16) + load(room, second + 32, 16) < load(room, first + 32, 16) + load(room, second, 16)
     for g in range(8 // dims):
         at = (eight * 8 + g * dims) * WIDE + part
         # Of two words that share their signs one has the wrong one.
         these = odd & (later if g == 1 else later == (odd != odd)) if dims == 4 else odd
-        right, wrong = bits_of(load(room, _FOUND + 64 * g + 16, 16)), bits_of(load(room, _FOUND + 64 * g + 48, 16))
+        right, wrong = bits_of(load(room, FOUND + 64 * g + 16, 16)), bits_of(load(room, FOUND + 64 * g + 48, 16))
         place = _spell(yt, qt, at, dims, bits, scale, select(these, wrong, right), how)
         if how.even:
             _turn_sign(qt, at, dims, place, these)
@@ -210,22 +226,12 @@ def _put_eight(yt, ot, qt, eight, part, dims, bits, scale, how, room):
 @inlined
 def _choose(xt, wt, yt, ot, qt, scales, dims, bits, how, room, tree):
     """The levels of least error for a scale of each sub-block."""
-    n, shift = dims // 2, bits * (dims // 2)
-    mask = i32((1 << shift) - 1)
-    count = len(how.levels)
     for part in range(0, WIDE, 16):
         scale = load(scales, part, 16)
         for eight in range(how.size // 8):
             for g in range(8 // dims):
-                _put_terms(xt, wt, yt, (eight * 8 + g * dims) * WIDE + part, dims, scale, how, room)
-                _join(room, _COSTS, n, count, _FIRST, False)
-                _join(room, _COSTS + n * count * 16, n, count, _SECOND, False)
-                if how.even:
-                    _join(room, _FLIPS, n, count, _FIRST_FLIPS, True)
-                    _join(room, _FLIPS + n * count * 16, n, count, _SECOND_FLIPS, True)
-                    _put_flipped_keys(room, tree.keys, mask)
-                _put_keys(room, tree.keys, mask)
-                _find_words(room, tree, mask, shift, how.even, _FOUND + 64 * g)
+                at = (eight * 8 + g * dims) * WIDE + part
+                find_group(xt, wt, yt, at, dims, bits, scale, f32(0), how, room, tree, FOUND + 64 * g)
             _put_eight(yt, ot, qt, eight, part, dims, bits, scale, how, room)
 
 
@@ -254,8 +260,8 @@ def _error_of(xt, wt, qt, size, scale):
 
 
 @inlined
-def _near(scale, k):
-    return larger(smaller(scale + splat(f32(k), WIDE), splat(_TOP, WIDE)), splat(f32(0), WIDE))
+def _near(scale, k, how):
+    return larger(smaller(scale + splat(f32(k), WIDE), splat(f32(how.top), WIDE)), splat(f32(0), WIDE))
 
 
 @inlined
@@ -271,13 +277,15 @@ def _keep(better, source, target, size):
 
 
 @inlined
-def _starts(xt, wt, yt, ot, qt, scales, sums, dims, bits, how, room, tree):
+def _starts(xt, wt, yt, ot, qt, scales, sums, dims, bits, how, choose, room, tree):
     """Fills the sums of several starts; gives the scale that is best among theirs."""
-    peak = lane_peaks(xt, how.size)
+    peak = splat(f32(0), WIDE)
+    for i in range(0, how.size * WIDE, WIDE):
+        peak = larger(absolute(load(xt, i, WIDE)), peak)
     best, scale = splat(f32(0), WIDE), splat(f32(0), WIDE)
     for k in range(how.starts):
         store(scales, 0, peak / splat(f32(how.first) + f32(how.step) * f32(k), WIDE))
-        _choose(xt, wt, yt, ot, qt, scales, dims, bits, how, room, tree)
+        choose(xt, wt, yt, ot, qt, scales, dims, bits, how, room, tree)
         sum_qx, sum_q2 = _sums(xt, wt, qt, how.size)
         store(sums, 2 * k * WIDE, sum_qx)
         store(sums, (2 * k + 1) * WIDE, sum_q2)
@@ -293,7 +301,7 @@ def _estimate(sums, nearest_scale, d, how):
     """How much the error sinks for the best integer scales with codes that starts gave, and those scales."""
     best, scale = splat(-_HUGE, WIDE), nearest_scale
     for k in range(-1, 2):
-        trial = _near(nearest_scale, k)
+        trial = _near(nearest_scale, k, how)
         s = d * _odd(trial)
         gain = splat(-_HUGE, WIDE)
         for p in range(how.starts):
@@ -311,10 +319,10 @@ def _estimated(sums, scales, how):
     peak = top(scales, count)
     best, best_d, best_scale = splat(-_HUGE, WIDE), splat(f32(0), WIDE), splat(f32(0), WIDE)
     for p in range(how.trials):
-        longest = f32(31.9) - f32(how.reach) * f32(p) / f32(how.trials)
+        longest = f32(2 * how.top + 1.9) - f32(how.reach) * f32(p) / f32(how.trials)
         d = half(peak / splat(longest * f32(how.unit), WIDE)) * splat(f32(how.unit), WIDE)
         nearest_scale = nearest((scales * (one / d) - one) * splat(f32(0.5), WIDE))
-        gain, trial = _estimate(sums, _near(nearest_scale, 0), d, how)
+        gain, trial = _estimate(sums, _near(nearest_scale, 0, how), d, how)
         gain = total(gain, count)
         better = gain > best
         best = select(better, gain, best)
@@ -323,21 +331,24 @@ def _estimated(sums, scales, how):
 
 
 @allocating
-def _search(xt, wt, yt, ot, lt, dims, bits, how, room, tree):
+def _search(xt, wt, yt, ot, lt, dims, bits, how, choose, room, tree):
     """d times its unit, and integer scales; fills the levels lt."""
     count, unit = how.block // how.size, splat(f32(how.unit), WIDE)
     qt, scales = np.zeros(how.size * WIDE, f32), np.zeros(WIDE, f32)
     sums = np.zeros(2 * how.starts * WIDE, f32)
-    found = _starts(xt, wt, yt, ot, qt, scales, sums, dims, bits, how, room, tree)
+    found = _starts(xt, wt, yt, ot, qt, scales, sums, dims, bits, how, choose, room, tree)
     d, scale = _estimated(sums, found, how)
     best, best_d, multiple = splat(_HUGE, WIDE), d, _odd(scale)
-    for r in range(how.rounds + 1):
+    for r in range(how.rounds + 2):
         if r > 0:
             sum_qx, sum_q2 = _sums(xt, wt, lt, how.size)
             fitted = total(multiple * sum_qx, count) / total(multiple * multiple * sum_q2, count)
             d = half(fitted / unit) * unit
-        store(scales, 0, d * multiple)
-        _choose(xt, wt, yt, ot, qt, scales, dims, bits, how, room, tree)
+        if r <= how.rounds:
+            store(scales, 0, d * multiple)
+            choose(xt, wt, yt, ot, qt, scales, dims, bits, how, room, tree)
+        else:
+            qt[:] = lt
         error = total(_error_of(xt, wt, qt, how.size, d * multiple), count)
         better = (error < best) | (splat(r, WIDE) == splat(0, WIDE))
         best, best_d = select(better, error, best), select(better, d, best_d)
@@ -366,14 +377,22 @@ def _split(xt, wt, yt, ot, how):
 
 
 @inlined
-def _put_words(levels, start, dims, bits, how, codes, words, tree):
-    """The words that 256 levels spell."""
+def _put_codes(x, levels, start, how, codes, signs):
+    """The codes of 256 levels, and a bit for each weight that is to be below 0."""
     for i in range(0, 256, 16):
         magnitude, code = absolute(load(levels, start + i, 16)), splat(f32(0), 16)
         for c in range(len(how.levels) - 1):
             passed = magnitude > splat(f32(how.levels[c]), 16)
             code = code + select(passed, splat(f32(1), 16), splat(f32(0), 16))
         store(codes, i, code)
+    zero = splat(f32(0), 32)
+    for i in range(0, 256, 32):
+        signs[i // 32] = set_bits((load(x, start + i, 32) < zero) ^ (load(levels, start + i, 32) < zero))
+
+
+@inlined
+def _put_words(codes, dims, bits, words, tree):
+    """The words that 256 codes spell."""
     for k in range(256 // dims):
         key = i32(0)
         for i in range(dims):
@@ -382,23 +401,15 @@ def _put_words(levels, start, dims, bits, how, codes, words, tree):
 
 
 @inlined
-def _put_signs(x, levels, start, signs):
-    """A bit for each of 256 weights that is to be below 0."""
-    zero = splat(f32(0), 32)
-    for i in range(0, 256, 32):
-        signs[i // 32] = set_bits((load(x, start + i, 32) < zero) ^ (load(levels, start + i, 32) < zero))
-
-
-@inlined
-def _error(x, weights, start, how, scales, j0, levels, at, negative, sums):
-    """The error of a superblock; where `negative`, levels stand for magnitudes."""
+def _error(x, weights, start, how, scales, j0, levels, at, unsigned, sums):
+    """The error of a superblock; if `unsigned`, levels stand for magnitudes."""
     for i in range(16):
         sums[i] = f64(0)
     zero = splat(f32(0), 16)
     for i in range(0, 256, 16):
         v = load(x, start + i, 16)
         value = splat(scales[j0 + i // how.size], 16) * load(levels, at + i, 16)
-        if negative:
+        if unsigned:
             value = select(v < zero, zero - value, value)
         add_error(sums, v, value, load(weights, start + i, 16), False)
     return in_order(sums)
@@ -421,10 +432,12 @@ def _put_levels(tree, word, signs, dims, how, levels, at):
 
 
 @allocating
-def _improve(x, importance, out, first, last, how, dims, bits, bytes_of, pack, unpack, tree):
+def improve(x, importance, out, first, last, how, dims, bits, bytes_of, choose, put_codes, pack, unpack, tree):
     """Replaces blocks in `out` by what is found, where that decodes with less error.
 
-    pack(block, scales, j0, words, signs) writes all but d; unpack(block, at, how, d, scales, levels, tree) reads.
+    choose(xt, wt, yt, ot, qt, scales, dims, bits, how, room, tree) fills qt with the levels of the best words;
+    put_codes(x, levels, start, how, codes, signs), pack(block, d, scales, j0, words, signs) and unpack(block, at, how,
+    scales, levels, tree) are about one superblock.
     """
     count, room = how.block // how.size, np.zeros(_ROOM, f32)
     group, size = WIDE // count, how.size * WIDE
@@ -442,8 +455,9 @@ def _improve(x, importance, out, first, last, how, dims, bits, bytes_of, pack, u
             weigh_by_square(buffer, size, how.factor, how.share, weights)
         lanes_of(buffer, xt, how.size)
         lanes_of(weights, wt, how.size)
-        _split(xt, wt, yt, ot, how)
-        d, scale = _search(xt, wt, yt, ot, lt, dims, bits, how, room, tree)
+        if how.shift == 0:
+            _split(xt, wt, yt, ot, how)
+        d, scale = _search(xt, wt, yt, ot, lt, dims, bits, how, choose, room, tree)
         store(ds, 0, d)
         store(scales, 0, scale)
         store(rounded, 0, d * _odd(scale))
@@ -452,18 +466,17 @@ def _improve(x, importance, out, first, last, how, dims, bits, bytes_of, pack, u
             at, start, j0 = (b + s) * bytes_of, s * 256, s * count
             unpack(out, at, how, theirs, unpacked, tree)
             before = _error(buffer, weights, start, how, theirs, 0, unpacked, 0, False, sums)
-            after = _error(buffer, weights, start, how, rounded, j0, levels, start, True, sums)
+            after = _error(buffer, weights, start, how, rounded, j0, levels, start, how.shift == 0, sums)
             if after < before and before < _INFINITY:
-                _put_words(levels, start, dims, bits, how, codes, words, tree)
-                _put_signs(buffer, levels, start, signs)
+                put_codes(buffer, levels, start, how, codes, signs)
+                _put_words(codes, dims, bits, words, tree)
                 block[:] = 0
-                put_f16(block, 0, ds[j0] / f32(how.unit))
-                pack(block, scales, j0, words, signs)
+                pack(block, ds[j0] / f32(how.unit), scales, j0, words, signs)
                 for i in range(bytes_of):
                     out[at + i] = block[i]
 
 
-# Bytes. Every format begins with its d.
+# Bytes. Each of these formats begins with its d.
 
 
 @inlined
@@ -508,7 +521,8 @@ def _four_bits(rest):
 
 
 @inlined
-def _pack_iq3_xxs(block, scales, j0, words, signs):
+def _pack_iq3_xxs(block, d, scales, j0, words, signs):
+    put_f16(block, 0, d)
     for k in range(64):
         block[_XXS3.qs + k] = words[k]
     for j in range(8):
@@ -528,7 +542,8 @@ def _unpack_iq3_xxs(block, at, how, scales, levels, tree):
 
 
 @inlined
-def _pack_iq3_s(block, scales, j0, words, signs):
+def _pack_iq3_s(block, d, scales, j0, words, signs):
+    put_f16(block, 0, d)
     for k in range(64):
         block[_S3.qs + k] = words[k] & i32(255)
         block[_S3.qh + k // 8] |= (words[k] >> i32(8)) << i32(k % 8)
@@ -551,7 +566,8 @@ def _unpack_iq3_s(block, at, how, scales, levels, tree):
 
 
 @inlined
-def _pack_iq2_xxs(block, scales, j0, words, signs):
+def _pack_iq2_xxs(block, d, scales, j0, words, signs):
+    put_f16(block, 0, d)
     for j in range(8):
         for g in range(4):
             block[_XXS2.qs + 8 * j + g] = words[4 * j + g]
@@ -570,7 +586,8 @@ def _unpack_iq2_xxs(block, at, how, scales, levels, tree):
 
 
 @inlined
-def _pack_iq2_xs(block, scales, j0, words, signs):
+def _pack_iq2_xs(block, d, scales, j0, words, signs):
+    put_f16(block, 0, d)
     for k in range(32):
         packed = words[k] | (((i32(signs[k // 4]) >> i32(8 * (k % 4))) & i32(127)) << i32(9))
         block[_XS2.qs + 2 * k] = packed & i32(255)
@@ -587,7 +604,8 @@ def _unpack_iq2_xs(block, at, how, scales, levels, tree):
 
 
 @inlined
-def _pack_iq2_s(block, scales, j0, words, signs):
+def _pack_iq2_s(block, d, scales, j0, words, signs):
+    put_f16(block, 0, d)
     for k in range(32):
         block[_S2.qs + k] = words[k] & i32(255)
         block[_S2.qh + k // 4] |= (words[k] >> i32(8)) << i32(2 * (k % 4))
@@ -605,34 +623,89 @@ def _unpack_iq2_s(block, at, how, scales, levels, tree):
         _put_levels(tree, word, i32(block[at + _S2.qs + 32 + k]), 8, how, levels, 8 * k)
 
 
+@allocating
+def _improve(x, importance, out, first, last, how, dims, bits, bytes_of, pack, unpack, tree):
+    """`improve` where signs are apart."""
+    improve(x, importance, out, first, last, how, dims, bits, bytes_of, _choose, _put_codes, pack, unpack, tree)
+
+
 @kernel
 def _iq3_xxs(x, importance, out, first, last, tree):
-    _improve(x, importance, out, first, last, IQ3_XXS, 4, 3, _XXS3.size, _pack_iq3_xxs, _unpack_iq3_xxs, tree)
+    improve(
+        x,
+        importance,
+        out,
+        first,
+        last,
+        IQ3_XXS,
+        4,
+        3,
+        _XXS3.size,
+        _choose,
+        _put_codes,
+        _pack_iq3_xxs,
+        _unpack_iq3_xxs,
+        tree,
+    )
 
 
 @kernel
 def _iq3_s(x, importance, out, first, last, tree):
-    _improve(x, importance, out, first, last, IQ3_S, 4, 3, _S3.size, _pack_iq3_s, _unpack_iq3_s, tree)
+    improve(
+        x, importance, out, first, last, IQ3_S, 4, 3, _S3.size, _choose, _put_codes, _pack_iq3_s, _unpack_iq3_s, tree
+    )
 
 
 @kernel
 def _iq2_xxs(x, importance, out, first, last, tree):
-    _improve(x, importance, out, first, last, IQ2_XXS, 8, 2, _XXS2.size, _pack_iq2_xxs, _unpack_iq2_xxs, tree)
+    improve(
+        x,
+        importance,
+        out,
+        first,
+        last,
+        IQ2_XXS,
+        8,
+        2,
+        _XXS2.size,
+        _choose,
+        _put_codes,
+        _pack_iq2_xxs,
+        _unpack_iq2_xxs,
+        tree,
+    )
 
 
 @kernel
 def _iq2_xs(x, importance, out, first, last, tree):
-    _improve(x, importance, out, first, last, IQ2_XS, 8, 2, _XS2.size, _pack_iq2_xs, _unpack_iq2_xs, tree)
+    improve(
+        x,
+        importance,
+        out,
+        first,
+        last,
+        IQ2_XS,
+        8,
+        2,
+        _XS2.size,
+        _choose,
+        _put_codes,
+        _pack_iq2_xs,
+        _unpack_iq2_xs,
+        tree,
+    )
 
 
 @kernel
 def _iq2_s(x, importance, out, first, last, tree):
-    _improve(x, importance, out, first, last, IQ2_S, 8, 2, _S2.size, _pack_iq2_s, _unpack_iq2_s, tree)
+    improve(
+        x, importance, out, first, last, IQ2_S, 8, 2, _S2.size, _choose, _put_codes, _pack_iq2_s, _unpack_iq2_s, tree
+    )
 
 
-iq3_xxs, iq3_s = _WithHalves(_iq3_xxs, "IQ3_XXS"), _WithHalves(_iq3_s, "IQ3_S")
+iq3_xxs, iq3_s = WithHalves(_iq3_xxs, "IQ3_XXS"), WithHalves(_iq3_s, "IQ3_S")
 iq2_xxs, iq2_xs, iq2_s = (
-    _WithHalves(_iq2_xxs, "IQ2_XXS"),
-    _WithHalves(_iq2_xs, "IQ2_XS"),
-    _WithHalves(_iq2_s, "IQ2_S"),
+    WithHalves(_iq2_xxs, "IQ2_XXS"),
+    WithHalves(_iq2_xs, "IQ2_XS"),
+    WithHalves(_iq2_s, "IQ2_S"),
 )

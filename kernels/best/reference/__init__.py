@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.best.reference import blocks, grids, i_quants, k_quants, lines
+from kernels.best.reference import blocks, grids, i_quants, iq1, k_quants, lines
 from kernels.best.reference.frame import row_means
 from kernels.formats import BlockFormat
 
 F32 = NDArray[np.float32]
 Search = Callable[[F32, F32 | None, F32 | None, NDArray[np.uint8]], None]
 
-_FAMILIES = (blocks, lines, k_quants, i_quants, grids)
+_FAMILIES = (blocks, lines, k_quants, i_quants, grids, iq1)
 
 SEARCHES: Mapping[str, Search] = {name: search for family in _FAMILIES for name, search in family.SEARCHES.items()}
 

@@ -36,12 +36,11 @@ from kernels.reference.grid_search import importance_weights, nibbles, squares_m
 I32 = NDArray[np.int32]
 Mask = NDArray[np.bool_]
 
-_FAR = f32(1e36)  # no weight's error counts more, so that sums stay finite
-_TOP = f32(15)  # of the integer scales
+FAR = f32(1e36)  # no weight's error counts more, so that sums stay finite
 
 
 @dataclass(frozen=True)
-class _Lanes:
+class Lanes:
     """Sub-blocks to search: what an error costs, and what of it a wrong sign costs, which is 0 where none is needed."""
 
     x: F32  # magnitudes
@@ -51,32 +50,35 @@ class _Lanes:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """The error of each superblock, and f16 d times its unit, in each of its sub-blocks; levels."""
 
     error: F32
     d: F32
     levels: F32
 
-    def improved(self, better: Mask, other: "_Found") -> "_Found":
+    def improved(self, better: Mask, other: "Found") -> "Found":
         """What `other` found where it is better."""
         error, d = np.where(better, other.error, self.error), np.where(better, other.d, self.d)
-        return _Found(error, d, np.where(better, other.levels, self.levels))
+        return Found(error, d, np.where(better, other.levels, self.levels))
 
 
-def _lanes(x: F32, weights: F32, how: Words) -> _Lanes:
+Choose = Callable[[Lanes, F32, Words], F32]  # the levels of least error for a scale of each sub-block
+
+
+def _lanes(x: F32, weights: F32, how: Words) -> Lanes:
     magnitudes, wrong = np.abs(x), np.zeros_like(x)
     odd = np.zeros((len(x) // 8, x.shape[1]), np.bool_)
     if how.even:
         odd = (x < 0).reshape(-1, 8, x.shape[1]).sum(axis=1) % 2 == 1
         wrong = np.where(np.repeat(odd, 8, axis=0), weights * magnitudes * f32(4), ZERO)
-    return _Lanes(magnitudes, weights, wrong, odd)
+    return Lanes(magnitudes, weights, wrong, odd)
 
 
 # The best words for given scales. Here arrays are [groups, sub-blocks], or [.., groups, sub-blocks].
 
 
-def _of_halves(terms: list[list[F32]], join: Callable[[F32, F32], F32]) -> F32:
+def of_halves(terms: list[list[F32]], join: Callable[[F32, F32], F32]) -> F32:
     """For every half, its terms joined: terms[i][code] -> [halves, groups, sub-blocks]."""
     joined = np.stack(terms[0])
     for term in terms[1:]:
@@ -94,7 +96,7 @@ def _key_mask(tree: Halves) -> np.int32:
     return np.int32((1 << int(tree.keys[-1]).bit_length()) - 1)
 
 
-def _best_keys(first: F32, second: F32, flips: tuple[F32, F32] | None, tree: Halves) -> tuple[F32, I32]:
+def best_keys(first: F32, second: F32, flips: tuple[F32, F32] | None, tree: Halves) -> tuple[F32, I32]:
     """The least sum over all words, and its key; with flips, of words in which the sign of one weight is wrong."""
     mask, shift = _key_mask(tree), int(_key_mask(tree)).bit_length()
     best = np.full(first.shape[1:], HUGE, np.float32)
@@ -136,23 +138,23 @@ def _with_wrong_sign(levels: F32, wrong: F32, scale: F32, these: Mask) -> F32:
     return np.where(here, -levels, levels)
 
 
-def _choose(lanes: _Lanes, scale: F32, how: Words) -> F32:
+def _choose(lanes: Lanes, scale: F32, how: Words) -> F32:
     """The levels of least error for a scale of each sub-block."""
     dims, tree = grid(how.grid).dims, halves(how.grid)
     x, weights, wrong = (values.reshape(-1, dims, len(scale)) for values in (lanes.x, lanes.weights, lanes.wrong))
     costs, flips = [], []
     for i in range(dims):
         differences = [scale * f32(level) - x[:, i] for level in how.levels]
-        costs.append([smaller(weights[:, i] * (d * d), _FAR) for d in differences])
-        flips.append([smaller(wrong[:, i] * (scale * f32(level)), _FAR) for level in how.levels])
-    first, second = _of_halves(costs[: dims // 2], np.add), _of_halves(costs[dims // 2 :], np.add)
+        costs.append([smaller(weights[:, i] * (d * d), FAR) for d in differences])
+        flips.append([smaller(wrong[:, i] * (scale * f32(level)), FAR) for level in how.levels])
+    first, second = of_halves(costs[: dims // 2], np.add), of_halves(costs[dims // 2 :], np.add)
     if not how.even:
-        return _levels_of(_best_keys(first, second, None, tree)[1], how).reshape(lanes.x.shape)
-    least = _of_halves(flips[: dims // 2], smaller), _of_halves(flips[dims // 2 :], smaller)
-    error, keys = _best_keys(first, second, least, tree)
+        return _levels_of(best_keys(first, second, None, tree)[1], how).reshape(lanes.x.shape)
+    least = of_halves(flips[: dims // 2], smaller), of_halves(flips[dims // 2 :], smaller)
+    error, keys = best_keys(first, second, least, tree)
     these = lanes.odd
     if dims == 4:  # of two groups that share their signs, one has the wrong one
-        right, right_keys = _best_keys(first, second, None, tree)
+        right, right_keys = best_keys(first, second, None, tree)
         later = right[0::2] + error[1::2] < error[0::2] + right[1::2]
         these = np.stack([lanes.odd & ~later, lanes.odd & later], axis=1).reshape(right.shape)
         keys = np.where(these, keys, right_keys)
@@ -162,33 +164,33 @@ def _choose(lanes: _Lanes, scale: F32, how: Words) -> F32:
 # The search.
 
 
-def _sums(lanes: _Lanes, levels: F32) -> tuple[F32, F32]:
+def _sums(lanes: Lanes, levels: F32) -> tuple[F32, F32]:
     """sum(w q x) and sum(w q q)."""
     wq = lanes.weights * levels
     return sum_in_order(wq * lanes.x), sum_in_order(wq * levels)
 
 
-def _error(lanes: _Lanes, levels: F32, scale: F32) -> F32:
+def _error(lanes: Lanes, levels: F32, scale: F32) -> F32:
     difference = scale * levels - lanes.x
     return sum_in_order(lanes.weights * (difference * difference))
 
 
-def _around(scale: F32, k: int) -> F32:
+def _around(scale: F32, k: int, how: Words) -> F32:
     moved: F32 = scale + f32(k)
-    return larger(smaller(moved, _TOP), ZERO)
+    return larger(smaller(moved, f32(how.top)), ZERO)
 
 
 def _odd(scale: F32) -> F32:
     return scale + scale + ONE_F
 
 
-def _starts(lanes: _Lanes, how: Words) -> tuple[list[tuple[F32, F32]], F32]:
+def _starts(lanes: Lanes, how: Words, choose: Choose) -> tuple[list[tuple[F32, F32]], F32]:
     """The sums of several starts, and the scale that is best among theirs."""
-    peak = lanes.x.max(axis=0)
+    peak = np.abs(lanes.x).max(axis=0)
     best, scale, sums = np.zeros_like(peak), np.zeros_like(peak), []
     for k in range(how.starts):
         start = peak / (f32(how.first) + f32(how.step) * f32(k))
-        sum_qx, sum_q2 = _sums(lanes, _choose(lanes, start, how))
+        sum_qx, sum_q2 = _sums(lanes, choose(lanes, start, how))
         trial = sum_qx / sum_q2
         gain = trial * sum_qx
         better = gain > best
@@ -197,12 +199,12 @@ def _starts(lanes: _Lanes, how: Words) -> tuple[list[tuple[F32, F32]], F32]:
     return sums, scale
 
 
-def _estimate(sums: list[tuple[F32, F32]], nearest: F32, d: F32) -> tuple[F32, F32]:
+def _estimate(sums: list[tuple[F32, F32]], nearest: F32, d: F32, how: Words) -> tuple[F32, F32]:
     """How much the error sinks for the best integer scales with codes that starts gave, and those scales."""
     best, scale = np.full_like(nearest, -HUGE), nearest
     for k in (-1, 0, 1):
-        trial = _around(nearest, k)
-        s = d * _odd(trial)
+        trial = _around(nearest, k, how)
+        s: F32 = d * _odd(trial)
         gain = np.full_like(s, -HUGE)
         for sum_qx, sum_q2 in sums:
             linear: F32 = (s + s) * sum_qx
@@ -212,39 +214,46 @@ def _estimate(sums: list[tuple[F32, F32]], nearest: F32, d: F32) -> tuple[F32, F
     return best, scale
 
 
-def _estimated(lanes: _Lanes, how: Words) -> tuple[F32, F32]:
+def _estimated(lanes: Lanes, how: Words, choose: Choose) -> tuple[F32, F32]:
     """d times its unit and integer scales that promise most."""
     count = how.block // how.size
-    sums, scales = _starts(lanes, how)
+    sums, scales = _starts(lanes, how, choose)
     peak = top(scales, count)
     best, d, scale = np.full_like(peak, -HUGE), np.zeros_like(peak), np.zeros_like(peak)
     for p in range(how.trials):
-        longest = f32(31.9) - f32(how.reach) * f32(p) / f32(how.trials)
+        longest = f32(2 * how.top + 1.9) - f32(how.reach) * f32(p) / f32(how.trials)
         trial_d = half(peak / (longest * f32(how.unit))) * f32(how.unit)
         nearest = np.rint((scales * (ONE_F / trial_d) - ONE_F) * f32(0.5))
-        gain, trial = _estimate(sums, _around(nearest, 0), trial_d)
+        gain, trial = _estimate(sums, _around(nearest, 0, how), trial_d, how)
         gain = total(gain, count)
         better = gain > best
         best, d, scale = (np.where(better, a, b) for a, b in ((gain, best), (trial_d, d), (trial, scale)))
     return d, scale
 
 
-def _measured(lanes: _Lanes, how: Words, *, d: F32, scale: F32) -> _Found:
-    """The best words for given scales."""
-    levels = _choose(lanes, d * _odd(scale), how)
-    error = _error(lanes, levels, d * _odd(scale))
-    return _Found(total(error, how.block // how.size), d, levels)
+def _measured(lanes: Lanes, how: Words, *, d: F32, multiple: F32, levels: F32) -> Found:
+    """What levels come to."""
+    error = _error(lanes, levels, d * multiple)
+    return Found(total(error, how.block // how.size), d, levels)
 
 
-def _search(lanes: _Lanes, how: Words) -> tuple[_Found, F32]:
-    """What was found, and integer scales."""
+def _fitted(lanes: Lanes, how: Words, *, multiple: F32, levels: F32) -> F32:
+    """The f16 d of least error, times its unit."""
     count = how.block // how.size
-    d, scale = _estimated(lanes, how)
-    found, multiple = _measured(lanes, how, d=d, scale=scale), _odd(scale)
-    for _ in range(how.rounds):
-        sum_qx, sum_q2 = _sums(lanes, found.levels)
-        fitted = total(multiple * sum_qx, count) / total(multiple * multiple * sum_q2, count)
-        other = _measured(lanes, how, d=half(fitted / f32(how.unit)) * f32(how.unit), scale=scale)
+    sum_qx, sum_q2 = _sums(lanes, levels)
+    fitted: F32 = total(multiple * sum_qx, count) / total(multiple * multiple * sum_q2, count)
+    return half(fitted / f32(how.unit)) * f32(how.unit)
+
+
+def search(lanes: Lanes, how: Words, choose: Choose) -> tuple[Found, F32]:
+    """What was found, and integer scales."""
+    d, scale = _estimated(lanes, how, choose)
+    multiple = _odd(scale)
+    found = _measured(lanes, how, d=d, multiple=multiple, levels=choose(lanes, d * multiple, how))
+    for r in range(how.rounds + 1):
+        d = _fitted(lanes, how, multiple=multiple, levels=found.levels)
+        levels = choose(lanes, d * multiple, how) if r < how.rounds else found.levels
+        other = _measured(lanes, how, d=d, multiple=multiple, levels=levels)
         found = found.improved(other.error < found.error, other)
     return found, scale
 
@@ -253,7 +262,7 @@ def _search(lanes: _Lanes, how: Words) -> tuple[_Found, F32]:
 
 
 @dataclass(frozen=True)
-class _Codes:
+class Codes:
     """What blocks hold: d [n], integer scales [n, subs], words [n, 256 / dims], sign bits [n, 32], a bit a weight."""
 
     d: NDArray[np.float16]
@@ -262,62 +271,57 @@ class _Codes:
     signs: U8
 
 
-def _codes(x: F32, found: _Found, scale: F32, how: Words) -> _Codes:
-    """x is [n, 256]."""
-    words, n = grid(how.grid), len(x)
-    levels = np.ascontiguousarray(found.levels.T).reshape(n, 256)
-    codes = np.searchsorted(np.array(how.levels, np.float32), np.abs(levels)).reshape(n, -1, words.dims)
-    keys = (codes << (words.bits * np.arange(words.dims))).sum(axis=2)
-    signs = np.packbits((x < 0) != (levels < 0), axis=1, bitorder="little")
-    d = (found.d / f32(how.unit)).reshape(n, -1)[:, 0].astype(np.float16)
-    return _Codes(d, scale.astype(np.int32).reshape(n, -1), words.word_of_key[keys], signs)
+@dataclass(frozen=True)
+class Parts:
+    """What formats differ in: the lanes of x and weights [n, 256]; words; codes [n, 256] and signs; bytes."""
+
+    lanes: Callable[[F32, F32, Words], Lanes]
+    choose: Choose
+    codes: Callable[[F32, Found, Words], tuple[I32, U8]]
+    pack: Callable[[np.ndarray, Codes], None]
 
 
-def _signs_and_scales(codes: _Codes) -> NDArray[np.uint32]:
+def _signs_and_scales(codes: Codes) -> NDArray[np.uint32]:
     """28 sign bits and a 4-bit scale of each 32 weights."""
     seven = (codes.signs & 127).reshape(-1, 8, 4).astype(np.uint32) << np.array([0, 7, 14, 21], np.uint32)
     packed: NDArray[np.uint32] = (codes.scales.astype(np.uint32) << 28) | np.bitwise_or.reduce(seven, axis=2)
     return packed
 
 
-def _pack_iq3_xxs(block: np.ndarray, codes: _Codes) -> None:
+def _pack_iq3_xxs(block: np.ndarray, codes: Codes) -> None:
+    block["d"] = codes.d
     block["qs"][:, :64] = codes.words
     block["qs"][:, 64:] = _signs_and_scales(codes).astype("<u4").view(np.uint8)
 
 
-def _pack_iq3_s(block: np.ndarray, codes: _Codes) -> None:
+def _pack_iq3_s(block: np.ndarray, codes: Codes) -> None:
+    block["d"] = codes.d
     block["qs"] = codes.words & 255
     block["qh"] = np.packbits((codes.words >> 8).astype(np.uint8), axis=1, bitorder="little")
     block["signs"] = codes.signs
     block["scales"] = nibbles(codes.scales)
 
 
-def _pack_iq2_xxs(block: np.ndarray, codes: _Codes) -> None:
+def _pack_iq2_xxs(block: np.ndarray, codes: Codes) -> None:
+    block["d"] = codes.d
     parts = np.empty((len(block), 8, 2), "<u4")
     parts[:, :, 0] = codes.words.astype(np.uint8).view("<u4")
     parts[:, :, 1] = _signs_and_scales(codes)
     block["qs"] = parts.reshape(-1, 16).view("<u2")
 
 
-def _pack_iq2_xs(block: np.ndarray, codes: _Codes) -> None:
+def _pack_iq2_xs(block: np.ndarray, codes: Codes) -> None:
+    block["d"] = codes.d
     block["qs"] = codes.words | ((codes.signs & 127).astype(np.int32) << 9)
     block["scales"] = nibbles(codes.scales)
 
 
-def _pack_iq2_s(block: np.ndarray, codes: _Codes) -> None:
+def _pack_iq2_s(block: np.ndarray, codes: Codes) -> None:
+    block["d"] = codes.d
     block["qs"][:, :32] = codes.words & 255
     block["qs"][:, 32:] = codes.signs
     block["qh"] = np.bitwise_or.reduce((codes.words >> 8).reshape(-1, 8, 4) << np.array([0, 2, 4, 6]), axis=2)
     block["scales"] = nibbles(codes.scales)
-
-
-_FORMATS = {
-    "IQ3_XXS": (IQ3_XXS, _pack_iq3_xxs),
-    "IQ3_S": (IQ3_S, _pack_iq3_s),
-    "IQ2_XXS": (IQ2_XXS, _pack_iq2_xxs),
-    "IQ2_XS": (IQ2_XS, _pack_iq2_xs),
-    "IQ2_S": (IQ2_S, _pack_iq2_s),
-}
 
 
 def _weights(x: F32, importance: F32 | None, how: Words) -> F32:
@@ -329,14 +333,31 @@ def _weights(x: F32, importance: F32 | None, how: Words) -> F32:
     return f32(how.share) * squares_mean(x, how.factor)[:, None] + x * x
 
 
-def _searched(name: str, x: F32, importance: F32 | None, packed: U8) -> None:
-    how, pack = _FORMATS[name]
+def _codes_and_signs(x: F32, found: Found, how: Words) -> tuple[I32, U8]:
+    levels = np.ascontiguousarray(found.levels.T).reshape(-1, 256)
+    codes = np.searchsorted(np.array(how.levels, np.float32), np.abs(levels)).astype(np.int32)
+    return codes, np.packbits((x < 0) != (levels < 0), axis=1, bitorder="little")
+
+
+def _lanes_of(x: F32, weights: F32, how: Words) -> Lanes:
+    return _lanes(lanes_of(x, how.size), lanes_of(weights, how.size), how)
+
+
+def _parts(pack: Callable[[np.ndarray, Codes], None]) -> Parts:
+    return Parts(_lanes_of, _choose, _codes_and_signs, pack)
+
+
+def improve(name: str, x: F32, importance: F32 | None, packed: U8, *, how: Words, parts: Parts) -> None:
+    """Replaces blocks by what is found, where that decodes with less error."""
     weights = _weights(x, importance, how)
-    found, scale = _search(_lanes(lanes_of(x, how.size), lanes_of(weights, how.size), how), how)
-    block, codes = np.zeros(len(x), FORMATS[name].dtype), _codes(x, found, scale, how)
-    block["d"] = codes.d
-    pack(block, codes)
-    ours = block.view(np.uint8).reshape(len(x), -1)
+    found, scale = search(parts.lanes(x, weights, how), how, parts.choose)
+    codes, signs = parts.codes(x, found, how)
+    words, n = grid(how.grid), len(x)
+    keys = (codes.reshape(n, -1, words.dims) << (words.bits * np.arange(words.dims))).sum(axis=2)
+    block = np.zeros(n, FORMATS[name].dtype)
+    d = (found.d / f32(how.unit)).reshape(n, -1)[:, 0].astype(np.float16)
+    parts.pack(block, Codes(d, scale.astype(np.int32).reshape(n, -1), words.word_of_key[keys], signs))
+    ours = block.view(np.uint8).reshape(n, -1)
     before = errors(DECODERS[name](packed), x, weights, mean_absolute=False)
     after = errors(DECODERS[name](ours), x, weights, mean_absolute=False)
     better = (after < before) & np.isfinite(before)
@@ -345,27 +366,27 @@ def _searched(name: str, x: F32, importance: F32 | None, packed: U8) -> None:
 
 def search_iq3_xxs(x: F32, importance: F32 | None, means: F32 | None, packed: U8) -> None:
     """Four weights a word, signs of eight even, 32 weights a scale."""
-    _searched("IQ3_XXS", x, importance, packed)
+    improve("IQ3_XXS", x, importance, packed, how=IQ3_XXS, parts=_parts(_pack_iq3_xxs))
 
 
 def search_iq3_s(x: F32, importance: F32 | None, means: F32 | None, packed: U8) -> None:
     """Four weights a word, 32 weights a scale."""
-    _searched("IQ3_S", x, importance, packed)
+    improve("IQ3_S", x, importance, packed, how=IQ3_S, parts=_parts(_pack_iq3_s))
 
 
 def search_iq2_xxs(x: F32, importance: F32 | None, means: F32 | None, packed: U8) -> None:
     """Eight weights a word, their signs even, 32 weights a scale."""
-    _searched("IQ2_XXS", x, importance, packed)
+    improve("IQ2_XXS", x, importance, packed, how=IQ2_XXS, parts=_parts(_pack_iq2_xxs))
 
 
 def search_iq2_xs(x: F32, importance: F32 | None, means: F32 | None, packed: U8) -> None:
     """Eight weights a word, their signs even, 16 weights a scale."""
-    _searched("IQ2_XS", x, importance, packed)
+    improve("IQ2_XS", x, importance, packed, how=IQ2_XS, parts=_parts(_pack_iq2_xs))
 
 
 def search_iq2_s(x: F32, importance: F32 | None, means: F32 | None, packed: U8) -> None:
     """Eight weights a word, 16 weights a scale."""
-    _searched("IQ2_S", x, importance, packed)
+    improve("IQ2_S", x, importance, packed, how=IQ2_S, parts=_parts(_pack_iq2_s))
 
 
 SEARCHES = {
