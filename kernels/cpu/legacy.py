@@ -7,10 +7,12 @@ dropped.
 
 import numpy as np
 
-from kernels.cpu.halves import MAGNITUDE, layout, put_f16
+from kernels.cpu.halves import MAGNITUDE, f16_lanes, layout
 from kernels.cpu.lanes import (
     WIDE,
+    absolute,
     allocating,
+    any_of,
     bits_of,
     first_half,
     float_of,
@@ -21,15 +23,16 @@ from kernels.cpu.lanes import (
     load,
     load_source,
     nearest,
-    scalar_float,
     second_half,
+    select,
     set_bits,
     smaller,
-    smallest,
     splat,
     store,
     to_bytes,
     to_int,
+    to_words,
+    transpose,
 )
 from kernels.cpu.searches import (
     load_group,
@@ -53,10 +56,10 @@ _INFINITY = f32(np.inf)
 
 
 @inlined
-def _reciprocal(d):
+def _reciprocals(d):
     """1 / d, and 0 where d is 0 or too small."""
-    inverse = f32(1) / d
-    return inverse if abs(inverse) < _INFINITY else f32(0)
+    inverse = splat(f32(1), 16) / d
+    return select(absolute(inverse) < splat(_INFINITY, 16), inverse, splat(f32(0), 16))
 
 
 @inlined
@@ -81,30 +84,51 @@ def _put_fifth_bits(out, at, codes):
 
 
 @inlined
-def _symmetric(v, out, at, half_range):
-    """Stores d of x ~ d * (q - half_range) and gives the codes."""
-    magnitude = bits_of(v) & splat(MAGNITUDE, 32)
-    bits = largest(magnitude)
-    peak = scalar_float(bits)
-    if bits > 0 and _first_is_negative(magnitude == splat(bits, 32), v):
-        peak = -peak
-    d = peak / f32(-half_range)
-    put_f16(out, at, d)
-    inverse = _reciprocal(d)
-    bias = f32(half_range) + f32(0.5) if inverse != 0 or d == 0 else f32(0)
-    return smaller(splat(2 * half_range - 1, 32), to_int(v * splat(inverse, 32) + splat(bias, 32)))
+def _extremes_of_blocks(x, b, count, room, peak):
+    """The smallest and largest weights of 16 blocks from b on, a block a lane; lanes past `count` hold what was there.
+
+    Also the largest magnitudes so far, as bits: in those a NaN is not lost.
+    """
+    for s in range(count):
+        v = load_source(x, 32 * (b + s), 32)
+        peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
+        low, high = smaller(first_half(v), second_half(v)), larger(first_half(v), second_half(v))
+        store(room, 16 * s, smaller(first_half(low), second_half(low)))
+        store(room, 16 * s + 8, larger(first_half(high), second_half(high)))
+    transpose(room, 0, 16, room, 256, 16)
+    low, high = load(room, 256, 16), load(room, 384, 16)
+    for i in range(1, 8):
+        low, high = smaller(load(room, 256 + 16 * i, 16), low), larger(load(room, 384 + 16 * i, 16), high)
+    return low, high, peak
 
 
 @inlined
-def _ordered(lanes):
-    """Integers that compare as the floats do, -0 below 0; its own inverse."""
-    bits = bits_of(lanes)
-    return bits ^ ((bits >> splat(31, 32)) & splat(MAGNITUDE, 32))
+def _symmetric(x, b, count, half_range, room, halves, inverses, biases, peak):
+    """Of x ~ d * (q - half_range): d as f16, 1 / d and what is added before codes are cut off, for 16 blocks."""
+    zero = splat(f32(0), 16)
+    low, high, peak = _extremes_of_blocks(x, b, count, room, peak)
+    peaks = select(high > zero - low, high, select(high == zero - low, zero, low))
+    store(inverses, 0, peaks)
+    tie = (high == zero - low) & (high > zero)
+    if any_of(tie):  # rare: the first of equals decides
+        store(biases, 0, select(tie, high, zero))
+        for s in range(count):
+            if biases[s] > 0:
+                v = load_source(x, 32 * (b + s), 32)
+                negative = _first_is_negative(absolute(v) == splat(biases[s], 32), v)
+                inverses[s] = -biases[s] if negative else biases[s]
+    d = load(inverses, 0, 16) / splat(f32(-half_range), 16)
+    inverse = _reciprocals(d)
+    store(halves, 0, to_words(f16_lanes(d, 16)))
+    store(inverses, 0, inverse)
+    store(biases, 0, select((inverse != zero) | (d == zero), splat(f32(half_range) + f32(0.5), 16), zero))
+    return peak
 
 
 @inlined
-def _unordered(key):
-    return scalar_float(key ^ ((key >> i32(31)) & MAGNITUDE))
+def _symmetric_codes(x, b, s, half_range, inverses, biases):
+    value = load_source(x, 32 * (b + s), 32) * splat(inverses[s], 32) + splat(biases[s], 32)
+    return smaller(splat(2 * half_range - 1, 32), to_int(value))
 
 
 @inlined
@@ -116,65 +140,97 @@ def _first_zero(value, v):
 
 
 @inlined
-def _with_minimum(v, out, at, levels):
-    """Stores d and m of x ~ d * q + m and gives the codes."""
-    keys = _ordered(v)
-    m = _first_zero(_unordered(smallest(keys)), v)
-    d = (_first_zero(_unordered(largest(keys)), v) - m) / f32(levels)
-    put_f16(out, at, d)
-    put_f16(out, at + _Q4_1.m, m)
-    inverse = _reciprocal(d)
-    bias = f32(0.5)
-    if inverse == 0:
-        m, bias = f32(0), f32(0)
-    return smaller(splat(levels, 32), to_int((v - splat(m, 32)) * splat(inverse, 32) + splat(bias, 32)))
+def _with_minimum(x, b, count, levels, room, halves, inverses, minima, peak):
+    """Of x ~ d * q + m: d and m as f16, 1 / d and m, for 16 blocks; m is 0 where every code is 0."""
+    zero = splat(f32(0), 16)
+    low, high, peak = _extremes_of_blocks(x, b, count, room, peak)
+    if any_of((low == zero) | (high == zero)):  # rare
+        store(minima, 0, low)
+        store(inverses, 0, high)
+        for s in range(count):
+            v = load_source(x, 32 * (b + s), 32)
+            minima[s], inverses[s] = _first_zero(minima[s], v), _first_zero(inverses[s], v)
+        low, high = load(minima, 0, 16), load(inverses, 0, 16)
+    d = (high - low) / splat(f32(levels), 16)
+    inverse = _reciprocals(d)
+    store(halves, 0, to_words(f16_lanes(d, 16)))
+    store(halves, 32, to_words(f16_lanes(low, 16)))
+    store(inverses, 0, inverse)
+    store(minima, 0, select(inverse == zero, zero, low))
+    return peak
+
+
+@inlined
+def _codes_with_minimum(x, b, s, levels, inverses, minima):
+    value = (load_source(x, 32 * (b + s), 32) - splat(minima[s], 32)) * splat(inverses[s], 32)
+    bias = f32(0) if inverses[s] == 0 else f32(0.5)
+    return smaller(splat(levels, 32), to_int(value + splat(bias, 32)))
+
+
+@inlined
+def _put_half(out, at, halves, s):
+    out[at], out[at + 1] = halves[2 * s], halves[2 * s + 1]
 
 
 @kernel
 def q4_0(x, out, first, last):
-    peak = splat(0, 32)
-    for b in range(first, last):
-        v = load_source(x, 32 * b, 32)
-        peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
-        at = b * _Q4_0.size
-        _put_nibbles(out, at + _Q4_0.qs, _symmetric(v, out, at, 8))
+    room, halves, peak = np.zeros(512, f32), np.empty(32, np.uint8), splat(0, 32)
+    inverses, biases = np.empty(16, f32), np.empty(16, f32)
+    for b in range(first, last, 16):
+        count = min(16, last - b)
+        peak = _symmetric(x, b, count, 8, room, halves, inverses, biases, peak)
+        for s in range(count):
+            at = (b + s) * _Q4_0.size
+            _put_half(out, at + _Q4_0.d, halves, s)
+            _put_nibbles(out, at + _Q4_0.qs, _symmetric_codes(x, b, s, 8, inverses, biases))
     return largest(peak)
 
 
 @kernel
 def q5_0(x, out, first, last):
-    peak = splat(0, 32)
-    for b in range(first, last):
-        v = load_source(x, 32 * b, 32)
-        peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
-        at = b * _Q5_0.size
-        codes = _symmetric(v, out, at, 16)
-        _put_fifth_bits(out, at + _Q5_0.qh, codes)
-        _put_nibbles(out, at + _Q5_0.qs, codes)
+    room, halves, peak = np.zeros(512, f32), np.empty(32, np.uint8), splat(0, 32)
+    inverses, biases = np.empty(16, f32), np.empty(16, f32)
+    for b in range(first, last, 16):
+        count = min(16, last - b)
+        peak = _symmetric(x, b, count, 16, room, halves, inverses, biases, peak)
+        for s in range(count):
+            at = (b + s) * _Q5_0.size
+            codes = _symmetric_codes(x, b, s, 16, inverses, biases)
+            _put_half(out, at + _Q5_0.d, halves, s)
+            _put_fifth_bits(out, at + _Q5_0.qh, codes)
+            _put_nibbles(out, at + _Q5_0.qs, codes)
     return largest(peak)
 
 
 @kernel
 def q4_1(x, out, first, last):
-    peak = splat(0, 32)
-    for b in range(first, last):
-        v = load_source(x, 32 * b, 32)
-        peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
-        at = b * _Q4_1.size
-        _put_nibbles(out, at + _Q4_1.qs, _with_minimum(v, out, at, 15))
+    room, halves, peak = np.zeros(512, f32), np.empty(64, np.uint8), splat(0, 32)
+    inverses, minima = np.empty(16, f32), np.empty(16, f32)
+    for b in range(first, last, 16):
+        count = min(16, last - b)
+        peak = _with_minimum(x, b, count, 15, room, halves, inverses, minima, peak)
+        for s in range(count):
+            at = (b + s) * _Q4_1.size
+            _put_half(out, at + _Q4_1.d, halves, s)
+            _put_half(out, at + _Q4_1.m, halves, 16 + s)
+            _put_nibbles(out, at + _Q4_1.qs, _codes_with_minimum(x, b, s, 15, inverses, minima))
     return largest(peak)
 
 
 @kernel
 def q5_1(x, out, first, last):
-    peak = splat(0, 32)
-    for b in range(first, last):
-        v = load_source(x, 32 * b, 32)
-        peak = larger(peak, bits_of(v) & splat(MAGNITUDE, 32))
-        at = b * _Q5_1.size
-        codes = _with_minimum(v, out, at, 31)
-        _put_fifth_bits(out, at + _Q5_1.qh, codes)
-        _put_nibbles(out, at + _Q5_1.qs, codes)
+    room, halves, peak = np.zeros(512, f32), np.empty(64, np.uint8), splat(0, 32)
+    inverses, minima = np.empty(16, f32), np.empty(16, f32)
+    for b in range(first, last, 16):
+        count = min(16, last - b)
+        peak = _with_minimum(x, b, count, 31, room, halves, inverses, minima, peak)
+        for s in range(count):
+            at = (b + s) * _Q5_1.size
+            codes = _codes_with_minimum(x, b, s, 31, inverses, minima)
+            _put_half(out, at + _Q5_1.d, halves, s)
+            _put_half(out, at + _Q5_1.m, halves, 16 + s)
+            _put_fifth_bits(out, at + _Q5_1.qh, codes)
+            _put_nibbles(out, at + _Q5_1.qs, codes)
     return largest(peak)
 
 
@@ -298,18 +354,35 @@ def q5_1_weighted(x, importance, out, first, last):
     return peak
 
 
+@inlined
+def _largest_of_blocks(x, b, count, partial, turned):
+    """The largest magnitudes of 16 blocks from b on, as bits; lanes past `count` hold what was there."""
+    for s in range(count):
+        magnitude = bits_of(load_source(x, 32 * (b + s), 32)) & splat(MAGNITUDE, 32)
+        store(partial, 16 * s, larger(first_half(magnitude), second_half(magnitude)))
+    transpose(partial, 0, 16, turned, 0, 16)
+    peaks = bits_of(load(turned, 0, 16))
+    for i in range(1, 16):
+        peaks = larger(peaks, bits_of(load(turned, 16 * i, 16)))
+    return peaks
+
+
 @kernel
 def q8_0(x, out, first, last):
-    peak = i32(0)
-    for b in range(first, last):
-        v = load_source(x, 32 * b, 32)
-        bits = largest(bits_of(v) & splat(MAGNITUDE, 32))
-        peak = max(peak, bits)
-        d = scalar_float(bits) / f32(127)
-        at = b * _Q8_0.size
-        put_f16(out, at, d)
-        scaled = v * splat(_reciprocal(d), 32)
-        # Adding almost a half and cutting off is roundf: halves away from zero.
-        away = float_of((bits_of(scaled) & splat(_SIGN, 32)) | splat(_BELOW_HALF, 32))
-        store(out, at + _Q8_0.qs, to_bytes(to_int(scaled + away)))
-    return peak
+    partial, turned, inverses = np.zeros(256, f32), np.empty(256, f32), np.empty(16, f32)
+    halves, peak = np.empty(32, np.uint8), splat(0, 16)
+    for b in range(first, last, 16):
+        count = min(16, last - b)
+        peaks = _largest_of_blocks(x, b, count, partial, turned)
+        peak = larger(peak, peaks)
+        d = float_of(peaks) / splat(f32(127), 16)
+        store(inverses, 0, _reciprocals(d))
+        store(halves, 0, to_words(f16_lanes(d, 16)))
+        for s in range(count):
+            at = (b + s) * _Q8_0.size
+            _put_half(out, at + _Q8_0.d, halves, s)
+            scaled = load_source(x, 32 * (b + s), 32) * splat(inverses[s], 32)
+            # Adding almost a half and cutting off is roundf: halves away from zero.
+            away = float_of((bits_of(scaled) & splat(_SIGN, 32)) | splat(_BELOW_HALF, 32))
+            store(out, at + _Q8_0.qs, to_bytes(to_int(scaled + away)))
+    return largest(peak)
