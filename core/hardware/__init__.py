@@ -9,6 +9,7 @@ from core.hardware.apple import read_apple
 from core.hardware.cpu import read_cpu
 from core.hardware.disk import disk_of, disks_of
 from core.hardware.intel import read_intel
+from core.hardware.known_gpus import KnownGpu, find_gpu, known_gpus
 from core.hardware.machine import (
     Confidence,
     Cpu,
@@ -18,11 +19,14 @@ from core.hardware.machine import (
     Holder,
     Memory,
     Source,
+    Sources,
     Surroundings,
     source_of,
 )
+from core.hardware.measure import Measured, measure, with_measured
 from core.hardware.memory import read_memory
 from core.hardware.nvidia import read_nvidia
+from core.hardware.overrides import GivenGpu, Override, override, read_override, read_size
 from core.hardware.processes import largest_holders
 from core.hardware.surroundings import read_surroundings
 from core.hardware.system import System
@@ -57,14 +61,26 @@ __all__ = [
     "Confidence",
     "Cpu",
     "Disk",
+    "GivenGpu",
     "Gpu",
     "Hardware",
     "Holder",
+    "KnownGpu",
+    "Measured",
     "Memory",
+    "Override",
     "Source",
+    "Sources",
     "Surroundings",
     "System",
     "detect",
     "disk_of",
+    "find_gpu",
+    "known_gpus",
+    "measure",
+    "override",
+    "read_override",
+    "read_size",
     "source_of",
+    "with_measured",
 ]

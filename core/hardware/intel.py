@@ -72,7 +72,8 @@ def _memory(folder: Path, driver: str, known: KnownGpu | None, system: System) -
         regions = system.regions(system.root / "dev/dri" / node.name, driver)
     if total := sum(region.total for region in regions):
         used = sum(region.used for region in regions)
-        return total, used, say(f"{driver}: query of its memory regions", "total") + (use if not used else ())
+        asked = f"{driver}: query of its memory regions"
+        return total, used, say(asked, "total") + (say(asked, "free") if used else use)
     if known and known.memory:
         origin = "Snug's table of GPUs, by the PCI number"
         return known.memory, 0, say(origin, "total", confidence=Confidence.MEDIUM) + use
