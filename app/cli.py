@@ -43,9 +43,7 @@ Imatrix = Annotated[
 ]
 Effort = Annotated[
     str,
-    typer.Option(
-        metavar="E", help="exact: llama-quantize's bytes; best: less error in the weights, same size, slower."
-    ),
+    typer.Option(metavar="E", help="exact: llama-quantize's bytes; best: less error in the weights, but slower."),
 ]
 Threads = Annotated[int, typer.Option("--threads", min=0, metavar="N", help="Threads to encode with; 0: all cores.")]
 

@@ -34,6 +34,7 @@ from core.verify import VerifyReport, verify_model
 
 SLAB_WEIGHTS = {"auto": 1 << 22, "cpu": 1 << 22, "reference": 1 << 18}
 PROGRESS_SECONDS = 0.1
+MOST_COMPILERS = 4  # processes that compile kernels at once; each takes about 150 MB
 SAMPLE_ROWS = 16
 _ENCODE_INPUT = {"BF16": np.uint16, "F16": np.float16}
 
@@ -128,20 +129,31 @@ def _prepare(job: QuantizeJob, plan: Plan, cancelled: Callable[[], bool]) -> Ite
     """Loads the kernels, saying so when they must be compiled first."""
     if job.backend == "reference":
         return
-    work = {
-        (p.format, _input_type(p.tensor), _importance(plan, p) is not None)
-        for p in plan.tensors
-        if not can_copy(p.tensor, p.format)
-    }
-    ready = (
-        kernels.is_prepared([name], dtype, importance=weighted, effort=job.effort) for name, dtype, weighted in work
+    work = sorted(
+        {
+            (p.format, _input_type(p.tensor).name, _importance(plan, p) is not None, job.effort)
+            for p in plan.tensors
+            if not can_copy(p.tensor, p.format)
+        }
     )
-    if not all(ready):
+    missing = [
+        (name, dtype, weighted, effort)
+        for name, dtype, weighted, effort in work
+        if not kernels.is_prepared([name], dtype, importance=weighted, effort=effort)
+    ]
+    if missing:
         yield Note("Preparing kernels for this CPU (once).")
-    for name, dtype, weighted in sorted(work, key=str):
+    processes = min(job.threads or ceil(usable_cores()), MOST_COMPILERS) - 1
+    with kernels.compiled_aside(missing, processes=processes) as share:
+        _load(share, cancelled)
+    _load(work, cancelled)
+
+
+def _load(work: list[tuple[str, str, bool, str]], cancelled: Callable[[], bool]) -> None:
+    for name, dtype, weighted, effort in work:
         if cancelled():
             raise Cancelled
-        kernels.prepare([name], dtype, importance=weighted, effort=job.effort)
+        kernels.prepare([name], dtype, importance=weighted, effort=effort)
 
 
 def _input_type(tensor: OutputTensor) -> np.dtype[Any]:

@@ -41,6 +41,7 @@ from kernels.codec import (
     prepare,
     scales_are_finite,
 )
+from kernels.cpu.aside import compiled_aside
 from kernels.errors import NonFinite, UnsupportedBackend, UnsupportedFormat
 from kernels.formats import FORMATS, BlockFormat, Field
 
@@ -53,6 +54,7 @@ __all__ = [
     "UnsupportedBackend",
     "UnsupportedFormat",
     "backends",
+    "compiled_aside",
     "decodable",
     "decode",
     "encodable",

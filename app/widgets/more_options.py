@@ -26,9 +26,9 @@ class MoreOptions(QWidget):
         self.toggle.setCheckable(True)
         self.longer = QCheckBox("Search longer for less error")
         self.longer.setToolTip(
-            "Less error in the weights at the same size, in several times the time. Measured on small models, what they say\n"
-            "comes closer to the original with Q5_K_M, Q6_K and Q2_K; with 3 and 4 bits not always. Without it, the file\n"
-            "has the very bytes of llama-quantize."
+            "Less error in the weights at the same size, in several times the time.\n"
+            "Measured on small models, what they say comes closer to the original with Q5_K_M, Q6_K and Q2_K;\n"
+            "with 3 and 4 bits not always. Without it, the file has the very bytes of llama-quantize."
         )
         self.longer.toggled.connect(lambda _: self._effort_toggled())
         self.longer.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import kernels
 from kernels import cpu
-from kernels.cpu import cache
+from kernels.cpu import aside, cache
 
 ROOT = Path(__file__).parents[2]
 ENCODE = """
@@ -33,11 +35,11 @@ print(json.dumps({
 """
 
 
-def run_in(home: Path, **more: str) -> dict:
+def run_in(home: Path, code: str = ENCODE, **more: str) -> dict:
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
     environment |= {"XDG_CACHE_HOME": str(home), "LOCALAPPDATA": str(home), "HOME": str(home), **more}
     run = subprocess.run(
-        [sys.executable, "-c", ENCODE], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
     )
     assert run.stderr == ""
     return json.loads(run.stdout)
@@ -85,3 +87,47 @@ def test_a_disk_that_fills_up_costs_the_cache_and_not_the_job() -> None:
 
     empty = np.empty(0, np.uint8)
     assert cpu._run(Kernel(), (empty,), empty, 0) == 42
+
+
+ASIDE = """
+import json, numpy, sys, kernels
+work = [(name, "float32", False, "exact") for name in ("F16", "BF16")]
+with kernels.compiled_aside(work, processes=1) as share:
+    pass
+ready = [kernels.is_prepared([name], numpy.float32) for name, *_ in work]
+print(json.dumps({"share": share, "ready": ready, "numba": "numba" in sys.modules}))
+"""
+
+
+def test_another_process_compiles_its_share(tmp_path: Path) -> None:
+    seen = run_in(tmp_path, ASIDE)
+    assert seen == {"share": [["F16", "float32", False, "exact"]], "ready": [False, True], "numba": False}
+
+
+def test_nothing_is_compiled_aside_where_it_would_be_lost(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    assert len(run_in(blocked, ASIDE)["share"]) == 2
+
+
+@pytest.mark.parametrize("work", [[], [("F16", "float32", False, "exact")]])
+def test_a_single_kernel_is_compiled_here(work: list[aside.Work], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aside.subprocess, "Popen", lambda *_, **__: pytest.fail("there is nothing to share"))
+    with kernels.compiled_aside(work, processes=3) as share:
+        assert share == work
+
+
+def test_an_interrupted_compilation_ends_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def noted(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        started.append(start([sys.executable, "-c", "import time; time.sleep(60)"], **options))
+        return started[-1]
+
+    monkeypatch.setattr(aside.subprocess, "Popen", noted)
+    work = [(name, "float32", False, "exact") for name in ("F16", "BF16", "F32")]
+    with pytest.raises(KeyboardInterrupt), kernels.compiled_aside(work, processes=2):
+        raise KeyboardInterrupt
+    assert len(started) == 2
+    assert all(process.returncode is not None for process in started)
