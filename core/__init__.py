@@ -15,7 +15,25 @@ _FACE = {
     "check": ("Check", "LeftOut", "check_model"),
     "checkpoint": ("open_model",),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
-    "hardware": ("Hardware", "detect"),
+    "hardware": (
+        "Disk",
+        "GivenGpu",
+        "Gpu",
+        "Hardware",
+        "Measured",
+        "Memory",
+        "Override",
+        "Source",
+        "detect",
+        "find_gpu",
+        "known_gpus",
+        "measure",
+        "override",
+        "read_override",
+        "read_size",
+        "source_of",
+        "with_measured",
+    ),
     "imatrix": ("ImportanceMatrix", "check_importance", "read_importance"),
     "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "job_line"),
     "merge": ("merge_gguf",),
@@ -58,8 +76,23 @@ if TYPE_CHECKING:
     from core.fit import Verdict as Verdict
     from core.fit import estimate_fit as estimate_fit
     from core.fit import largest_context as largest_context
+    from core.hardware import Disk as Disk
+    from core.hardware import GivenGpu as GivenGpu
+    from core.hardware import Gpu as Gpu
     from core.hardware import Hardware as Hardware
+    from core.hardware import Measured as Measured
+    from core.hardware import Memory as Memory
+    from core.hardware import Override as Override
+    from core.hardware import Source as Source
     from core.hardware import detect as detect
+    from core.hardware import find_gpu as find_gpu
+    from core.hardware import known_gpus as known_gpus
+    from core.hardware import measure as measure
+    from core.hardware import override as override
+    from core.hardware import read_override as read_override
+    from core.hardware import read_size as read_size
+    from core.hardware import source_of as source_of
+    from core.hardware import with_measured as with_measured
     from core.imatrix import ImportanceMatrix as ImportanceMatrix
     from core.imatrix import check_importance as check_importance
     from core.imatrix import read_importance as read_importance
