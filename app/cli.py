@@ -20,7 +20,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import core
-from app import check_report, report, words
+from app import check_report, doctor_command, report, words
+from app.machine_options import Gpus, Ram, machine_asked
 
 app = typer.Typer(
     name="snug",
@@ -99,10 +100,17 @@ def _plain(value: Any) -> Any:
 
 
 @verb
-def machine(as_json: Json = False) -> None:
+def machine(ram: Ram = "", gpu: Gpus = None, as_json: Json = False) -> None:
     """Show what this computer has: processor, memory, GPUs, disks."""
-    hardware = core.detect()
+    hardware = machine_asked(ram, gpu)
     _print_json(hardware) if as_json else report.machine(hardware)
+
+
+@verb
+def doctor(as_json: Json = False) -> None:
+    """Print a report fit for a bug tracker: versions, machine, sources, caches; no names, paths or tokens of yours."""
+    found = core.examine()
+    _print_json(found) if as_json else doctor_command.show(found)
 
 
 @verb
@@ -122,9 +130,12 @@ def plan(source: Source, recipe: Type, pure: Pure = False, imatrix: Imatrix = ""
 
 
 @verb
-def fit(source: Source, ctx: Context = 4096, imatrix: Imatrix = "", as_json: Json = False) -> None:
+def fit(
+    source: Source, ctx: Context = 4096, imatrix: Imatrix = "", ram: Ram = "", gpu: Gpus = None, as_json: Json = False
+) -> None:
     """Show every recipe with its exact size, and which fits this machine."""
-    model, hardware = core.open_model(source), core.detect()
+    hardware = machine_asked(ram, gpu)
+    model = core.open_model(source)
     options = core.options_for(model, hardware, context=ctx, importance=_importance(imatrix))
     _print_json(report.fit_values(model, options)) if as_json else report.fit(model, options, context=ctx)
 

@@ -75,6 +75,8 @@ def facts() -> Table:
 
 def machine(hardware: core.Hardware) -> None:
     cpu, memory = hardware.cpu, hardware.memory
+    if hardware.given:
+        out().print(f"Asked about another machine: {', '.join(hardware.given)} given by you.")
     table = facts()
     table.add_row("Processor", f"{cpu.name}, {cpu.physical_cores} cores ({cpu.usable_cores:g} usable)")
     table.add_row("Instructions", " ".join(cpu.instructions) or "none that matter to llama.cpp")

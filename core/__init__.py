@@ -14,6 +14,7 @@ _FACE = {
     "events": ("Done", "Event", "Failed", "Note", "Progress", "from_json", "to_json"),
     "check": ("Check", "LeftOut", "check_model"),
     "checkpoint": ("open_model",),
+    "doctor": ("examine",),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
     "hardware": (
         "Disk",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from core.check import LeftOut as LeftOut
     from core.check import check_model as check_model
     from core.checkpoint import open_model as open_model
+    from core.doctor import examine as examine
     from core.errors import Cancelled as Cancelled
     from core.errors import JobFailed as JobFailed
     from core.errors import SnugError as SnugError
