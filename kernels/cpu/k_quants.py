@@ -131,8 +131,9 @@ def _search_scale_and_minimum(
         sum_l, sum_l2, sum_xl = zero, zero, zero
         for i in range(size):
             v = load(xt, i * WIDE, WIDE)
-            code = _code(v, inverse, low, levels)
-            store(lt, i * WIDE, code)
+            store(lt, i * WIDE, _code(v, inverse, low, levels))
+        for i in range(size):  # apart, so that neither constants nor sums leave the registers
+            v, code = load(xt, i * WIDE, WIDE), load(lt, i * WIDE, WIDE)
             wl = load(wt, i * WIDE, WIDE) * code
             sum_l = sum_l + wl
             sum_l2 = sum_l2 + wl * code
