@@ -35,6 +35,37 @@ _FACE = {
         "source_of",
         "with_measured",
     ),
+    "hub": (
+        "Account",
+        "Filters",
+        "GgufChoice",
+        "HeaderSource",
+        "Hub",
+        "HubSource",
+        "PullJob",
+        "RangeReader",
+        "Repo",
+        "RepoFile",
+        "RepoInfo",
+        "SEARCH_SORTS",
+        "as_hub_source",
+        "card_text",
+        "close_connections",
+        "connect",
+        "gguf_choices",
+        "gguf_repos_of",
+        "header_source",
+        "hub_facts",
+        "hub_source",
+        "login",
+        "logout",
+        "open_remote",
+        "pull",
+        "repo_info",
+        "search_models",
+        "wanted_files",
+        "whoami",
+    ),
     "imatrix": ("ImportanceMatrix", "check_importance", "read_importance"),
     "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "job_line"),
     "merge": ("merge_gguf",),
@@ -95,6 +126,35 @@ if TYPE_CHECKING:
     from core.hardware import read_size as read_size
     from core.hardware import source_of as source_of
     from core.hardware import with_measured as with_measured
+    from core.hub import SEARCH_SORTS as SEARCH_SORTS
+    from core.hub import Account as Account
+    from core.hub import Filters as Filters
+    from core.hub import GgufChoice as GgufChoice
+    from core.hub import HeaderSource as HeaderSource
+    from core.hub import Hub as Hub
+    from core.hub import HubSource as HubSource
+    from core.hub import PullJob as PullJob
+    from core.hub import RangeReader as RangeReader
+    from core.hub import Repo as Repo
+    from core.hub import RepoFile as RepoFile
+    from core.hub import RepoInfo as RepoInfo
+    from core.hub import as_hub_source as as_hub_source
+    from core.hub import card_text as card_text
+    from core.hub import close_connections as close_connections
+    from core.hub import connect as connect
+    from core.hub import gguf_choices as gguf_choices
+    from core.hub import gguf_repos_of as gguf_repos_of
+    from core.hub import header_source as header_source
+    from core.hub import hub_facts as hub_facts
+    from core.hub import hub_source as hub_source
+    from core.hub import login as login
+    from core.hub import logout as logout
+    from core.hub import open_remote as open_remote
+    from core.hub import pull as pull
+    from core.hub import repo_info as repo_info
+    from core.hub import search_models as search_models
+    from core.hub import wanted_files as wanted_files
+    from core.hub import whoami as whoami
     from core.imatrix import ImportanceMatrix as ImportanceMatrix
     from core.imatrix import check_importance as check_importance
     from core.imatrix import read_importance as read_importance

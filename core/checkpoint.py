@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from core.architectures import (
 from core.errors import SnugError
 from core.gguf import MAGIC, encode_header
 from core.gguf_split import read_split
-from core.model import Metadata, ModelInfo, OutputTensor, Parameters, Part, TensorInfo, count_parameters
+from core.model import Metadata, ModelInfo, OutputTensor, Parameters, Part, ReadBytes, TensorInfo, count_parameters
 from core.paths import expanded
 from core.rows import RowReader, as_float32
 from core.shards import INDEX, read_folder
@@ -47,8 +48,29 @@ QUANTIZED_NOTE = (
 )
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Weights of which only the headers are here: the lengths of their files by name, and how to read a few bytes.
+
+    Without `has_tokenizer` the tokenizer's files are not here either, and its keys are left out.
+    """
+
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    read: ReadBytes | None = None
+    has_tokenizer: bool = True
+
+
 def open_model(path: Path | str) -> ModelInfo:
-    """The model at `path`, from its headers. Raises SnugError with what is wrong and what to do."""
+    """The model at `path`, a folder, a GGUF file or hub:ORG/NAME, from its headers.
+
+    Raises SnugError with what is wrong and what to do.
+    """
+    if str(path).startswith("hub:") or not os.path.exists(path):
+        from core.hub.headers import open_remote  # only here: looking at a file needs no network
+        from core.hub.names import as_hub_source
+
+        if source := as_hub_source(path):
+            return open_remote(source)
     path = expanded(path)
     try:
         path = _resolved(path)
@@ -77,25 +99,32 @@ def _open(path: Path) -> ModelInfo:
     raise SnugError(f"{path.name} is neither a model folder nor a .gguf file.", GIVE_UP_HINT)
 
 
-def _open_folder(folder: Path) -> ModelInfo:
+def open_headers(path: Path, elsewhere: Elsewhere) -> ModelInfo:
+    """The model whose small files are in the folder `path`, or the GGUF whose first bytes are in the file `path`."""
+    return _open_folder(path, elsewhere) if path.is_dir() else open_gguf(path, elsewhere.lengths)
+
+
+def _open_folder(folder: Path, elsewhere: Elsewhere | None = None) -> ModelInfo:
+    elsewhere = elsewhere or Elsewhere()
     if any((folder / name).exists() for name in ("adapter_config.json", "adapter_model.safetensors")):
         refuse_adapter(folder)
     config = flat_config(_read_config(folder))
     entry = find_architecture(config)
-    stored, files = read_folder(folder)
-    unpacked = unpack(config, stored)
+    stored, files = read_folder(folder, elsewhere.lengths)
+    unpacked = unpack(config, stored, elsewhere.read)
     tensors = {tensor.name: tensor for tensor in unpacked.tensors}
     source = Source(
         arch=entry.arch,
         config=entry.config(config),
         tensors=tensors,
         read_json=lambda name: _json_of(folder / name),
-        read_values=lambda name: _values_of(tensors.get(name)),
+        read_values=lambda name: _values_of(tensors.get(name), elsewhere.read),
         files=frozenset(file.name for file in folder.iterdir()),
     )
     mapped = _mapped(folder, entry, source)
     embedding = next(tensor for tensor in mapped.tensors if tensor.name == "token_embd.weight")
-    tokenizer = read_tokenizer(folder, source.config, rows=embedding.shape[0])
+    rows = embedding.shape[0]
+    tokenizer = read_tokenizer(folder, source.config, rows=rows) if elsewhere.has_tokenizer else ()
     general = _general(folder, _name_of(folder), entry.arch, count_parameters(mapped.tensors))
     own = {item.key: item for item in (*tokenizer, *mapped.keys)}
     return ModelInfo(
@@ -133,13 +162,13 @@ def _json_of(file: Path) -> Any:
         return None
 
 
-def _values_of(tensor: TensorInfo | None) -> tuple[float, ...] | None:
+def _values_of(tensor: TensorInfo | None, read: ReadBytes | None) -> tuple[float, ...] | None:
     """All values of a tensor, None without one."""
     if tensor is None:
         return None
     tensor = replace(tensor, shape=tensor.shape or (1,))
     whole = OutputTensor(tensor.name, tensor.shape, tensor.dtype, (Part(tensor),))
-    with RowReader() as reader:
+    with RowReader(read) as reader:
         return tuple(as_float32(reader.rows(whole, 0, whole.rows)).reshape(-1).tolist())
 
 
@@ -259,9 +288,12 @@ def _check_keys(path: Path, arch: str, keys: dict[str, Any], *, tensors: int) ->
         raise SnugError(f"{path} is damaged: tokenizer.ggml.tokens is no list.", "Download or make it again.")
 
 
-def open_gguf(path: Path) -> ModelInfo:
-    """The model in a GGUF file, whatever the file is called; of one in several parts, any part will do."""
-    found = read_split(path)
+def open_gguf(path: Path, lengths: Mapping[str, int] | None = None) -> ModelInfo:
+    """The model in a GGUF file, whatever the file is called; of one in several parts, any part will do.
+
+    `lengths`: those of the whole files, by name, where only their headers are there.
+    """
+    found = read_split(path, lengths)
     keys = {item.key: item.value for item in found.metadata}
     arch = keys.get("general.architecture")
     if not isinstance(arch, str) or not found.tensors:

@@ -102,8 +102,15 @@ class GgufHeader:
     length: int
 
 
-def read_header(path: Path) -> GgufHeader:
-    """The header of `path`. Raises SnugError when it is no GGUF, is cut short, or a tensor is out of place."""
+class CutHeader(Exception):
+    """The header goes on beyond the bytes that are there."""
+
+
+def read_header(path: Path, whole: int | None = None) -> GgufHeader:
+    """The header of `path`. Raises SnugError when it is no GGUF, is cut short, or a tensor is out of place.
+
+    `whole`: the length of the file where `path` holds only its first bytes; CutHeader when those are too few.
+    """
     try:
         with path.open("rb") as file:
             length = file.seek(0, 2)
@@ -112,7 +119,7 @@ def read_header(path: Path) -> GgufHeader:
                     f"{path} is too short to be a GGUF file ({length} bytes).", "Download or make it again."
                 )
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-                return _Cursor(path, view).header()
+                return _Cursor(path, view, whole).header()
     except OSError as error:
         if error.errno == errno.ENOMEM:
             raise MemoryError from error
@@ -124,9 +131,10 @@ def read_header(path: Path) -> GgufHeader:
 class _Cursor:
     """Reads forward through the header; every read past the end is an error with the file's name."""
 
-    def __init__(self, path: Path, view: mmap.mmap) -> None:
+    def __init__(self, path: Path, view: mmap.mmap, whole: int | None = None) -> None:
         self.path = path
         self.view = view
+        self.length = len(view) if whole is None else whole
         self.position = 0
 
     def header(self) -> GgufHeader:
@@ -149,14 +157,16 @@ class _Cursor:
         start = pad(self.position, alignment)
         tensors = tuple(self.located(*info, start=start, alignment=alignment) for info in infos)
         self.check_overlap(tensors)
-        return GgufHeader(version, metadata, tensors, start, len(self.view))
+        return GgufHeader(version, metadata, tensors, start, self.length)
 
     def damaged(self, what: str) -> SnugError:
         return SnugError(f"{self.path} is damaged: {what}.", "Download or make it again.")
 
     def fits(self, length: int, what: str) -> None:
+        if length > self.length - self.position:
+            raise self.damaged(f"{what} run past the end of the file (byte {self.position} of {self.length})")
         if length > len(self.view) - self.position:
-            raise self.damaged(f"{what} run past the end of the file (byte {self.position} of {len(self.view)})")
+            raise CutHeader
 
     def unique(self, names: Iterable[str], what: str) -> None:
         seen: set[str] = set()
@@ -235,8 +245,8 @@ class _Cursor:
                 f"the tensor {name} has rows of {columns}, not a multiple of {block} as {format_name} needs"
             )
         nbytes = FORMATS[format_name].row_bytes(columns) * prod(shape[:-1])
-        if start + offset + nbytes > len(self.view):
-            missing = start + offset + nbytes - len(self.view)
+        if start + offset + nbytes > self.length:
+            missing = start + offset + nbytes - self.length
             raise self.damaged(f"the tensor {name} runs {missing} bytes past the end of the file")
         return TensorInfo(name, format_name, shape, self.path, start + offset, nbytes)
 

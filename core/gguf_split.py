@@ -7,7 +7,7 @@ split.count and split.tensors.count (of all parts together); the other keys are 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,20 +40,21 @@ def is_part(keys: Iterable[Metadata]) -> bool:
     return isinstance(count, int) and count > 1
 
 
-def read_split(path: Path) -> SplitGguf:
+def read_split(path: Path, lengths: Mapping[str, int] | None = None) -> SplitGguf:
     """The whole model that `path` is a part of, from the headers of all parts; a file that is no part is the whole.
 
-    Raises SnugError when a part is missing, damaged or of another model.
+    `lengths`: those of the whole files, by name, where only their headers are there. Raises SnugError when a part is
+    missing, damaged or of another model.
     """
-    header = read_header(path)
+    header = read_header(path, (lengths or {}).get(path.name))
     if not is_part(header.metadata):
         return SplitGguf(tuple(_without_split(header.metadata)), header.tensors, (path,))
-    return join_parts(_all_parts(path, _values(header.metadata)))
+    return join_parts(_all_parts(path, _values(header.metadata)), lengths)
 
 
-def join_parts(files: Sequence[Path]) -> SplitGguf:
+def join_parts(files: Sequence[Path], lengths: Mapping[str, int] | None = None) -> SplitGguf:
     """These files, whatever they are called, as one. Raises SnugError unless they are the parts of one model."""
-    headers = [read_header(file) for file in files]
+    headers = [read_header(file, (lengths or {}).get(file.name)) for file in files]
     if len(files) > 1:
         _check_parts(files, headers)
     tensors = tuple(tensor for header in headers for tensor in header.tensors)

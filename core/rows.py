@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 import kernels
 from core.errors import JobFailed, SnugError
-from core.model import OutputTensor, Part, TensorInfo
+from core.model import OutputTensor, Part, ReadBytes, TensorInfo
 from core.tensor_ops import apply_all, chunks, flat_rows
 
 Array = npt.NDArray[Any]
@@ -26,9 +26,13 @@ _PLAIN = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 class RowReader:
-    """Reads rows by position, from several threads at once; keeps the source files open until closed."""
+    """Reads rows by position, from several threads at once; keeps the source files open until closed.
 
-    def __init__(self) -> None:
+    `read` replaces how stored bytes are had, where the files themselves are elsewhere.
+    """
+
+    def __init__(self, read: ReadBytes | None = None) -> None:
+        self._elsewhere = read
         self._files: dict[Path, int] = {}
         self._lock = threading.Lock()
 
@@ -104,6 +108,8 @@ class RowReader:
         return _native(slab.view(_PLAIN[source.dtype]))
 
     def _bytes(self, source: TensorInfo, offset: int, count: int) -> Bytes:
+        if self._elsewhere:
+            return self._elsewhere(source, offset, count)
         buffer = np.empty(count, np.uint8)
         self._fill(source, offset, buffer)
         return buffer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,14 @@ _AGAIN = "Download the file again; it is cut short or damaged."
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
-def read_folder(folder: Path) -> tuple[list[TensorInfo], list[Path]]:
-    """Every tensor of the checkpoint in `folder`, in the files' order, and the files."""
+def read_folder(folder: Path, lengths: Mapping[str, int] | None = None) -> tuple[list[TensorInfo], list[Path]]:
+    """Every tensor of the checkpoint in `folder`, in the files' order, and the files.
+
+    `lengths`: those of the whole files, by name, where the folder holds only their headers.
+    """
     index = folder / INDEX
     files = _indexed_files(index) if index.exists() else _loose_files(folder)
-    tensors = [tensor for file in files for tensor in read_file(file)]
+    tensors = [tensor for file in files for tensor in read_file(file, (lengths or {}).get(file.name))]
     seen: dict[str, Path] = {}
     for tensor in tensors:
         if tensor.name in seen:
@@ -143,11 +147,11 @@ def _no_weights(folder: Path) -> SnugError:
     return SnugError(f"{folder} has no .safetensors files.", "Choose a folder with a model's weights in it.")
 
 
-def read_file(file: Path) -> list[TensorInfo]:
-    """The tensors of one safetensors file, in the order of its header."""
+def read_file(file: Path, whole: int | None = None) -> list[TensorInfo]:
+    """The tensors of one safetensors file, in the order of its header. `whole`: its length, if only that is there."""
     try:
         with file.open("rb") as stream:
-            length = stream.seek(0, 2)
+            length = stream.seek(0, 2) if whole is None else whole
             stream.seek(0)
             header_length = int.from_bytes(stream.read(8), "little")
             if length < 8 or header_length > min(MAX_HEADER, length - 8):

@@ -1,0 +1,126 @@
+"""Connections that fill a part: a few threads, each with a range of its own, until all is there or one thing fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from core.errors import Cancelled
+from core.hub.part import Part, Segment
+from core.hub.problems import Interrupted
+from core.hub.ranges import Line, Patience, Place, open_range
+
+MOST_CONNECTIONS = 16
+PARALLEL_FROM = 16 << 20
+STALL_SECONDS = 20.0
+STALL_BYTES = 4096
+JOIN_SECONDS = 0.3
+
+
+class Fetch:
+    """Fills `part` from `place`. Look at `is_done` and `error`, and `stop` it in any case."""
+
+    def __init__(self, part: Part, place: Place, *, connections: int) -> None:
+        self.error: Exception | None = None
+        self._part, self._place = part, place
+        self._patience = Patience(place.hub)
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._todo = deque(segment for segment in part.segments if segment.at < segment.end)
+        most = max(1, min(connections, MOST_CONNECTIONS)) if part.size >= PARALLEL_FROM else 1
+        count = min(most, len(self._todo))
+        self._lines: list[Line] = []
+        self._threads = [threading.Thread(target=self._work, name="fetch", daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def is_done(self) -> bool:
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def wait(self, seconds: float) -> None:
+        """Until it is done, but no longer than that."""
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(seconds)
+                return
+
+    def stop(self) -> None:
+        """Cuts the connections; returns within a moment, even if one of them does not answer."""
+        self._stop.set()
+        with self._lock:
+            lines = list(self._lines)
+        for line in lines:
+            line.cut()
+        until = time.monotonic() + JOIN_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _work(self) -> None:
+        try:
+            while (segment := self._next()) is not None and not self._stop.is_set():
+                self._fill(segment)
+        except Cancelled:
+            pass
+        except Exception as error:
+            self.error = self.error or error
+            self._stop.set()
+
+    def _next(self) -> Segment | None:
+        with self._lock:
+            return self._todo.popleft() if self._todo else None
+
+    def _fill(self, segment: Segment) -> None:
+        while segment.at < segment.end:
+            if self._stop.is_set():
+                raise Cancelled
+            line = Line()
+            with self._lock:
+                self._lines.append(line)
+            try:
+                self._read(segment, line)
+            except Interrupted as error:
+                if self._stop.wait(self._wait_after(error)):
+                    raise Cancelled from error
+            finally:
+                with self._lock:
+                    self._lines.remove(line)
+
+    def _wait_after(self, error: Interrupted) -> float:
+        with self._lock:
+            return self._patience.failed(error)
+
+    def _read(self, segment: Segment, line: Line) -> None:
+        start, end = segment.at, segment.end
+        with open_range(self._place, start, end, line=line, read_seconds=STALL_SECONDS) as stretch:
+            if stretch.start != start or (stretch.is_whole and end < self._part.size):
+                raise NoRanges
+            watch = _Watch()
+            for piece in stretch.pieces:
+                if self._stop.is_set():
+                    raise Cancelled
+                self._part.write(segment, piece)
+                with self._lock:
+                    self._patience.add(len(piece))
+                watch.saw(len(piece))
+
+
+class NoRanges(Exception):
+    """The server sends files only whole."""
+
+
+class _Watch:
+    """Takes a line that only trickles for one that stands still."""
+
+    def __init__(self) -> None:
+        self._since, self._count = time.monotonic(), 0
+
+    def saw(self, count: int) -> None:
+        self._count += count
+        now = time.monotonic()
+        if now - self._since < STALL_SECONDS:
+            return
+        if self._count < STALL_BYTES:
+            raise Interrupted(f"only {self._count} bytes came in {now - self._since:.0f} seconds")
+        self._since, self._count = now, 0

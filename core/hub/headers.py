@@ -1,0 +1,243 @@
+"""A model of the Hub from its headers alone: small files whole, of the weights the first bytes, kept by commit.
+
+    model = open_remote(hub_source("ORG/NAME"))            # everything that a plan needs; the tokenizer too
+    model = open_remote(hub_source("ORG/NAME"), quick=True)  # for a verdict: config and headers, a few requests
+
+The folder of a commit looks like the model's own, but its weights end with their headers; `remote` says for each which
+file of the Hub it stands for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from core.checkpoint import Elsewhere, open_headers
+from core.errors import JobFailed, SnugError
+from core.gguf import CutHeader, read_header
+from core.hub.choose import (
+    INDEX,
+    GgufChoice,
+    gguf_choices,
+    no_weights,
+    small_files,
+    the_choice,
+    wanted_files,
+    weight_files,
+)
+from core.hub.connection import Hub, connect
+from core.hub.names import HubSource, is_commit
+from core.hub.ranges import RangeReader
+from core.hub.repo import RepoFile, RepoInfo, info_from, info_values, repo_info
+from core.hub.web import get_json
+from core.model import ModelInfo, TensorInfo
+from core.paths import cache_folder
+from core.shards import MAX_HEADER
+
+FIRST_BYTES = 64 << 10
+_MOST_GGUF = 512 << 20
+_THREADS = 4
+_QUICK = ("config.json",)
+_USUAL = "Q4_K_M"
+
+
+@dataclass(frozen=True)
+class HeaderSource:
+    """Headers on this disk and the files that they are of. `remote`: file of the Hub by file name in `folder`."""
+
+    hub: Hub
+    info: RepoInfo
+    folder: Path
+    remote: Mapping[str, RepoFile]
+    is_quick: bool = False
+
+    def model(self) -> ModelInfo:
+        """The model; its path is the name on the Hub. Raises SnugError when Snug cannot convert it."""
+        elsewhere = Elsewhere(self.lengths, self.read, has_tokenizer=not self.is_quick)
+        ggufs = sorted(name for name in self.remote if name.endswith(".gguf"))
+        found = open_headers(self.folder / ggufs[0] if ggufs else self.folder, elsewhere)
+        return replace(found, path=Path(str(self.info.source)))
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        return {name: file.size for name, file in self.remote.items()}
+
+    def read(self, tensor: TensorInfo, first: int, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Bytes `first` on of a stored tensor, from the Hub."""
+        reader = RangeReader(self.hub, self.info, self.remote[tensor.file.name])
+        return np.frombuffer(bytearray(reader.read(tensor.offset + first, count)), np.uint8)
+
+
+def open_remote(source: HubSource, *, hub: Hub | None = None, quick: bool = False) -> ModelInfo:
+    """The model that `source` names, from headers. Raises SnugError with the reason when that cannot be."""
+    return header_source(source, hub=hub, quick=quick).model()
+
+
+def header_source(source: HubSource, *, hub: Hub | None = None, quick: bool = False) -> HeaderSource:
+    """The headers of `source`, fetched unless they are kept: some hundred KB if `quick`, else some MB."""
+    hub = hub or connect()
+    info = _info(source, hub)
+    files = _weights(info)
+    folder = _root(quick) / _folder_name(info.id) / "snapshots" / info.commit
+    folder.mkdir(parents=True, exist_ok=True)
+    made = HeaderSource(hub, info, folder, {Path(file.name).name: file for file in files}, quick)
+    _fill(made)
+    return made
+
+
+def _weights(info: RepoInfo) -> list[RepoFile]:
+    """The files whose headers tell everything: safetensors, or one GGUF; of several the usual one will do."""
+    if not info.source.choice:
+        if files := weight_files(info):
+            return files
+        if not (choices := gguf_choices(info)):
+            raise no_weights(info)
+        usual = [choice for choice in choices if choice.label == _USUAL] or choices[-1:]
+        return list(usual[0].files)
+    chosen = wanted_files(info)
+    weights = [file for file in chosen if file.name.endswith((".gguf", ".safetensors"))]
+    if not weights:
+        raise SnugError(f"{info.source.choice} is no weights.", "Name a GGUF file or a quantization.")
+    return list(the_choice(info, [GgufChoice("", "", tuple(weights))]).files)
+
+
+def _fill(source: HeaderSource) -> None:
+    """Fetches what is not yet in the folder, several things at a time."""
+    info, folder = source.info, source.folder
+    small = [] if any(name.endswith(".gguf") for name in source.remote) else small_files(info)
+    if source.is_quick:
+        small = [file for file in small if file.name in _QUICK]
+    if source.is_quick and len(source.remote) > 1 and info.source.revision in ("main", info.commit):
+        with suppress(SnugError, KeyError, TypeError, AttributeError, ValueError):
+            _all_headers(source)
+    tasks = [(_fetch_small, file) for file in small if not (folder / file.name).is_file()]
+    tasks += [(_fetch_header, file) for name, file in source.remote.items() if not (folder / name).is_file()]
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="headers") as pool:
+        for done in [pool.submit(task, source, file) for task, file in tasks]:
+            done.result()
+
+
+def _fetch_small(source: HeaderSource, file: RepoFile) -> None:
+    data = RangeReader(source.hub, source.info, file).read(0, file.size)
+    if _hash_of(data, file) != file.etag:
+        raise JobFailed(f"{file.name} of {source.info.id} arrived damaged: its hash is not the Hub's.", "Try again.")
+    _write(source.folder / file.name, data)
+
+
+def _fetch_header(source: HeaderSource, file: RepoFile) -> None:
+    reader, target = RangeReader(source.hub, source.info, file), source.folder / Path(file.name).name
+    data = reader.read(0, FIRST_BYTES)
+    if target.suffix == ".gguf":
+        _write_gguf(reader, target, data)
+        return
+    end = 8 + int.from_bytes(data[:8], "little")
+    if end > min(MAX_HEADER, file.size):
+        end = 8  # no safetensors file: opening it says so
+    _write(target, data[:end] + reader.read(len(data), max(0, end - len(data))))
+
+
+def _write_gguf(reader: RangeReader, target: Path, data: bytes) -> None:
+    """More and more of the file, until its header is whole."""
+    new = target.with_name(f".{secrets.token_hex(6)}.gguf")
+    try:
+        while True:
+            new.write_bytes(data)
+            with suppress(CutHeader):
+                read_header(new, reader.file.size)
+                break
+            if len(data) >= min(_MOST_GGUF, reader.file.size):
+                break
+            data += reader.read(len(data), 3 * len(data))
+        os.replace(new, target)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _all_headers(source: HeaderSource) -> None:
+    """The headers of all shards by one request, which the Hub answers for the newest commit of large models.
+
+    Only taken when each fits its file to the byte; KeyError and the like when the answer is of another kind.
+    """
+    hub, info = source.hub, source.info
+    url = f"{hub.endpoint}/api/models/{info.id}/safetensors-metadata/{quote(INDEX)}"
+    values, _ = get_json(hub, url, what="the headers", repo=info.id)
+    found = {name: _rebuilt(values["headers"][name], file) for name, file in source.remote.items()}
+    for name, data in found.items():
+        _write(source.folder / name, data)
+
+
+def _rebuilt(header: dict[str, Any], file: RepoFile) -> bytes:
+    """The first bytes of the shard with this header. ValueError unless header and tensors fill the file."""
+    end: int = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    room = file.size - 8 - end
+    if not len(text) <= room < len(text) + (len(text) >> 1) + 4096:
+        raise ValueError("another header")
+    return room.to_bytes(8, "little") + text.ljust(room)
+
+
+def _info(source: HubSource, hub: Hub) -> RepoInfo:
+    """What the Hub says of the model; what it said before, where the commit is named or the Hub cannot be asked."""
+    folder = _root(False) / _folder_name(source.id) / "infos"
+    if is_commit(source.revision) and (kept := _kept_info(folder / f"{source.revision}.json", source)):
+        return kept
+    last = folder / f"{quote(source.revision, safe='')}.json"
+    try:
+        info = repo_info(source, hub=hub)
+    except SnugError as error:
+        kept = _kept_info(last, source) if hub.offline or isinstance(error, JobFailed) else None
+        if kept is None:
+            raise
+        return kept
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in {last, folder / f"{info.commit}.json"}:
+        _write(file, json.dumps(info_values(info)).encode())
+    return info
+
+
+def _kept_info(file: Path, source: HubSource) -> RepoInfo | None:
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        return replace(info_from(json.loads(file.read_text(encoding="utf-8"))), source=source)
+    return None
+
+
+def kept_copy(info: RepoInfo, file: RepoFile, target: Path) -> bool:
+    """Puts a small file that was read before at `target`; False when there is none or it is another one."""
+    kept = _root(False) / _folder_name(info.id) / "snapshots" / info.commit / file.name
+    with suppress(OSError):
+        if kept.stat().st_size == file.size and _hash_of(data := kept.read_bytes(), file) == file.etag:
+            _write(target, data)
+            return True
+    return False
+
+
+def _hash_of(data: bytes, file: RepoFile) -> str:
+    state = hashlib.sha256(data) if file.sha256 else hashlib.sha1(b"blob %d\0" % len(data) + data)
+    return state.hexdigest()
+
+
+def _write(file: Path, data: bytes) -> None:
+    """All or nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.with_name(f".{secrets.token_hex(6)}.tmp")
+    new.write_bytes(data)
+    os.replace(new, file)
+
+
+def _root(quick: bool) -> Path:
+    return cache_folder() / ("hub-quick" if quick else "hub")
+
+
+def _folder_name(id: str) -> str:
+    return f"models--{id.replace('/', '--')}"
