@@ -117,7 +117,8 @@ class Words(NamedTuple):
     Levels stand for magnitudes, or, with a `shift`, for values that it moves up or down, the same way for `shared`
     weights.
 
-    Starts make the largest weight of a sub-block `first + step * k` times the scale. `trials` f16 values of d are tried
+    Starts make the largest weight of a sub-block `first + step * k` times the scale; with a shift, it is the scale of
+    least error for GGML's words that they divide by that. `trials` f16 values of d are tried
     with the words that the starts gave, scales one down and one up too. The best get words of their own, and `rounds`
     times more d is fitted to those and words are chosen for it; then d is fitted once more. Words are always the best
     of all.
@@ -174,5 +175,5 @@ IQ3_S = Words(256, 32, "IQ3_S", _ODD, 1.0, False, 2, 0.0, 9, 9.5, 1.1, 24, 12.0,
 IQ2_XXS = Words(256, 32, "IQ2_XXS", _TWO_BITS, 0.125, True, 1, 0.0, 9, 30.0, 6.0, 24, 12.0, 1)
 IQ2_XS = Words(256, 16, "IQ2_XS", _TWO_BITS, 0.125, True, 1, 0.0, 7, 30.0, 6.0, 24, 12.0, 1)
 IQ2_S = Words(256, 16, "IQ2_S", _TWO_BITS, 0.125, False, 2, 0.25, 6, 32.0, 6.0, 24, 12.0, 1)
-IQ1_S = Words(256, 32, "IQ1_S", _TERNARY, 1.0, False, 2, 0.0, 3, 1.4, 0.5, 24, 8.0, 0, 7, 0.125, 32)
-IQ1_M = Words(256, 16, "IQ1_S", _TERNARY, 1.0, False, 2, 0.0, 3, 1.4, 0.5, 24, 8.0, 0, 7, 0.125, 8)
+IQ1_S = Words(256, 32, "IQ1_S", _TERNARY, 1.0, False, 2, 0.0, 2, 0.9, 0.2, 24, 8.0, 0, 7, 0.125, 32)
+IQ1_M = Words(256, 16, "IQ1_S", _TERNARY, 1.0, False, 2, 0.0, 1, 1.0, 0.2, 24, 8.0, 0, 7, 0.125, 8)

@@ -277,14 +277,11 @@ def _keep(better, source, target, size):
 
 
 @inlined
-def _starts(xt, wt, yt, ot, qt, scales, sums, dims, bits, how, choose, room, tree):
+def _starts(xt, wt, yt, ot, qt, base, scales, sums, dims, bits, how, choose, room, tree):
     """Fills the sums of several starts; gives the scale that is best among theirs."""
-    peak = splat(f32(0), WIDE)
-    for i in range(0, how.size * WIDE, WIDE):
-        peak = larger(absolute(load(xt, i, WIDE)), peak)
     best, scale = splat(f32(0), WIDE), splat(f32(0), WIDE)
     for k in range(how.starts):
-        store(scales, 0, peak / splat(f32(how.first) + f32(how.step) * f32(k), WIDE))
+        store(scales, 0, base / splat(f32(how.first) + f32(how.step) * f32(k), WIDE))
         choose(xt, wt, yt, ot, qt, scales, dims, bits, how, room, tree)
         sum_qx, sum_q2 = _sums(xt, wt, qt, how.size)
         store(sums, 2 * k * WIDE, sum_qx)
@@ -331,12 +328,12 @@ def _estimated(sums, scales, how):
 
 
 @allocating
-def _search(xt, wt, yt, ot, lt, dims, bits, how, choose, room, tree):
-    """d times its unit, and integer scales; fills the levels lt."""
+def _search(xt, wt, yt, ot, lt, base, dims, bits, how, choose, room, tree):
+    """d times its unit, and integer scales; fills the levels lt. Starts divide `base`."""
     count, unit = how.block // how.size, splat(f32(how.unit), WIDE)
     qt, scales = np.zeros(how.size * WIDE, f32), np.zeros(WIDE, f32)
     sums = np.zeros(2 * how.starts * WIDE, f32)
-    found = _starts(xt, wt, yt, ot, qt, scales, sums, dims, bits, how, choose, room, tree)
+    found = _starts(xt, wt, yt, ot, qt, base, scales, sums, dims, bits, how, choose, room, tree)
     d, scale = _estimated(sums, found, how)
     best, best_d, multiple = splat(_HUGE, WIDE), d, _odd(scale)
     for r in range(how.rounds + 2):
@@ -357,6 +354,23 @@ def _search(xt, wt, yt, ot, lt, dims, bits, how, choose, room, tree):
 
 
 # The frame.
+
+
+@inlined
+def _peaks(xt, size):
+    """The largest magnitude of each sub-block."""
+    peak = splat(f32(0), WIDE)
+    for i in range(0, size * WIDE, WIDE):
+        peak = larger(absolute(load(xt, i, WIDE)), peak)
+    return peak
+
+
+@inlined
+def _scales_for(xt, wt, qt, size):
+    """The scales of least error for levels; where there is none above 0, one that fits the largest weight."""
+    sum_qx, sum_q2 = _sums(xt, wt, qt, size)
+    scale = sum_qx / sum_q2
+    return select(scale > splat(f32(0), WIDE), scale, _peaks(xt, size) / splat(f32(1.5), WIDE))
 
 
 @inlined
@@ -457,7 +471,14 @@ def improve(x, importance, out, first, last, how, dims, bits, bytes_of, choose, 
         lanes_of(weights, wt, how.size)
         if how.shift == 0:
             _split(xt, wt, yt, ot, how)
-        d, scale = _search(xt, wt, yt, ot, lt, dims, bits, how, choose, room, tree)
+            base = _peaks(xt, how.size)
+        else:
+            for s in range(filled):
+                unpack(out, (b + s) * bytes_of, how, theirs, unpacked, tree)
+                levels[s * 256 : (s + 1) * 256] = unpacked
+            lanes_of(levels, lt, how.size)
+            base = _scales_for(xt, wt, lt, how.size)
+        d, scale = _search(xt, wt, yt, ot, lt, base, dims, bits, how, choose, room, tree)
         store(ds, 0, d)
         store(scales, 0, scale)
         store(rounded, 0, d * _odd(scale))

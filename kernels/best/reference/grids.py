@@ -164,7 +164,7 @@ def _choose(lanes: Lanes, scale: F32, how: Words) -> F32:
 # The search.
 
 
-def _sums(lanes: Lanes, levels: F32) -> tuple[F32, F32]:
+def sums_of(lanes: Lanes, levels: F32) -> tuple[F32, F32]:
     """sum(w q x) and sum(w q q)."""
     wq = lanes.weights * levels
     return sum_in_order(wq * lanes.x), sum_in_order(wq * levels)
@@ -184,13 +184,12 @@ def _odd(scale: F32) -> F32:
     return scale + scale + ONE_F
 
 
-def _starts(lanes: Lanes, how: Words, choose: Choose) -> tuple[list[tuple[F32, F32]], F32]:
+def _starts(lanes: Lanes, how: Words, choose: Choose, base: F32) -> tuple[list[tuple[F32, F32]], F32]:
     """The sums of several starts, and the scale that is best among theirs."""
-    peak = np.abs(lanes.x).max(axis=0)
-    best, scale, sums = np.zeros_like(peak), np.zeros_like(peak), []
+    best, scale, sums = np.zeros_like(base), np.zeros_like(base), []
     for k in range(how.starts):
-        start = peak / (f32(how.first) + f32(how.step) * f32(k))
-        sum_qx, sum_q2 = _sums(lanes, choose(lanes, start, how))
+        start = base / (f32(how.first) + f32(how.step) * f32(k))
+        sum_qx, sum_q2 = sums_of(lanes, choose(lanes, start, how))
         trial = sum_qx / sum_q2
         gain = trial * sum_qx
         better = gain > best
@@ -214,10 +213,10 @@ def _estimate(sums: list[tuple[F32, F32]], nearest: F32, d: F32, how: Words) -> 
     return best, scale
 
 
-def _estimated(lanes: Lanes, how: Words, choose: Choose) -> tuple[F32, F32]:
+def _estimated(lanes: Lanes, how: Words, choose: Choose, base: F32) -> tuple[F32, F32]:
     """d times its unit and integer scales that promise most."""
     count = how.block // how.size
-    sums, scales = _starts(lanes, how, choose)
+    sums, scales = _starts(lanes, how, choose, base)
     peak = top(scales, count)
     best, d, scale = np.full_like(peak, -HUGE), np.zeros_like(peak), np.zeros_like(peak)
     for p in range(how.trials):
@@ -240,14 +239,14 @@ def _measured(lanes: Lanes, how: Words, *, d: F32, multiple: F32, levels: F32) -
 def _fitted(lanes: Lanes, how: Words, *, multiple: F32, levels: F32) -> F32:
     """The f16 d of least error, times its unit."""
     count = how.block // how.size
-    sum_qx, sum_q2 = _sums(lanes, levels)
+    sum_qx, sum_q2 = sums_of(lanes, levels)
     fitted: F32 = total(multiple * sum_qx, count) / total(multiple * multiple * sum_q2, count)
     return half(fitted / f32(how.unit)) * f32(how.unit)
 
 
-def search(lanes: Lanes, how: Words, choose: Choose) -> tuple[Found, F32]:
-    """What was found, and integer scales."""
-    d, scale = _estimated(lanes, how, choose)
+def search(lanes: Lanes, how: Words, choose: Choose, base: F32) -> tuple[Found, F32]:
+    """What was found, and integer scales; starts divide `base`."""
+    d, scale = _estimated(lanes, how, choose, base)
     multiple = _odd(scale)
     found = _measured(lanes, how, d=d, multiple=multiple, levels=choose(lanes, d * multiple, how))
     for r in range(how.rounds + 1):
@@ -273,9 +272,11 @@ class Codes:
 
 @dataclass(frozen=True)
 class Parts:
-    """What formats differ in: the lanes of x and weights [n, 256]; words; codes [n, 256] and signs; bytes."""
+    """What formats differ in: the lanes of x and weights [n, 256]; what starts divide, for the bytes that there are;
+    words; codes [n, 256] and signs; bytes."""
 
     lanes: Callable[[F32, F32, Words], Lanes]
+    base: Callable[[Lanes, U8], F32]
     choose: Choose
     codes: Callable[[F32, Found, Words], tuple[I32, U8]]
     pack: Callable[[np.ndarray, Codes], None]
@@ -339,18 +340,24 @@ def _codes_and_signs(x: F32, found: Found, how: Words) -> tuple[I32, U8]:
     return codes, np.packbits((x < 0) != (levels < 0), axis=1, bitorder="little")
 
 
+def _peaks(lanes: Lanes, packed: U8) -> F32:
+    peaks: F32 = lanes.x.max(axis=0)
+    return peaks
+
+
 def _lanes_of(x: F32, weights: F32, how: Words) -> Lanes:
     return _lanes(lanes_of(x, how.size), lanes_of(weights, how.size), how)
 
 
 def _parts(pack: Callable[[np.ndarray, Codes], None]) -> Parts:
-    return Parts(_lanes_of, _choose, _codes_and_signs, pack)
+    return Parts(_lanes_of, _peaks, _choose, _codes_and_signs, pack)
 
 
 def improve(name: str, x: F32, importance: F32 | None, packed: U8, *, how: Words, parts: Parts) -> None:
     """Replaces blocks by what is found, where that decodes with less error."""
     weights = _weights(x, importance, how)
-    found, scale = search(parts.lanes(x, weights, how), how, parts.choose)
+    lanes = parts.lanes(x, weights, how)
+    found, scale = search(lanes, how, parts.choose, parts.base(lanes, packed))
     codes, signs = parts.codes(x, found, how)
     words, n = grid(how.grid), len(x)
     keys = (codes.reshape(n, -1, words.dims) << (words.bits * np.arange(words.dims))).sum(axis=2)

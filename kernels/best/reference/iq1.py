@@ -3,16 +3,39 @@
 import numpy as np
 
 from kernels.best.halves import halves
-from kernels.best.reference.grids import FAR, I32, Codes, Found, Lanes, Parts, best_keys, improve, of_halves
+from kernels.best.reference.grids import FAR, I32, Codes, Found, Lanes, Parts, best_keys, improve, of_halves, sums_of
 from kernels.best.reference.parts import F32, U8, f32, lanes_of, smaller, sum_in_order
 from kernels.best.searches import IQ1_M, IQ1_S, Words
 from kernels.codebooks import grid
+from kernels.formats import FORMATS
+from kernels.reference.iq1 import decode_iq1_m, decode_iq1_s
 
 
 def _lanes(x: F32, weights: F32, how: Words) -> Lanes:
     values = lanes_of(x, how.size)
     none = np.zeros((0, values.shape[1]))
     return Lanes(values, lanes_of(weights, how.size), none.astype(np.float32), none.astype(np.bool_))
+
+
+def _scales_for(lanes: Lanes, levels: F32) -> F32:
+    """The scales of least error for levels [n, 256]; where there is none above 0, one that fits the largest weight."""
+    sum_qx, sum_q2 = sums_of(lanes, lanes_of(levels, len(lanes.x)))
+    scale = sum_qx / sum_q2
+    fitting: F32 = np.abs(lanes.x).max(axis=0) / f32(1.5)
+    return np.where(scale > 0, scale, fitting)
+
+
+def _base_iq1_s(lanes: Lanes, packed: U8) -> F32:
+    block = packed.copy().view(FORMATS["IQ1_S"].dtype)[:, 0]
+    block["d"] = 1
+    block["qh"] &= 0x8FFF
+    return _scales_for(lanes, decode_iq1_s(block.view(np.uint8).reshape(len(block), -1)))
+
+
+def _base_iq1_m(lanes: Lanes, packed: U8) -> F32:
+    block = packed.copy().view(FORMATS["IQ1_M"].dtype)[:, 0]
+    block["scales"] = np.array([0, 0, 0xC000, 0x3000], "<u2").view(np.uint8)  # 1 in f16, and scales of 0
+    return _scales_for(lanes, decode_iq1_m(block.view(np.uint8).reshape(len(block), -1)))
 
 
 def _shifted(lanes: Lanes, scale: F32, levels: F32, how: Words) -> tuple[F32, F32]:
@@ -64,12 +87,12 @@ def _pack_iq1_m(block: np.ndarray, codes: Codes) -> None:
 
 def search_iq1_s(x: F32, importance: F32 | None, means: F32 | None, packed: U8) -> None:
     """Eight weights a word, 32 weights a scale and a shift."""
-    improve("IQ1_S", x, importance, packed, how=IQ1_S, parts=Parts(_lanes, _choose, _codes, _pack_iq1_s))
+    improve("IQ1_S", x, importance, packed, how=IQ1_S, parts=Parts(_lanes, _base_iq1_s, _choose, _codes, _pack_iq1_s))
 
 
 def search_iq1_m(x: F32, importance: F32 | None, means: F32 | None, packed: U8) -> None:
     """Eight weights a word and a shift, 16 weights a scale."""
-    improve("IQ1_M", x, importance, packed, how=IQ1_M, parts=Parts(_lanes, _choose, _codes, _pack_iq1_m))
+    improve("IQ1_M", x, importance, packed, how=IQ1_M, parts=Parts(_lanes, _base_iq1_m, _choose, _codes, _pack_iq1_m))
 
 
 SEARCHES = {"IQ1_S": search_iq1_s, "IQ1_M": search_iq1_m}
