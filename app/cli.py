@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import core
-from app import check_report, doctor_command, report, words
+from app import check_report, doctor_command, hub_command, report, words
 from app.machine_options import Gpus, Ram, machine_asked
 
 app = typer.Typer(
@@ -34,7 +34,10 @@ app = typer.Typer(
 
 CANCELLED = 130
 
-Source = Annotated[str, typer.Argument(metavar="SRC", help="A Hugging Face model folder, or a .gguf file.")]
+Source = Annotated[
+    str,
+    typer.Argument(metavar="SRC", help="A Hugging Face model folder, a .gguf file, or hub:ORG/NAME[@rev][:choice]."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Type = Annotated[str, typer.Option("--type", "-t", metavar="T", help="The recipe, such as Q4_K_M; see snug fit.")]
 Pure = Annotated[bool, typer.Option("--pure", help="Every tensor that may be quantized in the base format.")]
@@ -188,6 +191,28 @@ def merge(
     """Make one file of the parts of a split GGUF."""
     result = _follow(functools.partial(core.merge_gguf, first, out, overwrite=overwrite), as_json=as_json)
     _print_json(result) if as_json else report.merged(result)
+    return 0
+
+
+for _command in hub_command.COMMANDS:
+    verb(_command)
+
+
+@verb
+def pull(
+    model: Annotated[str, typer.Argument(metavar="ORG/NAME[@rev][:choice]", help="A model on the Hub.")],
+    file: Annotated[list[str] | None, typer.Option("--file", metavar="F", help="A file, a pattern, or Q4_K_M.")] = None,
+    list_files: Annotated[bool, typer.Option("--list", help="Only show its files.")] = False,
+    connections: Annotated[int, typer.Option(min=1, max=16, metavar="N", help="For one large file.")] = 4,
+    as_json: Json = False,
+) -> int:
+    """Download from the Hub what Snug needs of a model, into the cache that Hugging Face's tools share."""
+    if list_files:
+        hub_command.files_of(model, as_json=as_json)
+        return 0
+    job = core.PullJob(model, ",".join(file or ()), connections)
+    result = _follow(functools.partial(core.pull, job), as_json=as_json)
+    _print_json(result) if as_json else hub_command.show_pulled(result)
     return 0
 
 
