@@ -87,6 +87,7 @@ class MainWindow(QMainWindow):
         self.side.chosen.connect(self.show_page)
         self.side.theme_chosen.connect(lambda name: self._keep(replace(self.settings, theme=name)))
         self.machine.models_wanted.connect(lambda: self.show_page(MODELS))
+        self.machine.asked_changed.connect(self.make.take_machine)
         self.models.opened.connect(self._model_opened)
         self.models.quantize_wanted.connect(lambda: self.show_page(MAKE))
         self.make.models_wanted.connect(lambda: self.show_page(MODELS))

@@ -30,9 +30,12 @@ from app.widgets.target_row import default_name
 from core import QuantizeJob, Settings, SnugError
 
 if TYPE_CHECKING:
-    from core import ImportanceMatrix, ModelInfo, Option
+    from core import ImportanceMatrix, ModelInfo, Option, Override
 
 WAIT_MS = 200
+_PURPOSE = "Choose how small the model shall be. Every size is exact;"
+_FOR_THIS = "the verdict is for this machine."
+_FOR_ANOTHER = "the verdict is for another machine, which you asked about on the page Machine."
 _LEAST_CONTEXT, _MOST_CONTEXT, _CONTEXT_STEP = 256, 1 << 20, 1024
 
 
@@ -44,12 +47,11 @@ class MakePage(Page):
     settings_changed = Signal(Settings)
 
     def __init__(self, tasks: Tasks, queue: JobQueue, store: QSettings, settings: Settings) -> None:
-        super().__init__(
-            "Make", "Choose how small the model shall be. Every size is exact; the verdict is for this machine."
-        )
+        super().__init__("Make", f"{_PURPOSE} {_FOR_THIS}")
         self._tasks, self._queue, self._settings = tasks, queue, settings
         self.model: ModelInfo | None = None
         self._importance: ImportanceMatrix | None = None
+        self._given: Override | None = None
         self._job = ""
         self.make = self.add_action(button("Make", self._act, role="primary"))
         self.options: RowModel[Option] = RowModel(OPTION_COLUMNS, key=lambda option: option.recipe.name)
@@ -139,8 +141,14 @@ class MakePage(Page):
         model, context, importance = self.model, self.context.value(), self._importance
         if model is None:
             return
-        work = partial(_options, model, context, importance)
+        work = partial(_options, model, context, importance, self._given)
         self._tasks.run("options", work, done=self._show_options, failed=self._failed)
+
+    def take_machine(self, given: Override | None) -> None:
+        """Judges for the machine asked about from now on; None is this one."""
+        self._given = given
+        self.purpose.setText(f"{_PURPOSE} {_FOR_ANOTHER if given else _FOR_THIS}")
+        self.refresh()
 
     def _failed(self, problem: words.Problem) -> None:
         if self.state == "loading":
@@ -341,7 +349,10 @@ def _wanted(options: list[Option], before: Option | None) -> str:
     return next(recommended, before.recipe.name if before else options[0].recipe.name)
 
 
-def _options(model: ModelInfo, context: int, importance: ImportanceMatrix | None) -> list[Option]:
+def _options(
+    model: ModelInfo, context: int, importance: ImportanceMatrix | None, given: Override | None
+) -> list[Option]:
     import core
 
-    return core.options_for(model, core.detect(), context=context, importance=importance)
+    hardware = core.override(core.detect(), given) if given else core.detect()
+    return core.options_for(model, hardware, context=context, importance=importance)

@@ -19,13 +19,14 @@ class MachineCard(QFrame):
         self.setProperty("role", "card")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self._title, self._name = label(role="small"), Elided(role="section")
+        self._pill = label(role="pill")
         self._figure, self._caption = label(role="figure"), label(role="muted")
         self._bar = QProgressBar(textVisible=False, maximum=_STEPS)
         self._facts, self._note = Facts(), label(role="muted", wrap=True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(SIZES.l, SIZES.m, SIZES.l, SIZES.l)
         layout.setSpacing(SIZES.s)
-        layout.addWidget(self._title)
+        layout.addLayout(row(self._title, 1, self._pill))
         layout.addWidget(self._name)
         self._line = row(self._figure, self._caption, 1)
         self._line.setAlignment(self._caption, Qt.AlignmentFlag.AlignBottom)
@@ -39,6 +40,10 @@ class MachineCard(QFrame):
         self._content = content
         self._title.setText(content.title)
         self._name.show_text(content.name)
+        if content.name_tip:
+            self._name.setToolTip(f"{content.name}\n{content.name_tip}")
+        self._pill.setText(content.pill)
+        self._pill.setVisible(bool(content.pill))
         self._figure.setText(content.figure)
         self._caption.setText(content.caption)
         for widget in (self._figure, self._caption):
@@ -50,10 +55,11 @@ class MachineCard(QFrame):
         self._note.setText(content.note)
         self._note.setVisible(bool(content.note))
         self._facts.setVisible(bool(content.facts))
-        self._facts.show_facts(content.facts)
+        self._facts.show_facts(content.facts, dict(content.tips))
         self.setAccessibleName(f"{content.title}: {content.name}, {content.figure} {content.caption}")
 
     def as_text(self) -> str:
         content = self._content
-        lines = [f"{content.title}: {content.name}", f"{content.figure} {content.caption}".strip()]
+        given = f" ({content.pill.lower()})" if content.pill else ""
+        lines = [f"{content.title}: {content.name}{given}", f"{content.figure} {content.caption}".strip()]
         return "\n".join(filter(None, [*lines, *(f"{name}: {value}" for name, value in content.facts), content.note]))
