@@ -4,6 +4,14 @@
 that these tests have, so its place takes the effort "exact", which gives its bytes where it gives any.
 """
 
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,6 +26,8 @@ from tests.kernels.best.weights import SOURCES, errors, importance, weights
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
+ROOT = Path(__file__).parents[3]
+NARROW = ("IQ3_XXS", "IQ1_M")  # to be compiled for an older instruction set
 SLACK = 0.004
 
 # What is left of GGML's error, for Gaussian, Student and trained weights, without and with importance.
@@ -153,6 +163,25 @@ def test_halves_make_up_the_words(name: str) -> None:
     count = np.diff(tree.starts)
     keys = tree.keys[np.repeat(tree.firsts, count)] | tree.keys[tree.seconds] << (words.bits * words.dims // 2)
     assert sorted(keys) == sorted(words.keys)
+
+
+def hashes() -> dict[str, str]:
+    """Of the bytes of adversarial weights, by lanes."""
+    data = {name: exact_and_best(adversarial(), name, known=True)[1].tobytes() for name in NARROW}
+    return {name: hashlib.sha256(packed).hexdigest() for name, packed in data.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86-64 instruction sets")
+def test_narrower_lanes_give_the_same_bytes(tmp_path: Path) -> None:
+    code = "import json; from tests.kernels.best.test_grids import hashes; print(json.dumps(hashes()))"
+    features = "+avx2,+avx,+sse4.2,+sse4.1,+ssse3,+sse3"
+    cpu = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=ROOT, env=os.environ | cpu, capture_output=True, text=True
+    )
+    assert run.stderr == ""
+    assert json.loads(run.stdout) == hashes()
 
 
 if __name__ == "__main__":
