@@ -20,6 +20,7 @@ from core.hub.problems import TRANSIENT, Interrupted, given_up, host_of, offline
 MAX_REDIRECTS = 6
 MAX_JSON = 48 << 20
 TRIES = 4
+FIRST_WAIT = 0.3
 _PIECE = 1 << 20
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ def opened(
                 response.close()
     except httpx2.TimeoutException as error:
         raise Interrupted(f"{host_of(url)} sent nothing for {read_seconds:.0f} seconds") from error
-    except (httpx2.TransportError, httpx2.StreamError, OSError) as error:
+    except (httpx2.TransportError, httpx2.StreamError) as error:
         raise Interrupted(f"the connection to {host_of(url)} broke ({type(error).__name__})") from error
     except (httpx2.InvalidURL, UnicodeError) as error:
         raise JobFailed("The Hub names an address that is none.", "Try again later.") from error
@@ -75,8 +76,12 @@ def _headers(hub: Hub, url: str, more: Mapping[str, str] | None) -> dict[str, st
 
 
 def _target(url: str, location: str) -> str:
-    target = urljoin(url, location)
-    if urlsplit(target).scheme not in ("http", "https"):
+    try:
+        target = urljoin(url, location)
+        scheme = urlsplit(target).scheme
+    except ValueError as error:
+        raise httpx2.InvalidURL(str(error)) from error
+    if scheme not in ("http", "https"):
         raise JobFailed(f"{host_of(url)} points to {shown(target, 60)}, which is not on the web.", "Try again later.")
     return target
 
@@ -144,7 +149,7 @@ def with_retries(hub: Hub, get: Callable[[], T], *, cancelled: Callable[[], bool
         try:
             return get()
         except Interrupted as error:
-            wait = 0.3 * 2 ** (TRIES - left - 1) if error.wait is None else error.wait
+            wait = FIRST_WAIT * 2 ** (TRIES - left - 1) if error.wait is None else error.wait
             if not left or wait > READ_SECONDS:
                 raise busy(error) if error.reason == "too many requests" else given_up(hub, error.reason) from error
             pause(wait, cancelled)
