@@ -41,9 +41,13 @@ def cards_of(hardware: Hardware) -> list[CardContent]:
 
 
 def summary(hardware: Hardware) -> str:
-    """A machine in a few words: 17.2 GB of RAM, GeForce RTX 4070 with 12.9 GB."""
-    gpus = [f"{gpu.name} with {words.size(gpu.total)}" for gpu in hardware.gpus]
-    return ", ".join([f"{words.size(hardware.memory.total)} of RAM", *(gpus or ["no GPU"])])
+    """A machine in a few words, sizes as they are sold: 16 GiB of RAM, GeForce RTX 4070 with 12 GiB."""
+    gpus = [f"{gpu.name} with {_gib(gpu.total)}" for gpu in hardware.gpus]
+    return ", ".join([f"{_gib(hardware.memory.total)} of RAM", *(gpus or ["no GPU"])])
+
+
+def _gib(size: int) -> str:
+    return f"{round(size / 1024**3, 1):g} GiB"
 
 
 def told(part: Any, *names: str) -> str:
@@ -129,7 +133,7 @@ def _gpu(gpu: Any) -> CardContent:
             ("Used by others", others, told(gpu, "holders", "used_by_others") + reserved),
             ("Memory", shared or more, told(gpu, "shared", "total")),
             ("Bandwidth", _rate(gpu.bandwidth), told(gpu, "bandwidth")),
-            ("Reckons in", ", ".join(gpu.formats), told(gpu, "formats")),
+            ("Formats", ", ".join(gpu.formats), told(gpu, "formats")),
             ("Driver", gpu.driver if gpu.driver or _pill(gpu) else "unknown", told(gpu, "driver")),
         ),
     )
@@ -169,7 +173,7 @@ def _holders(holders: Any) -> str:
 
 
 def _rate(bytes_per_second: int) -> str:
-    return words.rate(bytes_per_second) if bytes_per_second else ""
+    return f"{bytes_per_second / 1e9:,.0f} GB/s" if bytes_per_second else ""
 
 
 def _lines(*texts: str) -> str:

@@ -59,8 +59,7 @@ class MachinePage(Page):
         self.add_state("loading", empty_state("Looking at your machine", "Processor, memory, graphics and disks."))
         layout = QVBoxLayout()
         layout.setSpacing(SIZES.m)
-        for widget in (self.strip, self.editor):
-            layout.addWidget(widget)
+        layout.addWidget(self.editor)
         layout.addLayout(self._grid)
         layout.addStretch()
         self.add_state("content", scrolled(layout, name="Parts of this machine"))
@@ -77,11 +76,15 @@ class MachinePage(Page):
         strip.setProperty("role", "banner")
         strip.setProperty("kind", "warning")
         self.back = button("Back to this machine", self.reset, tip="Forget the figures that you gave")
-        layout = row(text, 1, self.back)
+        layout = row(text, self.back, spacing=SIZES.m)
         layout.setStretch(0, 1)
         layout.setContentsMargins(SIZES.m, SIZES.s, SIZES.m, SIZES.s)
         strip.setLayout(layout)
         strip.hide()
+        # Above what scrolls, so that it is always in sight.
+        frame = self.layout()
+        assert isinstance(frame, QVBoxLayout)
+        frame.insertWidget(1, strip)
         return strip, text
 
     # What is shown

@@ -78,7 +78,7 @@ class MachineEditor(QFrame):
         layout.setContentsMargins(SIZES.l, SIZES.m, SIZES.l, SIZES.l)
         layout.setSpacing(SIZES.m)
         layout.addWidget(label("Another machine", role="section"))
-        hint = "What is left empty stays as it is here. Memory counts as it is sold: 16G is 16 GiB."
+        hint = "What is left empty stays as it is here. Sizes count as memory is sold: 16G is 16 GiB, or 17.2 GB."
         layout.addWidget(label(hint, role="muted", wrap=True))
         layout.addLayout(self._make_fields())
         layout.addLayout(self._lines)
@@ -101,11 +101,11 @@ class MachineEditor(QFrame):
         """Says in the empty fields what this machine has."""
         memory = here.memory
         values = {
-            "ram": words.size(memory.total),
-            "ram_free": words.size(memory.available),
+            "ram": _as_sold(memory.total),
+            "ram_free": _as_sold(memory.available),
             "bandwidth": f"{memory.bandwidth / 1e9:.0f}" if memory.bandwidth else "unknown",
             "cores": f"{here.cpu.usable_cores:g}",
-            "disk": words.size(here.disks[0].free) if here.disks else "unknown",
+            "disk": _as_sold(here.disks[0].free) if here.disks else "unknown",
         }
         for name, value in values.items():
             self.fields[name].setPlaceholderText(value)
@@ -161,6 +161,11 @@ class MachineEditor(QFrame):
     def _show_lines(self, none: bool) -> None:
         for line in self.lines:
             line.setVisible(not none)
+
+
+def _as_sold(size: int) -> str:
+    """Bytes as the fields take them: 15.5G."""
+    return f"{size / 1024**3:.1f}G"
 
 
 def _field(name: str, example: str) -> QLineEdit:
