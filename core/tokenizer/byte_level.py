@@ -51,15 +51,15 @@ def has_bytes_step(tokenizer: Mapping[str, Any]) -> bool:
 
 def read_byte_level(files: TokenizerFiles, rows: int, rules: TokenizerRules, *, adds_bos: bool) -> list[Metadata]:
     """Keys of the vocabulary, the merges and the name of the splitting rule."""
-    filled = fill(tokens_of(files, rows), rows)
+    filled = fill(tokens_of(files, rows, rules), rows)
     name = splitting_name(files.tokenizer, adds_bos=adds_bos, unknown=rules.pre_unknown)
     merges = merges_key(spelled_merges(files.tokenizer["model"]["merges"]))
     return [*head_keys("gpt2", name), text_key(filled), type_key(filled), merges]
 
 
-def tokens_of(files: TokenizerFiles, rows: int) -> dict[int, Token]:
-    """The vocabulary of tokenizer.json by id, with the added tokens. A token that the vocabulary has keeps its id; an
-    added one beyond the embedding could never be used and is passed over."""
+def tokens_of(files: TokenizerFiles, rows: int, rules: TokenizerRules) -> dict[int, Token]:
+    """The vocabulary of tokenizer.json by id, with the added tokens. A token that the vocabulary has keeps its id;
+    special tokens that are only named come last. One beyond the embedding could never be used and is passed over."""
     vocabulary = files.tokenizer["model"]["vocab"]
     tokens = {number: Token(text) for text, number in vocabulary.items()}
     check_rows(tokens, rows)
@@ -69,6 +69,10 @@ def tokens_of(files: TokenizerFiles, rows: int) -> dict[int, Token]:
     for number, token in files.decoder.items():
         if token["content"] not in known:
             tokens.setdefault(number, added_token(token["content"], special=is_special(token)))
+            known.add(token["content"])
+    named = (*files.special_texts.values(), *rules.own_texts)
+    missing = (text for text in dict.fromkeys(named) if text not in known)
+    tokens.update((number, added_token(text, special=True)) for number, text in enumerate(missing, max(tokens) + 1))
     return {number: token for number, token in tokens.items() if number < rows}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from core.errors import SnugError
 
+SPECIAL_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 PIECES_FILES = ("tokenizer.model", "tokenizer.model.v3")
 UNIGRAM_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 
@@ -47,6 +48,17 @@ class TokenizerFiles:
         for token in self.added_tokens:
             ids.setdefault(token["content"], token["id"])
         return ids
+
+    @cached_property
+    def special_texts(self) -> dict[str, str]:
+        """Kind -> text of the special tokens in tokenizer_config.json, each a string or an object with "content"."""
+        texts = {}
+        for kind in SPECIAL_KINDS:
+            entry = self.config.get(f"{kind}_token")
+            text = entry.get("content") if isinstance(entry, Mapping) else entry
+            if isinstance(text, str):
+                texts[kind] = text
+        return texts
 
     @property
     def model_type(self) -> str:

@@ -59,7 +59,6 @@ _TEXTS = {
         "mask_token": "[MASK]",
     },
 }
-_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 def read_files(folder: Path) -> TokenizerFiles:
@@ -98,7 +97,7 @@ def _byte_level(files: TokenizerFiles) -> TokenizerFiles:
         )
     vocabulary = read_json(files.folder / "vocab.json")
     files = _with_texts(files, name)
-    first, last = _text(files, "cls"), _text(files, "sep")
+    first, last = (files.special_texts.get(kind, "") for kind in ("cls", "sep"))
     roberta = {"type": "RobertaProcessing", "cls": [first, 0], "sep": [last, 0]}
     tokenizer = {
         "model": {"type": "BPE", "vocab": vocabulary, "merges": read_merges(files.folder / "merges.txt")},
@@ -114,7 +113,7 @@ def _words(files: TokenizerFiles) -> TokenizerFiles:
     files = _with_texts(files, "BertTokenizer")
     lines = read_text(files.folder / "vocab.txt").removesuffix("\n").split("\n")
     vocabulary = {text: number for number, text in enumerate(lines)}
-    first, last = ({"SpecialToken": {"id": _text(files, kind)}} for kind in ("cls", "sep"))
+    first, last = ({"SpecialToken": {"id": files.special_texts.get(kind, "")}} for kind in ("cls", "sep"))
     single = [first, {"Sequence": {"id": "A"}}, last]
     pair = [*single, {"Sequence": {"id": "B"}}, last]
     normalizer = {
@@ -136,15 +135,10 @@ def _with_texts(files: TokenizerFiles, name: str) -> TokenizerFiles:
     return replace(files, config={**_TEXTS.get(name, {}), **files.config})
 
 
-def _text(files: TokenizerFiles, kind: str) -> str:
-    entry = files.config.get(f"{kind}_token")
-    return str(entry.get("content") or "" if isinstance(entry, Mapping) else entry or "")
-
-
 def _added(files: TokenizerFiles, vocabulary: Mapping[str, int]) -> list[dict[str, Any]]:
     """The special tokens that the vocabulary has, and the added ones."""
     ids = {**vocabulary, **files.added}
-    texts = {_text(files, kind) for kind in _KINDS}
+    texts = set(files.special_texts.values())
     found = {number: {"content": text, "special": text in texts} for text, number in files.added.items()}
     found |= {ids[text]: {"content": text, "special": True} for text in texts if text in ids}
     found |= {number: dict(token) for number, token in files.decoder.items()}

@@ -73,7 +73,7 @@ def read_raw_pieces(files: TokenizerFiles, rows: int, rules: TokenizerRules) -> 
     """Keys of a byte-fallback BPE for a runner that merges raw letters by rank: no score says anything."""
     merges = merges_key(spelled_merges(files.tokenizer["model"]["merges"]))
     if not rules.model:
-        plain = fill(tokens_of(files, rows), rows)
+        plain = fill(tokens_of(files, rows, rules), rows)
         return [
             *head_keys("gpt2", _RAW_AFTER_BLANK if _prepends_space(files.tokenizer) else _RAW),
             text_key(plain),

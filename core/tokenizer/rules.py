@@ -34,6 +34,7 @@ class TokenizerRules:
                     add_dummy_prefix of the SentencePiece model
     ids             ids of special tokens (bos, eos, unk, sep, pad, mask, eot, eom), whatever the files say
     texts           texts of special tokens whose ids no file gives
+    own_texts       special tokens that the tokenizer's class has by itself
     turn_end        the token that ends the model's turn: it is EOS where the vocabulary has it
     config_ids      special tokens whose ids stand under another name in config.json
     first_eos_ends  of several EOS in generation_config.json the first ends the model's turn: it is EOT
@@ -53,6 +54,7 @@ class TokenizerRules:
     space_prefix: bool | Literal["config", "model"] | None = None
     ids: tuple[tuple[str, int], ...] = ()
     texts: tuple[tuple[str, str], ...] = ()
+    own_texts: tuple[str, ...] = ()
     turn_end: str = ""
     config_ids: tuple[tuple[str, str], ...] = ()
     first_eos_ends: bool = False
@@ -164,6 +166,9 @@ HUNYUAN_DENSE = TokenizerRules(
 )
 """HunYuanDenseV1ForCausalLM, HunYuan VL."""
 
+BLOOM = TokenizerRules(own_texts=("<s>", "</s>", "<unk>", "<pad>"))
+"""BloomForCausalLM."""
+
 FALCON_H1 = TokenizerRules(kinds=("byte level",), pre_unknown="falcon-h1")
 """FalconH1ForCausalLM: four tokenizers, one rule."""
 
@@ -229,6 +234,7 @@ _BY_CLASS: tuple[tuple[TokenizerRules, tuple[str, ...]], ...] = (
                 "KimiK25ForConditionalGeneration", "KimiLinearForCausalLM")),
     (HUNYUAN_MOE, ("HunYuanMoEV1ForCausalLM",)),
     (HUNYUAN_DENSE, ("HunYuanDenseV1ForCausalLM", "HunYuanVLForConditionalGeneration")),
+    (BLOOM, ("BloomForCausalLM", "BloomModel")),
     (FALCON_H1, ("FalconH1ForCausalLM",)),
     (MAMBA, ("MambaForCausalLM", "MambaLMHeadModel", "FalconMambaForCausalLM")),
     (MAMBA2, ("Mamba2ForCausalLM", "GraniteMoeHybridForCausalLM", "BambaForCausalLM")),

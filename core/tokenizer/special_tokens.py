@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.model import Metadata
-from core.tokenizer.files import TokenizerFiles, read_json
+from core.tokenizer.files import SPECIAL_KINDS, TokenizerFiles, read_json
 from core.tokenizer.rules import TokenizerRules
 
 # GGUF's word for each (seperator is spelled so there). cls has no key of its own.
@@ -22,7 +22,6 @@ _KEYS = {
     "eot": "eot_token_id",
     "eom": "eom_token_id",
 }
-_KINDS = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 _ADDABLE = ("bos", "eos", "sep")
 
 
@@ -50,10 +49,10 @@ def find_special_tokens(
 ) -> SpecialTokens:
     """tokenizer.json's post-processor decides what is added, then tokenizer_config.json; ids come from the texts in
     tokenizer_config.json, then from config.json. The first found wins; the family's own rules come last or override."""
-    special = SpecialTokens(texts=_texts(files.config))
+    special = SpecialTokens(texts=dict(files.special_texts))
     if files.tokenizer:
         _read_post_processor(special, files)
-    for kind in (*_KINDS, "eot", "eom"):
+    for kind in (*SPECIAL_KINDS, "eot", "eom"):
         add = files.config.get(f"add_{kind}_token")
         if isinstance(add, bool):
             special.adds.setdefault(kind, add)
@@ -80,17 +79,6 @@ def _follow_rules(
     for kind, adds in rules.adds_unsaid:
         special.adds.setdefault(kind, adds)
     special.adds.update(rules.adds)
-
-
-def _texts(config: Mapping[str, Any]) -> dict[str, str]:
-    """Kind -> text; an entry is a string or an object with "content"."""
-    texts = {}
-    for kind in _KINDS:
-        entry = config.get(f"{kind}_token")
-        text = entry.get("content") if isinstance(entry, Mapping) else entry
-        if isinstance(text, str):
-            texts[kind] = text
-    return texts
 
 
 def _find_ids(special: SpecialTokens, files: TokenizerFiles, config: Mapping[str, Any], rows: int) -> None:

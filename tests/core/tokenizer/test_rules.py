@@ -206,3 +206,18 @@ def test_a_tokenizer_is_described_in_a_few_words(tmp_path: Path) -> None:
     values = {item.key: item.value for item in read_tokenizer(tmp_path, {}, rows=1700)}
     assert describe_tokenizer(values) == "byte-level BPE (gpt-2), 1,700 tokens"
     assert describe_tokenizer({}) == "no tokenizer"
+
+
+def test_a_special_token_that_is_only_named_comes_last(tmp_path: Path) -> None:
+    ids = write_bytes(tmp_path, "<|one|>", pad_token="<|pad|>", eos_token={"content": "<|one|>"})
+    last = ids["<|one|>"] + 1
+    actual = keys(tmp_path, DEFAULT, last + 1)
+    assert (actual["tokens"][last], actual["token_type"][last]) == ("<|pad|>", 3)
+    assert "<|pad|>" not in keys(tmp_path, DEFAULT, last)["tokens"]
+
+
+def test_a_class_may_have_special_tokens_by_itself(tmp_path: Path) -> None:
+    ids = write_bytes(tmp_path, "</s>")
+    last = ids["</s>"] + 1
+    actual = keys(tmp_path, families.BLOOM, last + 3)
+    assert actual["tokens"][last:] == ["<s>", "<unk>", "<pad>"]
