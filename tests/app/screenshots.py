@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from PySide6.QtWidgets import QApplication
 
-from app.window import ENTRIES, JOBS, MAKE, MODELS, MainWindow, make_app
+from app.window import ENTRIES, JOBS, MACHINE, MAKE, MODELS, MainWindow, make_app
 from tests.imatrix import seeded_means, write_imatrix
 
 SIZES = ((1280, 800), (960, 640))
@@ -39,6 +39,19 @@ def take(app: QApplication, window: MainWindow, folder: Path, name: str) -> None
             window.grab().save(str(folder / f"{name}-{theme}-{width}.png"))
 
 
+def ask_about_another(app: QApplication, window: MainWindow, folder: Path) -> None:
+    """The editor of the page Machine, and its answer; then back."""
+    window.machine.edit()
+    window.machine.editor.add.click()
+    window.machine.editor.lines[0].name.setText("RTX 4070")
+    window.machine.editor.fields["ram"].setText("16G")
+    take(app, window, folder, "4-machine-editor")
+    window.machine.editor.ask.click()
+    wait(app, 2, until=lambda: window.machine.strip.isVisible())
+    take(app, window, folder, "4-machine-another")
+    window.machine.reset()
+
+
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     app = make_app(sys.argv[:1])
@@ -48,6 +61,8 @@ def main(folder: Path) -> None:
     for number, (word, _) in enumerate(ENTRIES):
         window.show_page(number)
         take(app, window, folder, f"{number}-{word.lower()}-first")
+    window.show_page(MACHINE)
+    ask_about_another(app, window, folder)
     window.open_path(folder / "nothing-here")
     wait(app, until=lambda: window.models.banner.message)
     take(app, window, folder, "5-models-error")
