@@ -115,13 +115,13 @@ def _open_folder(folder: Path, elsewhere: Elsewhere | None = None) -> ModelInfo:
     tensors = {tensor.name: tensor for tensor in unpacked.tensors}
     source = Source(
         arch=entry.arch,
-        config=entry.config(config),
+        config=config,
         tensors=tensors,
         read_json=lambda name: _json_of(folder / name),
         read_values=lambda name: _values_of(tensors.get(name), elsewhere.read),
         files=frozenset(file.name for file in folder.iterdir()),
     )
-    mapped = _mapped(folder, entry, source)
+    source, mapped = _mapped(folder, entry, source)
     embedding = next(tensor for tensor in mapped.tensors if tensor.name == "token_embd.weight")
     rows = embedding.shape[0]
     tokenizer = read_tokenizer(folder, source.config, rows=rows) if elsewhere.has_tokenizer else ()
@@ -141,17 +141,19 @@ def _open_folder(folder: Path, elsewhere: Elsewhere | None = None) -> ModelInfo:
     )
 
 
-def _mapped(folder: Path, entry: Architecture, source: Source) -> Mapped:
+def _mapped(folder: Path, entry: Architecture, source: Source) -> tuple[Source, Mapped]:
+    """The source with its config completed, and what becomes of it."""
     try:
+        source = replace(source, config=entry.config(source.config))
         mapped = map_model(entry, source)
         check_complete(entry, mapped)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise SnugError(
             f"{folder / 'config.json'} is not laid out as Snug expects of {family_of(source.config)} "
             f"({type(error).__name__}: {error}).",
             "Download config.json of this model again.",
         ) from error
-    return mapped
+    return source, mapped
 
 
 def _json_of(file: Path) -> Any:

@@ -364,8 +364,8 @@ class Ternary:
         matrices = _float32(slab).reshape(-1, *matrix(shape))
         mean = np.maximum(np.abs(matrices).mean((1, 2), keepdims=True, dtype=np.float32), np.float32(1e-5))
         inverse = np.float32(1) / mean
-        signs: Array = np.clip(np.rint(matrices * inverse), -1, 1)
-        return (signs / inverse).reshape(slab.shape)
+        made: Array = np.clip(np.rint(matrices * inverse), -1, 1) / inverse
+        return made.reshape(slab.shape)
 
 
 def _float32(slab: Array) -> Array:

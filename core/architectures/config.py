@@ -9,7 +9,7 @@ from typing import Any
 from core.architectures.entry import Config
 from core.errors import SnugError
 
-_LARGEST = 3.4e38
+LARGEST = 3.4e38
 _MOST = 1 << 20  # no width, count or vocabulary of a model comes near
 _TEXT_PARTS = ("thinker_config", "text_config", "llm_config", "language_config")
 HEADS = ("num_attention_heads", "n_head", "n_heads")
@@ -34,6 +34,18 @@ def required(config: Config, *names: str) -> int:
     return value
 
 
+def count(config: Config, name: str, default: int) -> int:
+    """A whole number of the config, 0 or more; `default` where it says none, or zero."""
+    value = config.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+        raise SnugError(
+            f"config.json gives no usable {name} (found {value!r}).", "Download config.json of this model again."
+        )
+    return value or default
+
+
 def number(config: Config, name: str, default: float | None = None) -> float:
     """A finite number of the config, or `default` where it says none."""
     value: Any = config.get(name)
@@ -47,7 +59,7 @@ def number(config: Config, name: str, default: float | None = None) -> float:
 
 def is_number(value: Any) -> bool:
     """Whether a float32 can hold it."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def head_dim(config: Config) -> int:
@@ -86,7 +98,7 @@ def rope(config: Config, layers: str = "full_attention") -> Rope:
     if not isinstance(values, Mapping):
         raise SnugError("config.json's rope settings are not a table.", "Download config.json of this model again.")
     theta = values.get("rope_theta", config.get("rope_theta"))
-    if theta is not None and not is_number(theta):
+    if theta is not None and not (is_number(theta) and theta > 0):
         raise SnugError(f"config.json gives no usable rope_theta (found {theta!r}).", "Download config.json again.")
     kind = str(values.get("rope_type") or values.get("type") or "default")
     return Rope(kind, None if theta is None else float(theta), values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.architectures.config import required
+from core.architectures.config import count, required
 from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Source, Tensor
 from core.architectures.shared import SHARED
 from core.model import Metadata
@@ -68,7 +68,7 @@ _DISTILBERT = Architecture(
 
 def _first_position(config: Config) -> int:
     """RoBERTa counts positions from one after the padding token's id on."""
-    return int(config.get("pad_token_id") or 0) + 1
+    return count(config, "pad_token_id", 0) + 1
 
 
 def _roberta_config(config: Config) -> Config:

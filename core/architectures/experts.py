@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from core.architectures.config import head_dim, number, required, rope
+from core.architectures.config import count, head_dim, number, required, rope
 from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Ops, Source, Tensor
-from core.architectures.shared import COMMON, SHARED, VOCAB_SIZE, expert_gating, rope_freqs, rope_keys
+from core.architectures.shared import (
+    BLOCK,
+    COMMON,
+    DENSE_FIRST,
+    EXPERT_WIDTH,
+    POST_ATTENTION,
+    SHARED,
+    SHARED_EXPERTS,
+    VOCAB_SIZE,
+    WEIGHTS_NORM,
+    WEIGHTS_SCALE,
+    expert_gating,
+    halves,
+    rope_freqs,
+    rope_keys,
+    turned_part,
+    without_tied_output,
+)
 from core.model import Metadata
 from core.tensor_ops import Heads, Reshape, Rows, Transpose
 
-_EXPERT_WIDTH = Key("expert_feed_forward_length", "u32", ("moe_intermediate_size",))
-_DENSE_FIRST = Key("leading_dense_block_count", "u32", ("first_k_dense_replace",))
-_SHARED_EXPERTS = Key("expert_shared_count", "u32", ("n_shared_experts",))
-_WEIGHTS_SCALE = Key("expert_weights_scale", "f32", ("routed_scaling_factor",))
-_WEIGHTS_NORM = Key("expert_weights_norm", "bool", ("norm_topk_prob",))
-_POST_ATTENTION = Tensor(
-    r"model\.layers\.(\d+)\.post_attention_layernorm\.weight", "blk.{0}.post_attention_norm.weight"
-)
 _NEXT_TOKENS = "a layer that guesses several tokens ahead, which no runner uses yet"
-_TIED = Drop(r"lm_head\.weight", "the same as the input embedding, which the runner uses for both")
 
 
-def _without_tied_output(config: Config) -> tuple[Drop, ...]:
-    return (_TIED,) if config.get("tie_word_embeddings") else ()
+def _more_layers(config: Config) -> int:
+    """How many layers that guess ahead there are: one, at most a few."""
+    return min(count(config, "num_nextn_predict_layers", 0), 9)
 
 
 def _next_token_layers(config: Config) -> Drop:
     """The layers after the last one of the model proper."""
     first = required(config, "num_hidden_layers")
-    count = int(config.get("num_nextn_predict_layers") or 0)
-    numbers = "|".join(str(first + number) for number in range(max(count, 1)))
+    numbers = "|".join(str(first + number) for number in range(_more_layers(config) or 1))
     return Drop(rf"model\.layers\.({numbers})\..*", _NEXT_TOKENS)
 
 
@@ -36,10 +44,10 @@ def _deepseek_tensors(config: Config) -> tuple[Tensor | Drop, ...]:
     """kv_b holds, head by head, what makes keys of the latent vector (used mirrored) and what makes values of it."""
     heads, nope = required(config, "num_attention_heads"), required(config, "qk_nope_head_dim")
     values = required(config, "v_head_dim")
-    kv_b = r"model\.layers\.(\d+)\.self_attn\.kv_b_proj\.weight"
+    kv_b = BLOCK + r"self_attn\.kv_b_proj\.weight"
     return (
         _next_token_layers(config),
-        *_without_tied_output(config),
+        *without_tied_output(config),
         Tensor(kv_b, "blk.{0}.attn_k_b.weight", (Heads(heads), Rows(0, nope), Transpose())),
         Tensor(kv_b, "blk.{0}.attn_v_b.weight", (Heads(heads), Rows(nope, nope + values))),
     )
@@ -73,10 +81,10 @@ _DEEPSEEK = Architecture(
     keys=(
         *SHARED,
         VOCAB_SIZE,
-        _EXPERT_WIDTH,
-        _DENSE_FIRST,
-        _SHARED_EXPERTS,
-        _WEIGHTS_SCALE,
+        EXPERT_WIDTH,
+        DENSE_FIRST,
+        SHARED_EXPERTS,
+        WEIGHTS_SCALE,
         Key("attention.q_lora_rank", "u32", ("q_lora_rank",)),
         Key("attention.kv_lora_rank", "u32", ("kv_lora_rank",)),
     ),
@@ -91,7 +99,7 @@ def _gpt_oss_tensors(config: Config) -> tuple[Tensor, ...]:
     settings = config.get("quantization_config")
     packed = isinstance(settings, dict) and settings.get("quant_method") == "mxfp4"
     mirrored: Ops = () if packed else (Transpose(),)
-    weight = r"model\.layers\.(\d+)\.mlp\.experts\.gate_up_proj"
+    weight = BLOCK + r"mlp\.experts\.gate_up_proj"
     bias = weight + "_bias"
     rows = []
     for first, name in enumerate(("gate", "up")):
@@ -99,12 +107,12 @@ def _gpt_oss_tensors(config: Config) -> tuple[Tensor, ...]:
         column = (Reshape((experts, 2 * width, 1)), half, Reshape((experts, width)))
         rows.append(Tensor(weight, f"blk.{{0}}.ffn_{name}_exps.weight", (*mirrored, half)))
         rows.append(Tensor(bias, f"blk.{{0}}.ffn_{name}_exps.bias", column))
-    down = r"model\.layers\.(\d+)\.mlp\.experts\.down_proj"
+    down = BLOCK + r"mlp\.experts\.down_proj"
     return (
         *rows,
         Tensor(down, "blk.{0}.ffn_down_exps.weight", mirrored),
         Tensor(down + "_bias", "blk.{0}.ffn_down_exps.bias"),
-        Tensor(r"model\.layers\.(\d+)\.self_attn\.sinks", "blk.{0}.attn_sinks.weight"),
+        Tensor(BLOCK + r"self_attn\.sinks", "blk.{0}.attn_sinks.weight"),
     )
 
 
@@ -125,7 +133,7 @@ _GPT_OSS = Architecture(
 def _llama4_tensors(config: Config) -> tuple[Tensor, ...]:
     """Experts are stored mirrored, gate and up beside each other."""
     width = required(config, "intermediate_size")
-    experts = r"model\.layers\.(\d+)\.feed_forward\.experts\."
+    experts = BLOCK + r"feed_forward\.experts\."
     return (
         Tensor(experts + "gate_up_proj", "blk.{0}.ffn_gate_exps.weight", (Transpose(), Rows(0, width))),
         Tensor(experts + "gate_up_proj", "blk.{0}.ffn_up_exps.weight", (Transpose(), Rows(width, 2 * width))),
@@ -149,14 +157,7 @@ _LLAMA4 = Architecture(
 )
 
 
-def _half_rotated(source: Source) -> Extra:
-    """GLM turns half of each head unless it says otherwise."""
-    values = rope(source.config).values
-    part = number(source.config, "partial_rotary_factor", number(values, "partial_rotary_factor", 0.5))
-    size = int(head_dim(source.config) * part)
-    return Extra((Metadata(f"{source.arch}.rope.dimension_count", "u32", size),))
-
-
+_half_rotated = turned_part(0.5)
 _GLM4 = Architecture(
     classes=("Glm4ForCausalLM", "Glm4vForConditionalGeneration"),
     arch="glm4",
@@ -191,8 +192,8 @@ _CHATGLM = Architecture(
 def _glm_layers(source: Source) -> Extra:
     """The layer that guesses ahead stays in, where the files hold it."""
     layers = required(source.config, "num_hidden_layers")
-    count = int(source.config.get("num_nextn_predict_layers") or 0)
-    there = sum(any(f"layers.{layers + i}." in name for name in source.tensors) for i in range(count))
+    more = range(layers, layers + _more_layers(source.config))
+    there = sum(any(f"layers.{layer}." in name for name in source.tensors) for layer in more)
     keys = [Metadata(f"{source.arch}.block_count", "u32", layers + there)]
     if there:
         keys.append(Metadata(f"{source.arch}.nextn_predict_layers", "u32", there))
@@ -204,20 +205,20 @@ _GLM4_MOE = Architecture(
     arch="glm4moe",
     keys=(
         *SHARED,
-        _EXPERT_WIDTH,
-        _SHARED_EXPERTS,
-        _DENSE_FIRST,
-        _WEIGHTS_SCALE,
-        _WEIGHTS_NORM,
+        EXPERT_WIDTH,
+        SHARED_EXPERTS,
+        DENSE_FIRST,
+        WEIGHTS_SCALE,
+        WEIGHTS_NORM,
         Key("expert_gating_func", "u32", (), 2),
     ),
-    tensors=lambda config: (_POST_ATTENTION,),
+    tensors=lambda config: (POST_ATTENTION,),
     extra=(*COMMON, _half_rotated, _glm_layers),
 )
 _DOTS1 = Architecture(
     classes=("Dots1ForCausalLM",),
     arch="dots1",
-    keys=(*SHARED, _EXPERT_WIDTH, _DENSE_FIRST, _SHARED_EXPERTS, _WEIGHTS_SCALE, _WEIGHTS_NORM),
+    keys=(*SHARED, EXPERT_WIDTH, DENSE_FIRST, SHARED_EXPERTS, WEIGHTS_SCALE, WEIGHTS_NORM),
     extra=COMMON,
 )
 
@@ -226,29 +227,30 @@ def _ernie_tensors(config: Config) -> tuple[Tensor | Drop, ...]:
     """Some files hold q, k and v in one tensor, and gate and up."""
     size = head_dim(config)
     q, kv = required(config, "num_attention_heads") * size, required(config, "num_key_value_heads") * size
-    qkv = r"model\.layers\.(\d+)\.self_attn\.qkv_proj\.(weight|bias)"
+    qkv = BLOCK + r"self_attn\.qkv_proj\.(weight|bias)"
     ranges = (("attn_q", 0, q), ("attn_k", q, q + kv), ("attn_v", q + kv, q + 2 * kv))
     return (
         Drop(r"model\.mtp_.*", _NEXT_TOKENS),
-        *_without_tied_output(config),
+        *without_tied_output(config),
         *(Tensor(qkv, f"blk.{{0}}.{name}.{{1}}", (Rows(start, stop),)) for name, start, stop in ranges),
-        *_gate_and_up(r"mlp\.up_gate_proj", "", required(config, "intermediate_size")),
-        *_gate_and_up(r"mlp\.shared_experts\.up_gate_proj", "_shexp", _ernie_shared(config)),
-        *_gate_and_up(r"mlp\.experts\.up_gate_proj", "_exps", int(config.get("moe_intermediate_size") or 1)),
-    )
-
-
-def _gate_and_up(name: str, suffix: str, width: int) -> tuple[Tensor, Tensor]:
-    pattern = rf"model\.layers\.(\d+)\.{name}\.weight"
-    return (
-        Tensor(pattern, f"blk.{{0}}.ffn_gate{suffix}.weight", (Rows(0, width),)),
-        Tensor(pattern, f"blk.{{0}}.ffn_up{suffix}.weight", (Rows(width, 2 * width),)),
+        *halves(BLOCK + r"mlp\.up_gate_proj\.weight", "ffn_gate", "ffn_up", required(config, "intermediate_size")),
+        *halves(
+            BLOCK + r"mlp\.shared_experts\.up_gate_proj\.weight",
+            "ffn_gate_shexp",
+            "ffn_up_shexp",
+            _ernie_shared(config),
+        ),
+        *halves(BLOCK + r"mlp\.experts\.up_gate_proj\.weight", "ffn_gate_exps", "ffn_up_exps", _ernie_width(config)),
     )
 
 
 def _ernie_shared(config: Config) -> int:
     """Width of the shared experts together."""
-    return int(config.get("moe_intermediate_size") or 1) * int(config.get("moe_num_shared_experts") or 1)
+    return _ernie_width(config) * count(config, "moe_num_shared_experts", 1)
+
+
+def _ernie_width(config: Config) -> int:
+    return count(config, "moe_intermediate_size", 1)
 
 
 _ERNIE_RENAMES = ((r"^ernie\.", "model."),)
@@ -279,7 +281,7 @@ _ERNIE_MOE = Architecture(
         Key("interleave_moe_layer_step", "u32", ("moe_layer_interval",)),
         Key("leading_dense_block_count", "u32", ("moe_layer_start_index",)),
         Key("expert_shared_count", "u32", ("moe_num_shared_experts",)),
-        _EXPERT_WIDTH,
+        EXPERT_WIDTH,
     ),
     tensors=_ernie_tensors,
     renames=_ERNIE_RENAMES,
@@ -311,7 +313,7 @@ _HUNYUAN = Architecture(
     classes=("HunYuanDenseV1ForCausalLM",),
     arch="hunyuan-dense",
     keys=SHARED,
-    tensors=_without_tied_output,
+    tensors=without_tied_output,
     extra=(_hunyuan_rope,),
 )
 
@@ -328,12 +330,12 @@ _HUNYUAN_MOE = Architecture(
     arch="hunyuan-moe",
     keys=(
         *SHARED,
-        _EXPERT_WIDTH,
+        EXPERT_WIDTH,
         Key("expert_used_count", "u32", ("moe_topk",)),
         Key("expert_shared_count", "u32", ("num_shared_expert",)),
         Key("expert_shared_feed_forward_length", "u32", ("intermediate_size",)),
     ),
-    tensors=_without_tied_output,
+    tensors=without_tied_output,
     config=_hunyuan_moe_config,
     extra=(_hunyuan_rope, expert_gating),
 )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from core.architectures.config import HEADS, number, required
 from core.architectures.entry import Architecture, Config, Extra, Key, Ops, Tensor
-from core.architectures.shared import COMMON, SHARED, VOCAB_SIZE, unusual_theta
+from core.architectures.shared import BLOCK, COMMON, SHARED, VOCAB_SIZE, unusual_theta
 from core.architectures.state_space import state_space_tensors
 from core.errors import SnugError
 from core.model import Metadata
 from core.tensor_ops import Column, Flatten, Heads, Reshape, Rows, Scale
 
-_SHARED = {key.name: key for key in SHARED}
 _FALCON_CONTEXT = 2048
 
 
@@ -79,9 +78,9 @@ def _h1_tensors(config: Config) -> tuple[Tensor, ...]:
         Tensor(layer + r"feed_forward\.down_proj\.weight", ops=_scaled(down)),
         Tensor(layer + r"mamba\.out_proj\.weight", ops=_scaled(named["ssm_out"])),
         Tensor(layer + r"mamba\.in_proj\.weight", parts=_h1_in_parts(config, named["ssm_in"])),
-        Tensor(r"model\.layers\.(\d+)\.mamba\.norm\.weight", "blk.{0}.ssm_norm.weight", (Reshape((groups, -1)),)),
-        Tensor(r"model\.layers\.(\d+)\.mamba\.dt_bias", "blk.{0}.ssm_dt.bias"),
-        Tensor(r"model\.layers\.(\d+)\.pre_ff_layernorm\.weight", "blk.{0}.ffn_norm"),
+        Tensor(BLOCK + r"mamba\.norm\.weight", "blk.{0}.ssm_norm.weight", (Reshape((groups, -1)),)),
+        Tensor(BLOCK + r"mamba\.dt_bias", "blk.{0}.ssm_dt.bias"),
+        Tensor(BLOCK + r"pre_ff_layernorm\.weight", "blk.{0}.ffn_norm"),
         *state_space_tensors(Column()),
     )
 

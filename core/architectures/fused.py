@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from core.architectures.config import head_dim, number, required
 from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Ops, Source, Tensor
-from core.architectures.shared import COMMON, SHARED, VOCAB_SIZE, rope_dimensions, rope_freqs, sliding_window
+from core.architectures.shared import (
+    BLOCK,
+    COMMON,
+    SHARED,
+    VOCAB_SIZE,
+    WITHOUT_FIRST_NORM,
+    rope_dimensions,
+    rope_freqs,
+    sliding_window,
+)
 from core.model import Metadata
 from core.tensor_ops import Flatten, Heads, RopePermute, Rows
-
-_WITHOUT_FIRST_NORM = ("token_embd.weight", "output_norm.weight", "blk.{}.attn_q.weight")
 
 
 def _internlm2_tensors(config: Config) -> tuple[Tensor, ...]:
@@ -16,7 +23,7 @@ def _internlm2_tensors(config: Config) -> tuple[Tensor, ...]:
     heads = required(config, "num_attention_heads")
     groups, d = required(config, "num_key_value_heads", "num_attention_heads"), head_dim(config)
     q = heads // groups * d
-    wqkv = r"model\.layers\.(\d+)\.attention\.wqkv\.(weight|bias)"
+    wqkv = BLOCK + r"attention\.wqkv\.(weight|bias)"
     found: tuple[tuple[str, int, int, Ops], ...] = (
         ("attn_q", 0, q, (RopePermute(heads),)),
         ("attn_k", q, q + d, (RopePermute(groups),)),
@@ -39,7 +46,7 @@ _INTERNLM2 = Architecture(
 
 def _baichuan_tensors(config: Config) -> tuple[Tensor, ...]:
     heads, width = required(config, "num_attention_heads"), required(config, "hidden_size")
-    packed = r"model\.layers\.(\d+)\.self_attn\.W_pack\.weight"
+    packed = BLOCK + r"self_attn\.W_pack\.weight"
     found: tuple[tuple[str, Ops], ...] = (
         ("attn_q", (RopePermute(heads),)), ("attn_k", (RopePermute(heads),)), ("attn_v", ()),
     )  # fmt: skip
@@ -88,7 +95,7 @@ _EXAONE4 = Architecture(
     classes=("Exaone4ForCausalLM",),
     arch="exaone4",
     keys=(*SHARED, VOCAB_SIZE),
-    needed=_WITHOUT_FIRST_NORM,
+    needed=WITHOUT_FIRST_NORM,
     config=_exaone4_config,
     extra=(*COMMON, rope_freqs, sliding_window),
 )

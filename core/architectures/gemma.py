@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from statistics import NormalDist
 
-from core.architectures.config import number, required, rope
+from core.architectures.config import count, number, required, rope
 from core.architectures.encoders import pooling
-from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Source, Tensor
-from core.architectures.shared import COMMON, SHARED, sliding_window, unusual_theta
+from core.architectures.entry import Architecture, Config, Extra, Key, Source, Tensor
+from core.architectures.shared import BLOCK, COMMON, EXPERT_WIDTH, SHARED, TIED, sliding_window, unusual_theta
 from core.model import Metadata, OutputTensor, Part
 from core.tensor_ops import Add, Rows
 
-_BLOCK = r"model\.layers\.(\d+)\."
-_TIED = Drop(r"lm_head\.weight", "the same as the input embedding, which the runner uses for both")
 _SOFTCAPS = (
     Key("attn_logit_softcapping", "f32", ("attn_logit_softcapping",)),
     Key("final_logit_softcapping", "f32", ("final_logit_softcapping",)),
 )
 _OWN_KEYS = tuple(key for key in SHARED if not key.name.startswith(("expert", "attention.layer_norm_epsilon")))
 _AROUND_NORMS = tuple(
-    Tensor(_BLOCK + source + r"\.weight", "blk.{0}." + target + ".weight")
+    Tensor(BLOCK + source + r"\.weight", "blk.{0}." + target + ".weight")
     for source, target in (
         ("pre_feedforward_layernorm", "ffn_norm"),
         ("post_attention_layernorm", "post_attention_norm"),
@@ -80,7 +78,7 @@ _GEMMA = Architecture(
     arch="gemma",
     keys=_OWN_KEYS,
     tensors=_first_plus_one,
-    dropped=(_TIED,),
+    dropped=(TIED,),
     config=lambda config: _with(_completed(), config),
     extra=(unusual_theta,),
 )
@@ -89,7 +87,7 @@ _GEMMA_2 = Architecture(
     arch="gemma2",
     keys=(*_OWN_KEYS, *_SOFTCAPS, Key("attention.sliding_window", "u32", ("sliding_window",))),
     tensors=_plus_one,
-    dropped=(_TIED,),
+    dropped=(TIED,),
     config=lambda config: _with(
         _completed(attn_logit_softcapping=50.0, final_logit_softcapping=30.0, sliding_window=4096), config
     ),
@@ -157,7 +155,7 @@ _GEMMA_3N = Architecture(
         Tensor(r"model\.embed_tokens_per_layer\.weight", pad_to=required(config, "vocab_size")),
         Tensor(r"model\.altup_projections\.weight", "altup_proj.weight"),
         Tensor(r"model\.altup_unembed_projections\.weight", "altup_unembd_proj.weight"),
-        Tensor(_BLOCK + r"altup\.correct_output_scale", "blk.{0}.altup_correct_scale.weight"),
+        Tensor(BLOCK + r"altup\.correct_output_scale", "blk.{0}.altup_correct_scale.weight"),
     ),
     stacks=(r"(model\.altup_(?:unembed_)?projections\.)(\d+)\.(weight)",),
     config=_completed_3n,
@@ -178,9 +176,9 @@ def _near_and_far(source: Source) -> Extra:
     narrow = ("rope.dimension_count_swa", "attention.key_length_swa", "attention.value_length_swa")
     keys = [Metadata(f"{arch}.{name}", "u32", near) for name in narrow]
     keys.append(Metadata(f"{arch}.rope.dimension_count", "u32", far))
-    shared, few = config.get("num_global_key_value_heads"), required(config, "num_key_value_heads")
-    if shared is not None and config.get("attention_k_eq_v"):
-        heads = [few if kind == "sliding_attention" else int(shared) for kind in config["layer_types"]]
+    if config.get("num_global_key_value_heads") is not None and config.get("attention_k_eq_v"):
+        shared, few = (required(config, name) for name in ("num_global_key_value_heads", "num_key_value_heads"))
+        heads = [few if kind == "sliding_attention" else shared for kind in config["layer_types"]]
         keys.append(Metadata(f"{arch}.attention.head_count_kv", "[i32]", heads))
     turned = int(far * part) // 2
     values = (_NEAR,) * turned + (_FAR,) * (far // 2 - turned)
@@ -193,7 +191,7 @@ def _wide_layers(source: Source) -> Extra:
     if not config.get("use_double_wide_mlp"):
         return Extra()
     layers, width = required(config, "num_hidden_layers"), required(config, "intermediate_size")
-    own = layers - int(config.get("num_kv_shared_layers") or 0)
+    own = layers - count(config, "num_kv_shared_layers", 0)
     widths = [width if layer < own else 2 * width for layer in range(layers)]
     return Extra((Metadata(f"{source.arch}.feed_forward_length", "[i32]", widths),))
 
@@ -205,7 +203,7 @@ _GEMMA_4 = Architecture(
         *SHARED,
         Key("attention.key_length", "u32", ("global_head_dim",)),
         Key("attention.value_length", "u32", ("global_head_dim",)),
-        Key("expert_feed_forward_length", "u32", ("moe_intermediate_size",)),
+        EXPERT_WIDTH,
         _SOFTCAPS[1],
         _LAYER_INPUT,
         _SHARED_KV,
@@ -213,12 +211,12 @@ _GEMMA_4 = Architecture(
     tensors=lambda config: (
         *_AROUND_NORMS,
         *_embedding(config),
-        Tensor(_BLOCK + r"experts\.down_proj", "blk.{0}.ffn_down_exps.weight"),
-        Tensor(_BLOCK + r"experts\.gate_up_proj", "blk.{0}.ffn_gate_up_exps.weight"),
-        Tensor(_BLOCK + r"router\.scale", "blk.{0}.ffn_gate_inp.scale"),
-        Tensor(_BLOCK + r"router\.proj\.weight", "blk.{0}.ffn_gate_inp.weight"),
-        Tensor(_BLOCK + r"router\.per_expert_scale", "blk.{0}.ffn_down_exps.scale"),
-        Tensor(_BLOCK + r"layer_scalar", "blk.{0}.layer_output_scale.weight"),
+        Tensor(BLOCK + r"experts\.down_proj", "blk.{0}.ffn_down_exps.weight"),
+        Tensor(BLOCK + r"experts\.gate_up_proj", "blk.{0}.ffn_gate_up_exps.weight"),
+        Tensor(BLOCK + r"router\.scale", "blk.{0}.ffn_gate_inp.scale"),
+        Tensor(BLOCK + r"router\.proj\.weight", "blk.{0}.ffn_gate_inp.weight"),
+        Tensor(BLOCK + r"router\.per_expert_scale", "blk.{0}.ffn_down_exps.scale"),
+        Tensor(BLOCK + r"layer_scalar", "blk.{0}.layer_output_scale.weight"),
     ),
     config=_completed_4,
     extra=(*COMMON, _near_theta, sliding_window, _near_and_far, _wide_layers),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.architectures.config import HEADS, head_dim, number, required, rope
-from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Ops, Source, Tensor
-from core.architectures.shared import COMMON, SHARED, unusual_theta
-from core.model import Metadata
+from core.architectures.config import HEADS, count, required
+from core.architectures.entry import Architecture, Config, Drop, Key, Ops, Tensor
+from core.architectures.shared import BLOCK, COMMON, SHARED, turned_part, unusual_theta
 from core.tensor_ops import Flatten, Heads, Rows, Transpose
 
 _SHARED = {key.name: key for key in SHARED}
@@ -58,20 +57,13 @@ _GPT_2 = Architecture(
 )
 
 
-def _neox_rope(source: Source) -> Extra:
-    config, values = source.config, rope(source.config).values
-    part = number(config, "rotary_pct", number(values, "partial_rotary_factor", 0.25))
-    turned = Metadata("gptneox.rope.dimension_count", "u32", int(part * head_dim(config)))
-    return Extra((turned, *unusual_theta(source).keys))
-
-
 _GPT_NEOX = Architecture(
     classes=("GPTNeoXForCausalLM",),
     arch="gptneox",
     keys=(*_KEYS, Key("use_parallel_residual", "bool", ("use_parallel_residual",), True)),
     tensors=_each_head,
     config=_with_width,
-    extra=(_neox_rope,),
+    extra=(turned_part(0.25, "rotary_pct"), unusual_theta),
 )
 _BLOOM = Architecture(
     classes=("BloomForCausalLM", "BloomModel"),
@@ -92,7 +84,7 @@ def _mpt_config(config: Config) -> Config:
     attention = config.get("attn_config")
     attention = attention if isinstance(attention, Mapping) else {}
     bias = attention.get("alibi_bias_max", 8) if attention.get("alibi") else 0
-    width = required(config, "d_model") * int(config.get("expansion_ratio") or 4)
+    width = required(config, "d_model") * count(config, "expansion_ratio", 4)
     return {
         **config,
         "wide": width,
@@ -146,23 +138,16 @@ _STARCODER_2 = Architecture(
 )
 
 
-def _stable_rope(source: Source) -> Extra:
-    config, values = source.config, rope(source.config).values
-    part = number(config, "partial_rotary_factor", number(values, "partial_rotary_factor", 0.25))
-    part = number(config, "rope_pct", part)
-    return Extra((Metadata("stablelm.rope.dimension_count", "u32", int(part * head_dim(config))),))
-
-
 _STABLELM = Architecture(
     classes=("StableLmForCausalLM", "StableLMEpochForCausalLM"),
     arch="stablelm",
     keys=(*_KEYS, _KV, Key("use_parallel_residual", "bool", ("use_parallel_residual",), False)),
     tensors=lambda config: (
-        Tensor(r"model\.layers\.(\d+)\.self_attn\.(q|k)_layernorm\.norms\.weight", "blk.{0}.attn_{1}_norm.weight"),
+        Tensor(BLOCK + r"self_attn\.(q|k)_layernorm\.norms\.weight", "blk.{0}.attn_{1}_norm.weight"),
     ),
     stacks=(r"(.*\.[qk]_layernorm\.norms\.)(\d+)\.(weight)",),
     config=_with_width,
-    extra=(_stable_rope, unusual_theta),
+    extra=(turned_part(0.25, "rope_pct"), unusual_theta),
 )
 _CODESHELL = Architecture(
     classes=("CodeShellForCausalLM",),

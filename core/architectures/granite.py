@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from core.architectures.config import number, required
+from core.architectures.config import count, required
 from core.architectures.entry import Architecture, Config, Extra, Key, Source, Tensor
-from core.architectures.shared import COMMON, PERMUTED, SHARED, VOCAB_SIZE, rope_dimensions
+from core.architectures.shared import BLOCK, COMMON, PERMUTED, SHARED, VOCAB_SIZE, halves, rope_dimensions
 from core.architectures.state_space import MAMBA_CONTEXT, state_space_tensors
 from core.model import Metadata
-from core.tensor_ops import Column, Reshape, Rows
+from core.tensor_ops import Column, Reshape
 
 _SCALES = (
     Key("attention.scale", "f32", ("attention_multiplier",)),
@@ -27,23 +27,17 @@ _DENSE = Architecture(
 )
 
 
-def _halves(name: str, width: int, gate: str, up: str) -> tuple[Tensor, Tensor]:
-    """Gate and up lie above each other in one tensor."""
-    pattern = rf"model\.layers\.(\d+)\.{name}\.input_linear\.weight"
-    return (
-        Tensor(pattern, f"blk.{{0}}.{gate}.weight", (Rows(0, width),)),
-        Tensor(pattern, f"blk.{{0}}.{up}.weight", (Rows(width, 2 * width),)),
-    )
-
-
 def _feed_forward(config: Config) -> tuple[Tensor, ...]:
     """Without experts the shared network is the only one, and has its names."""
-    shared = int(config.get("shared_intermediate_size") or 0)
+    shared, both = count(config, "shared_intermediate_size", 0), BLOCK + r"shared_mlp\.input_linear\.weight"
     if not config.get("num_local_experts"):
-        down = Tensor(r"model\.layers\.(\d+)\.shared_mlp\.output_linear\.weight", "blk.{0}.ffn_down.weight")
-        return (*_halves("shared_mlp", shared, "ffn_gate", "ffn_up"), down)
-    experts = _halves("block_sparse_moe", required(config, "intermediate_size"), "ffn_gate_exps", "ffn_up_exps")
-    return (*experts, *(_halves("shared_mlp", shared, "ffn_gate_shexp", "ffn_up_shexp") if shared else ()))
+        down = Tensor(BLOCK + r"shared_mlp\.output_linear\.weight", "blk.{0}.ffn_down.weight")
+        return (*halves(both, "ffn_gate", "ffn_up", shared), down)
+    width, experts = required(config, "intermediate_size"), BLOCK + r"block_sparse_moe\.input_linear\.weight"
+    return (
+        *halves(experts, "ffn_gate_exps", "ffn_up_exps", width),
+        *(halves(both, "ffn_gate_shexp", "ffn_up_shexp", shared) if shared else ()),
+    )
 
 
 _MOE = Architecture(
@@ -68,7 +62,7 @@ def _hybrid_keys(source: Source) -> Extra:
     heads = required(config, "num_key_value_heads")
     keys = [
         Metadata(f"{arch}.attention.head_count_kv", "[i32]", [heads if yes else 0 for yes in attends]),
-        Metadata(f"{arch}.ssm.inner_size", "u32", int(number(config, "mamba_expand", 2)) * config["hidden_size"]),
+        Metadata(f"{arch}.ssm.inner_size", "u32", count(config, "mamba_expand", 2) * required(config, "hidden_size")),
         Metadata(f"{arch}.rope.scaling.finetuned", "bool", all(attends)),
     ]
     if not config.get("num_local_experts"):

@@ -7,8 +7,10 @@ from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Sou
 from core.architectures.shared import (
     COMMON,
     PERMUTED,
+    POST_ATTENTION,
     SHARED,
     VOCAB_SIZE,
+    WITHOUT_FIRST_NORM,
     rope_dimensions,
     rope_factors,
     rope_freqs,
@@ -17,8 +19,6 @@ from core.architectures.shared import (
 )
 from core.model import Metadata
 from core.tensor_ops import Add, Ternary
-
-_WITHOUT_FIRST_NORM = ("token_embd.weight", "output_norm.weight", "blk.{}.attn_q.weight")
 
 
 def _with_head_dim(config: Config) -> Config:
@@ -121,7 +121,7 @@ _OLMO2 = Architecture(
     classes=("Olmo2ForCausalLM", "Olmo3ForCausalLM"),
     arch="olmo2",
     keys=SHARED,
-    needed=_WITHOUT_FIRST_NORM,
+    needed=WITHOUT_FIRST_NORM,
     extra=(*COMMON, sliding_window),
 )
 _OLMOE = Architecture(
@@ -154,9 +154,7 @@ _SEED_OSS = Architecture(
     classes=("SeedOssForCausalLM",),
     arch="seed_oss",
     keys=SHARED,
-    tensors=lambda config: (
-        Tensor(r"model\.layers\.(\d+)\.post_attention_layernorm\.weight", "blk.{0}.post_attention_norm.weight"),
-    ),
+    tensors=lambda config: (POST_ATTENTION,),
     extra=COMMON,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.architectures.config import is_number
+from core.architectures.config import LARGEST, is_number
 from core.architectures.entry import Architecture, Config, Drop, Key, Ops, Source, Tensor
 from core.architectures.shared import ALWAYS_DROPPED, SHARED
 from core.errors import SnugError
@@ -30,6 +30,7 @@ _NOT_LANGUAGE = Drop(
 )
 _READABLE = (*FLOATS, "MXFP4")
 _LAYERS = SHARED[0].sources
+_RANGES = {"u32": (0, 2**32 - 1), "i32": (-(2**31), 2**31 - 1), "f32": (-LARGEST, LARGEST)}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def map_model(entry: Architecture, source: Source) -> Mapped:
     extras = [make(source) for make in entry.extra]
     found = [item for item in table.values() if item] + [item for extra in extras for item in extra.keys]
     keys = {item.key: item for item in found}
+    _check_values(found)
     blocks = _blocks(source, keys)
     tensors, dropped = _map_tensors(entry, source, blocks, keys)
     made = {tensor.name: tensor for extra in extras for tensor in extra.tensors}
@@ -78,6 +80,21 @@ def _checked(key: Key, value: Any) -> Any:
     if key.type == "u32" and not 0 <= value < 2**32:
         raise SnugError(f"config.json's {key.sources[0]} is {value!r}, which is out of range.", "Download it again.")
     return value if key.type == "u32" else float(value)
+
+
+def _check_values(items: Iterable[Metadata]) -> None:
+    """Raises SnugError for a number that a GGUF cannot hold: `extra` functions reckon with what a stranger wrote."""
+    for item in items:
+        kind = item.type.strip("[]")
+        if kind not in _RANGES:
+            continue
+        low, high = _RANGES[kind]
+        for value in item.value if item.type.startswith("[") else (item.value,):
+            if not low <= value <= high and value != float("-inf"):
+                raise SnugError(
+                    f"config.json makes {item.key} {str(value)[:40]}, which is out of range.",
+                    "Download config.json of this model again.",
+                )
 
 
 def _blocks(source: Source, keys: dict[str, Metadata]) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from core.architectures.config import head_dim, number, required, rope
+from core.architectures.config import number, required, rope
 from core.architectures.entry import Architecture, Config, Extra, Key, Source
-from core.architectures.shared import SHARED, USUAL_THETA, rope_factors, unusual_theta
+from core.architectures.shared import SHARED, USUAL_THETA, rope_dimensions, rope_factors, turned_part, unusual_theta
 from core.errors import SnugError
 from core.model import Metadata
 
@@ -20,19 +20,12 @@ def _with_all_heads(config: Config) -> Config:
     return {**config, **wide}
 
 
-def _turned(source: Source, usual: float) -> Extra:
-    """rope.dimension_count: the part of a head that turns."""
-    config = source.config
-    part = number(rope(config).values, "partial_rotary_factor", number(config, "partial_rotary_factor", usual))
-    return Extra((Metadata(f"{source.arch}.rope.dimension_count", "u32", int(part * head_dim(config))),))
-
-
 _PHI_2 = Architecture(
     classes=("PhiForCausalLM",),
     arch="phi2",
     keys=(*_KEYS, Key("feed_forward_length", "u32", ("wide",))),
     config=_with_all_heads,
-    extra=(lambda source: _turned(source, 0.5), unusual_theta),
+    extra=(turned_part(0.5), unusual_theta),
 )
 
 
@@ -60,7 +53,7 @@ def _long_context(source: Source) -> Extra:
     return Extra(tuple(keys))
 
 
-_PHI_3_EXTRA = (lambda source: _turned(source, 1.0), _long_context, rope_factors)
+_PHI_3_EXTRA = (rope_dimensions, _long_context, rope_factors)
 _PHI_3 = Architecture(
     classes=("Phi3ForCausalLM",),
     arch="phi3",

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from core.architectures.config import required
 from core.architectures.encoders import pooling
 from core.architectures.entry import Architecture, Config, Extra, Key, Source, Tensor
-from core.architectures.shared import COMMON, SHARED, rope_sections
+from core.architectures.shared import BLOCK, COMMON, EXPERT_WIDTH, SHARED, rope_sections
 from core.model import Metadata
 from core.tensor_ops import Oriented, Rows
 
 EXPERT_KEYS = (
     *SHARED,
-    Key("expert_feed_forward_length", "u32", ("moe_intermediate_size",)),
+    EXPERT_WIDTH,
     Key("expert_shared_feed_forward_length", "u32", ("shared_expert_intermediate_size",)),
 )
 # Embedding models hold the layers alone; Omni's language model is its "thinker".
@@ -36,7 +36,7 @@ def fused_experts(config: Config, source: str, block: str) -> tuple[Tensor, ...]
 
 
 def _stacked_experts(config: Config) -> tuple[Tensor, ...]:
-    return fused_experts(config, r"model\.layers\.(\d+)\.", "blk.{0}.")
+    return fused_experts(config, BLOCK, "blk.{0}.")
 
 
 def _deep_layers(source: Source) -> Extra:

@@ -4,15 +4,17 @@ one token more (MTP) that is kept.
 
 from __future__ import annotations
 
-from core.architectures.config import head_dim, number, required, rope
+from dataclasses import replace
+
+from core.architectures.config import count, required
 from core.architectures.entry import Architecture, Config, Extra, Key, Ops, Source, Tensor
 from core.architectures.qwen import EXPERT_KEYS, fused_experts
-from core.architectures.shared import COMMON, SHARED, rope_sections
+from core.architectures.shared import BLOCK, COMMON, POST_ATTENTION, SHARED, rope_sections, turned_part
 from core.model import Metadata
 from core.tensor_ops import Add, Flatten, Heads, NegExp, Retile, RetileColumns, Rows, Squeeze
 
 _PLUS_ONE = (Add(1.0),)
-_LINEAR = r"model\.layers\.(\d+)\.linear_attn\."
+_LINEAR = BLOCK + r"linear_attn\."
 _PARTS = (
     Key("ssm.conv_kernel", "u32", ("linear_conv_kernel_dim",)),
     Key("ssm.state_size", "u32", ("linear_key_head_dim",)),
@@ -54,10 +56,8 @@ def _common_tensors(config: Config) -> tuple[Tensor, ...]:
     """The norms differ from one by what is stored, except that of the delta network."""
     return (
         *_next_token_block(config),
-        *fused_experts(config, r"model\.layers\.(\d+)\.", "blk.{0}."),
-        Tensor(
-            r"model\.layers\.(\d+)\.post_attention_layernorm\.weight", "blk.{0}.post_attention_norm.weight", _PLUS_ONE
-        ),
+        *fused_experts(config, BLOCK, "blk.{0}."),
+        replace(POST_ATTENTION, ops=_PLUS_ONE),
         Tensor(_LINEAR + r"norm\.weight", "blk.{0}.ssm_norm.weight"),
         Tensor(r".*norm\.weight", ops=_PLUS_ONE),
     )
@@ -111,15 +111,13 @@ def _tensors_35(config: Config) -> tuple[Tensor, ...]:
 def _hybrid_keys(source: Source) -> Extra:
     """Which layers have a state and no attention; the block for one token more counts where the files hold it."""
     config, arch = source.config, source.arch
-    layers, interval = required(config, "num_hidden_layers"), int(config.get("full_attention_interval") or 4)
+    layers, interval = required(config, "num_hidden_layers"), count(config, "full_attention_interval", 4)
     more = int(any(name.startswith("mtp.layers.") for name in source.tensors))
     kinds = config.get("layer_types")
     if not isinstance(kinds, list):
         kinds = ["full" if (layer + 1) % interval == 0 else "linear_attention" for layer in range(layers)]
     inner = required(config, "linear_num_value_heads") * required(config, "linear_value_head_dim")
-    part = number(rope(config).values, "partial_rotary_factor", number(config, "partial_rotary_factor", 0.25))
     counts = {"block_count": layers + more, "ssm.inner_size": inner}
-    counts["rope.dimension_count"] = int(head_dim(config) * part)
     if more:
         counts["nextn_predict_layers"] = more
     recurrent = [kind == "linear_attention" for kind in kinds] + [False] * more
@@ -142,21 +140,21 @@ _NEXT = Architecture(
     arch="qwen3next",
     keys=(*EXPERT_KEYS, *_PARTS),
     tensors=_next_tensors,
-    extra=(*COMMON, _hybrid_keys),
+    extra=(*COMMON, turned_part(0.25), _hybrid_keys),
 )
 _QWEN_35 = Architecture(
     classes=("Qwen3_5ForCausalLM", "Qwen3_5ForConditionalGeneration"),
     arch="qwen35",
     keys=(*SHARED, *_PARTS),
     tensors=_tensors_35,
-    extra=(*COMMON, _sections_35, _hybrid_keys),
+    extra=(*COMMON, _sections_35, turned_part(0.25), _hybrid_keys),
 )
 _QWEN_35_MOE = Architecture(
     classes=("Qwen3_5MoeForCausalLM", "Qwen3_5MoeForConditionalGeneration"),
     arch="qwen35moe",
     keys=(*EXPERT_KEYS, *_PARTS),
     tensors=_tensors_35,
-    extra=(*COMMON, _sections_35, _hybrid_keys),
+    extra=(*COMMON, _sections_35, turned_part(0.25), _hybrid_keys),
 )
 
 ENTRIES = (_NEXT, _QWEN_35, _QWEN_35_MOE)

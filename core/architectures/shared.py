@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from core.architectures.config import Rope, head_dim, is_number, required, rope
-from core.architectures.entry import Drop, Extra, Key, Source
+from core.architectures.config import Rope, head_dim, is_number, number, required, rope
+from core.architectures.entry import Config, Drop, Extra, Key, Source, Tensor
 from core.errors import SnugError
 from core.model import Metadata, OutputTensor
+from core.tensor_ops import Rows
 
 SHARED = (
     Key("block_count", "u32", ("num_hidden_layers", "n_layers", "n_layer", "num_layers")),
@@ -29,6 +31,16 @@ SHARED = (
     Key("attention.value_length", "u32", ("head_dim",)),
 )  # fmt: skip
 VOCAB_SIZE = Key("vocab_size", "u32", ("vocab_size",))
+EXPERT_WIDTH = Key("expert_feed_forward_length", "u32", ("moe_intermediate_size",))
+DENSE_FIRST = Key("leading_dense_block_count", "u32", ("first_k_dense_replace",))
+SHARED_EXPERTS = Key("expert_shared_count", "u32", ("n_shared_experts",))
+WEIGHTS_SCALE = Key("expert_weights_scale", "f32", ("routed_scaling_factor",))
+WEIGHTS_NORM = Key("expert_weights_norm", "bool", ("norm_topk_prob",))
+
+BLOCK = r"model\.layers\.(\d+)\."
+WITHOUT_FIRST_NORM = ("token_embd.weight", "output_norm.weight", "blk.{}.attn_q.weight")
+POST_ATTENTION = Tensor(BLOCK + r"post_attention_layernorm\.weight", "blk.{0}.post_attention_norm.weight")
+TIED = Drop(r"lm_head\.weight", "the same as the input embedding, which the runner uses for both")
 
 PERMUTED = ((".q_proj.", "num_attention_heads"), (".k_proj.", "num_key_value_heads"))
 ALWAYS_DROPPED = (
@@ -83,11 +95,32 @@ def _scaling_keys(arch: str, settings: Rope) -> list[Metadata]:
     return keys + [Metadata(f"{arch}.rope.scaling.{key}", "f32", settings.number(name)) for key, name in given]
 
 
-def rope_dimensions(source: Source) -> Extra:
-    """rope.dimension_count: the rotated part of a head, all of it unless the config names a part."""
-    values = rope(source.config).values
-    part = values.get("partial_rotary_factor", source.config.get("partial_rotary_factor")) or 1.0
-    return Extra((Metadata(f"{source.arch}.rope.dimension_count", "u32", int(head_dim(source.config) * part)),))
+def turned_part(usual: float, *names: str) -> Callable[[Source], Extra]:
+    """Gives rope.dimension_count: the part of a head that turns, in the config under one of the names, or `usual`."""
+
+    def keys(source: Source) -> Extra:
+        config, values = source.config, rope(source.config).values
+        part = number(values, "partial_rotary_factor", number(config, "partial_rotary_factor", usual))
+        part = next((number(config, name) for name in names if config.get(name) is not None), part)
+        return Extra((Metadata(f"{source.arch}.rope.dimension_count", "u32", int(part * head_dim(config))),))
+
+    return keys
+
+
+rope_dimensions = turned_part(1.0)
+
+
+def halves(pattern: str, gate: str, up: str, width: int) -> tuple[Tensor, Tensor]:
+    """Gate and up lie above each other in the tensors of this pattern."""
+    return (
+        Tensor(pattern, f"blk.{{0}}.{gate}.weight", (Rows(0, width),)),
+        Tensor(pattern, f"blk.{{0}}.{up}.weight", (Rows(width, 2 * width),)),
+    )
+
+
+def without_tied_output(config: Config) -> tuple[Drop, ...]:
+    """An output that is the embedding is left out where the config says so."""
+    return (TIED,) if config.get("tie_word_embeddings") else ()
 
 
 def rope_sections(source: Source) -> Extra:

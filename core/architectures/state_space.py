@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from core.architectures.config import required
+from core.architectures.config import count, required
 from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Source, Tensor
-from core.architectures.shared import COMMON, SHARED, VOCAB_SIZE
+from core.architectures.shared import COMMON, EXPERT_WIDTH, SHARED, TIED, VOCAB_SIZE
 from core.model import Metadata
 from core.tensor_ops import Column, NegExp, Reshape, Squeeze, TensorOp
 
 MAMBA_CONTEXT = 1 << 20  # these models have no limit of their own
-_TIED = Drop(r"lm_head\.weight", "the same as the input embedding, which the runner uses for both")
 _MAMBA_KEYS = (
     Key("context_length", "u32", (), MAMBA_CONTEXT),
     Key("embedding_length", "u32", ("hidden_size", "d_model")),
@@ -35,12 +34,12 @@ def state_space_tensors(*numbers: TensorOp) -> tuple[Tensor, ...]:
 
 
 def _tied(config: Config) -> tuple[Drop, ...]:
-    return (_TIED,) if config.get("tie_word_embeddings", True) else ()
+    return (TIED,) if config.get("tie_word_embeddings", True) else ()
 
 
 def _mamba_config(config: Config) -> Config:
     width = required(config, "hidden_size", "d_model")
-    defaults = {"intermediate_size": width * int(config.get("expand") or 2), "time_step_rank": -(-width // 16)}
+    defaults = {"intermediate_size": width * count(config, "expand", 2), "time_step_rank": -(-width // 16)}
     given = {name: value for name, value in config.items() if value is not None and value != "auto"}
     return defaults | given
 
@@ -65,12 +64,11 @@ _MAMBA = Architecture(
 
 def _mamba2_config(config: Config) -> Config:
     config = _mamba_config(config)
-    head = int(config.get("head_dim") or 64)
-    return {**config, "time_step_rank": required(config, "intermediate_size") // head}
+    return {**config, "time_step_rank": required(config, "intermediate_size") // count(config, "head_dim", 64)}
 
 
 def _mamba2_tensors(config: Config) -> tuple[Tensor | Drop, ...]:
-    groups = int(config.get("n_groups") or 1)
+    groups = count(config, "n_groups", 1)
     norm = Tensor(r".*\.mixer\.norm\.weight", ops=(Reshape((groups, -1)),))
     return (*_tied(config), *state_space_tensors(Column()), norm)
 
@@ -94,7 +92,7 @@ def _jamba_keys(source: Source) -> Extra:
     """Attention in every so many layers: the others have no heads that share keys and values."""
     config = source.config
     layers, heads = required(config, "num_hidden_layers"), required(config, "num_key_value_heads")
-    period, offset = required(config, "attn_layer_period"), int(config.get("attn_layer_offset", 0))
+    period, offset = required(config, "attn_layer_period"), count(config, "attn_layer_offset", 0)
     width = required(config, "hidden_size")
     rank = config.get("mamba_dt_rank")
     numbers = {
@@ -161,7 +159,7 @@ _LFM2_MOE = Architecture(
     arch="lfm2moe",
     keys=(
         *_LFM2_KEYS,
-        Key("expert_feed_forward_length", "u32", ("moe_intermediate_size",)),
+        EXPERT_WIDTH,
         Key("leading_dense_block_count", "u32", ("num_dense_layers",)),
         Key("expert_gating_func", "u32", (), 2),
     ),
