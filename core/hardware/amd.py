@@ -67,7 +67,7 @@ def _inside(gpu: Gpu, folder: Path, ram: Memory) -> Gpu:
         note = say("amdgpu: mem_info_gtt_*, at most the RAM that is available", "shared", confidence=Confidence.MEDIUM)
         return replace(gpu, shared=spare, sources=gpu.sources + note)
     total = min(most, ram.total) or ram.total
-    free = spare if most else ram.available
+    free = min(spare if most else ram.available, total)
     origin = "amdgpu: mem_info_gtt_*, within the RAM that is available"
     sources = gpu.sources + say(origin, "total", "free", "used_by_others", confidence=Confidence.MEDIUM)
     return replace(gpu, unified=True, total=total, free=free, used_by_others=total - free, sources=sources)

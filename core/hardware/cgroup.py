@@ -21,11 +21,12 @@ class _Names:
 
     limit: str
     usage: str
+    high: str
     inactive: str
 
 
-_V1 = _Names("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-_V2 = _Names("memory.max", "memory.current", "inactive_file")
+_V1 = _Names("memory.limit_in_bytes", "memory.usage_in_bytes", "", "total_inactive_file")
+_V2 = _Names("memory.max", "memory.current", "memory.high", "inactive_file")
 
 
 def memory_limits(*, root: Path = Path("/")) -> tuple[MemoryLimit, ...]:
@@ -69,7 +70,10 @@ def _mount(root: Path, controller: str) -> Path | None:
 
 
 def _memory_limit(folder: Path, names: _Names) -> MemoryLimit | None:
-    limit, usage = _number(folder / names.limit), _number(folder / names.usage)
+    usage = _number(folder / names.usage)
+    # Above `high` nothing is killed, but everything is slowed down until it gives memory back: no place for a model.
+    limits = [_number(folder / name) for name in (names.limit, names.high) if name]
+    limit = min((value for value in limits if value is not None), default=None)
     if limit is None or usage is None:
         return None
     inactive = _statistics(folder / "memory.stat").get(names.inactive, 0)

@@ -20,21 +20,8 @@ _NOISE = {
 }
 # Words of which one more or one less makes another card.
 _TELLING = {
-    "ti",
-    "super",
-    "xt",
-    "xtx",
-    "gre",
-    "laptop",
-    "mobile",
-    "d",
-    "pro",
-    "ultra",
-    "max",
-    "ada",
-    "nvl",
-    "pcie",
-    "m",
+    *("ti", "super", "xt", "xtx", "gre", "laptop", "mobile", "d", "sff"),
+    *("pro", "ultra", "max", "ada", "nvl", "pcie"),
 }
 _SIZE = re.compile(r"\b(\d+)\s*gi?b?\b", re.IGNORECASE)
 _SPLIT = re.compile(r"(?<=\d)(?=(?:ti|super|xtx|xt|gre|laptop)\b)", re.IGNORECASE)

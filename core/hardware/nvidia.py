@@ -129,7 +129,7 @@ def _memory(nvml: Any, handle: Any) -> tuple[int, int, int, str]:
     try:
         memory = nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2)
         return int(memory.total), int(memory.free), int(memory.reserved), "NVML memory info v2"
-    except nvml.NVMLError:
+    except (nvml.NVMLError, AttributeError):  # an old driver, an old pynvml
         pass
     try:
         memory = nvml.nvmlDeviceGetMemoryInfo(handle)

@@ -55,8 +55,8 @@ def read_text(path: Path) -> str:
 
 
 def number_of(text: str) -> int:
-    """A whole number in decimal or 0x...; 0 for anything else."""
+    """A whole number in decimal or 0x...; 0 for anything else, and for what is below it."""
     try:
-        return int(text, 16 if text.startswith("0x") else 10)
+        return max(0, int(text, 16 if text.startswith("0x") else 10))
     except ValueError:
         return 0

@@ -106,3 +106,11 @@ def test_v1_gives_the_cores_of_a_quota(tmp_path: Path, quota: str, cores: float 
         "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
     })  # fmt: skip
     assert cpu_limit(root=tmp_path) == cores
+
+
+def test_v2_counts_the_limit_that_only_slows_down_too(tmp_path: Path) -> None:
+    v2(
+        tmp_path,
+        {"user/app/memory.max": "max\n", "user/app/memory.high": "9000\n", "user/app/memory.current": "1000\n"},
+    )
+    assert memory_limits(root=tmp_path) == (MemoryLimit(9_000, left=8_000),)

@@ -46,7 +46,8 @@ def test_a_card_is_found_by_any_of_its_names(name: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "RTX 9999", "arc", "max", "AMD Radeon Graphics", "NVIDIA GeForce RTX 5070 Laptop GPU"]
+    "name",
+    ["", "RTX 9999", "arc", "max", "AMD Radeon Graphics", "NVIDIA GeForce RTX 4070 Ti Laptop GPU", "RTX 4000 SFF Ada"],
 )
 def test_a_card_that_is_not_in_the_table_is_not_taken_for_another(name: str) -> None:
     assert find_gpu(name) is None
