@@ -11,6 +11,7 @@ from core.hardware.known_gpus import find_gpu
 from core.hardware.machine import Confidence, Gpu, Memory, Sources, say
 from core.hardware.system import System
 
+_TRANSLATED = "Snug runs translated by Rosetta: install Python for Apple silicon, for speed and the right figures."
 _MIB = 1024**2
 _SMALL_MACHINE = 36 * 1024**3
 _LIMIT_NAMES = ("iogpu.wired_limit_mb", "debug.iogpu.wired_limit")
@@ -20,10 +21,11 @@ def read_apple(ram: Memory, system: System) -> tuple[tuple[Gpu, ...], tuple[str,
     """(the GPUs of a Mac, notes); both empty on any other machine."""
     if system.kind != "darwin":
         return (), ()
-    chip = system.sysctl("machdep.cpu.brand_string")
     devices = system.metal()
+    chip = _chip(devices, system)
     if chip.startswith("Apple"):
-        return (_unified(chip, devices[0] if devices else None, ram, system),), _notes(devices)
+        translated = (_TRANSLATED,) if system.sysctl("sysctl.proc_translated") == "1" else ()
+        return (_unified(chip, devices[0] if devices else None, ram, system),), _notes(devices) + translated
     cards = tuple(_card(device) for device in devices if not device.unified)
     return cards, () if cards else ("This Mac has no GPU with memory of its own.",)
 
@@ -31,6 +33,13 @@ def read_apple(ram: Memory, system: System) -> tuple[tuple[Gpu, ...], tuple[str,
 def default_working_set(ram: int) -> int:
     """Bytes that Metal grants by itself: two thirds of the RAM up to 36 GB, three quarters above."""
     return ram * 2 // 3 if ram <= _SMALL_MACHINE else ram * 3 // 4
+
+
+def _chip(devices: tuple[MetalDevice, ...], system: System) -> str:
+    """The processor's name; a program for Intel under Rosetta is told VirtualApple, and Metal knows better."""
+    brand = system.sysctl("machdep.cpu.brand_string")
+    named = next((device.name for device in devices if device.unified and device.name.startswith("Apple")), "")
+    return brand if brand.startswith("Apple") else named or brand
 
 
 def _notes(devices: tuple[MetalDevice, ...]) -> tuple[str, ...]:

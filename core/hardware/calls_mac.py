@@ -13,7 +13,8 @@ from typing import Any
 
 _METAL = "/System/Library/Frameworks/Metal.framework/Metal"
 _OBJC = "/usr/lib/libobjc.A.dylib"
-_TEXTS = ("machdep.cpu.brand_string", "hw.model")
+# A text may be as long as a number is.
+_TEXTS = ("machdep.cpu.brand_string", "hw.model", "kern.osproductversion")
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def disks_of(paths: Iterable[Path], *, root: Path = Path("/")) -> tuple[Disk, ..
     """One Disk a volume, for the first of `paths` on it."""
     first: dict[int, Path] = {}
     for path in paths:
-        first.setdefault(_volume(path), path)
+        first.setdefault(volume_of(path), path)
     return tuple(disk_of(path, root=root) for path in first.values())
 
 
@@ -43,7 +43,8 @@ def nearest_existing(path: Path) -> Path:
     return next((folder for folder in (absolute, *absolute.parents) if os.path.exists(folder)), absolute)
 
 
-def _volume(path: Path) -> int:
+def volume_of(path: Path) -> int:
+    """The number of the volume that holds `path`; -1 where it cannot be asked."""
     try:
         return nearest_existing(path).stat().st_dev
     except OSError:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from core.hardware.disk import nearest_existing
+from core.hardware.disk import nearest_existing, volume_of
 from core.hardware.machine import Confidence, Disk, Hardware, Memory, say
 from core.hardware.system import System, read_text
 
@@ -60,7 +60,7 @@ def _with_bandwidth(memory: Memory, bandwidth: int) -> Memory:
 
 
 def _with_speed(disk: Disk, measured: Measured) -> Disk:
-    same = nearest_existing(disk.path).stat().st_dev == nearest_existing(measured.folder).stat().st_dev
+    same = volume_of(disk.path) == volume_of(measured.folder)
     if not same or not (measured.read or measured.write):
         return disk
     origin = say("measured with a short file: a burst, not a long run", "read", "write", confidence=Confidence.MEDIUM)

@@ -53,6 +53,7 @@ def test_a_sysctl_is_a_number_or_a_text() -> None:
     assert sysctl_text("hw.memsize", (16 * GIB).to_bytes(8, "little")) == str(16 * GIB)
     assert sysctl_text("machdep.cpu.brand_string", b"Apple M1 Max\0") == "Apple M1 Max"
     assert sysctl_text("hw.model", b"Mac\0") == "Mac"
+    assert sysctl_text("kern.osproductversion", b"10.15.7\0") == "10.15.7"
 
 
 def test_a_com_function_is_called_by_its_place_with_its_arguments() -> None:
