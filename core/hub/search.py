@@ -121,9 +121,9 @@ def _next_page(hub: Hub, headers: Mapping[str, str]) -> str:
 
 def row_of(values: Any) -> Repo | None:
     """The row of one of the Hub's answers; None for what is no model."""
-    if not isinstance(values, dict) or not is_repo_id(str(values.get("id"))):
+    id = values.get("id") if isinstance(values, dict) else None
+    if not isinstance(id, str) or not is_repo_id(id):
         return None
-    id = str(values["id"])
     tags = [tag for tag in _list(values.get("tags")) if isinstance(tag, str)]
     gated = values.get("gated")
     return Repo(

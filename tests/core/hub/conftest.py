@@ -17,12 +17,16 @@ Start = Callable[..., tuple[FakeHub, Hub]]
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ranges, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(web, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(fetch, "PARALLEL_FROM", 1 << 20)
     monkeypatch.setattr(download, "TICK_SECONDS", 0.02)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def closed_in_the_end() -> Iterator[None]:
     yield
     close_connections()
 
@@ -37,6 +41,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
             return fake, Hub(fake.url, tmp_path / "cache", token)
 
         yield run
+
+
+def folder_repo(id: str, folder: Path, **more: Any) -> FakeRepo:
+    """A repository of the files in a folder."""
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return FakeRepo(id, files, **more)
 
 
 def noise(count: int, seed: int = 1) -> bytes:
