@@ -82,7 +82,10 @@ def machine(hardware: core.Hardware) -> None:
     table.add_row("Instructions", " ".join(cpu.instructions) or "none that matter to llama.cpp")
     table.add_row("Memory", f"{words.size(memory.available)} free of {words.size(memory.total)} ({memory.source})")
     for gpu in hardware.gpus:
-        table.add_row("GPU", f"{gpu.name}: {words.size(gpu.free)} free of {words.size(gpu.total)}")
+        shared = " of the RAM" if gpu.unified else ""
+        more = [f"{gpu.bandwidth / 1e9:,.0f} GB/s" if gpu.bandwidth else "", " ".join(gpu.formats)]
+        figures = f"{words.size(gpu.free)} free of {words.size(gpu.total)}{shared}"
+        table.add_row("GPU", ", ".join(filter(None, (f"{gpu.name}: {figures}", *more))))
     for disk in hardware.disks:
         table.add_row("Disk", f"{words.size(disk.free)} free of {words.size(disk.total)} at {disk.path}")
     for note in hardware.notes:
