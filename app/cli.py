@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import core
-from app import check_report, doctor_command, hub_command, report, words
+from app import check_report, doctor_command, fit_command, hub_command, report, words
 from app.machine_options import Gpus, Ram, machine_asked
 
 app = typer.Typer(
@@ -134,13 +134,32 @@ def plan(source: Source, recipe: Type, pure: Pure = False, imatrix: Imatrix = ""
 
 @verb
 def fit(
-    source: Source, ctx: Context = 4096, imatrix: Imatrix = "", ram: Ram = "", gpu: Gpus = None, as_json: Json = False
-) -> None:
+    source: Annotated[str, typer.Argument(metavar="[SRC]", help="A model folder or a .gguf file.")] = "",
+    ctx: Context = 4096,
+    imatrix: Imatrix = "",
+    ram: Ram = "",
+    gpu: Gpus = None,
+    header: Annotated[str, typer.Option(metavar="FILE", help="Judge a model by its headers alone: FILE.json.")] = "",
+    kv: Annotated[str, typer.Option("--kv", metavar="TYPE", help="With --header: the cache's format.")] = "f16",
+    gpu_layers: Annotated[int, typer.Option(metavar="N", help="With --header: layers on a GPU; 0: no GPU.")] = 0,
+    cpu_moe: Annotated[bool, typer.Option("--cpu-moe", help="With --header: all experts stay in RAM.")] = False,
+    n_cpu_moe: Annotated[int, typer.Option(metavar="N", help="With --header: experts of N layers stay in RAM.")] = 0,
+    as_json: Json = False,
+) -> int:
     """Show every recipe with its exact size, and which fits this machine."""
+    if header:
+        found, code = fit_command.predicted(
+            header, context=ctx, kv=kv, gpu_layers=gpu_layers, cpu_moe=cpu_moe, n_cpu_moe=n_cpu_moe
+        )
+        _print_json(found) if as_json else fit_command.show(found)
+        return code
+    if not source:
+        raise core.SnugError("snug fit needs a model.", "Name a model folder or a .gguf file, or a --header.")
     hardware = machine_asked(ram, gpu)
     model = core.open_model(source)
     options = core.options_for(model, hardware, context=ctx, importance=_importance(imatrix))
     _print_json(report.fit_values(model, options)) if as_json else report.fit(model, options, context=ctx)
+    return 0
 
 
 def _importance(imatrix: str) -> core.ImportanceMatrix | None:

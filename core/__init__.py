@@ -16,6 +16,7 @@ _FACE = {
     "checkpoint": ("open_model",),
     "doctor": ("examine",),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
+    "headers": ("Header", "open_headers", "predict_header"),
     "hardware": (
         "Disk",
         "GivenGpu",
@@ -109,6 +110,9 @@ if TYPE_CHECKING:
     from core.fit import Verdict as Verdict
     from core.fit import estimate_fit as estimate_fit
     from core.fit import largest_context as largest_context
+    from core.headers import Header as Header
+    from core.headers import open_headers as open_headers
+    from core.headers import predict_header as predict_header
     from core.hardware import Disk as Disk
     from core.hardware import GivenGpu as GivenGpu
     from core.hardware import Gpu as Gpu

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.hardware import Gpu, Hardware
-from core.needs import CELL, KV_TYPES, NOTHING, Needs, Shape, needs, shape_of
+from core.memory import (
+    CELL,
+    KV_TYPES,
+    NOTHING,
+    Needs,
+    Prediction,
+    Settings,
+    Shape,
+    predict,
+    refusal,
+    rules_of,
+    shape_of,
+)
 
 if TYPE_CHECKING:
     from core.plan import Plan
@@ -38,6 +50,7 @@ class Verdict(StrEnum):
 class Fit:
     """A verdict with its figures, in bytes. Always: `total + free_after == budget`; free_after < 0 is what is missing.
 
+    `doubt` is by how much they may be short, for a family without a rule of its own.
     The figures are those of `place`: "GPU", "CPU" or "GPU + CPU". `on_gpu` and `on_host` are the same by device, for a
     model that is whole on the GPU still keeps its input embedding and some buffers in RAM. `context` is in tokens.
     """
@@ -55,6 +68,7 @@ class Fit:
     on_gpu: Needs = NOTHING
     on_host: Needs = NOTHING
     gpu_layers: int = 0
+    doubt: int = 0
 
     @property
     def total(self) -> int:
@@ -111,65 +125,84 @@ def _repacked(hardware: Hardware) -> frozenset[str]:
 def _judge(shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> Fit:
     if kv_type not in KV_TYPES:
         raise ValueError(f"kv_type must be one of {', '.join(KV_TYPES)}, not {kv_type!r}")
-    cards, ram, vram = len(_usable_gpus(hardware)), ram_budget(hardware), gpu_budget(hardware)
-
-    def placed(gpu_layers: int) -> tuple[Needs, Needs]:
-        repacked = frozenset() if gpu_layers else _repacked(hardware)
-        gpu, host = needs(shape, gpu_layers=gpu_layers, context=context, kv_type=kv_type, repacked=repacked)
-        # Every card works with buffers of its own.
-        return gpu + Needs(compute=gpu.compute * max(0, cards - 1)), host
+    refused = refusal(shape, Settings(kv_type=kv_type))
+    if refused:
+        # What llama.cpp does not run with this cache, it runs with the plain one.
+        kv_type = "f16"
+    ram, vram = ram_budget(hardware), gpu_budget(hardware)
+    placed = _Placing(shape, hardware, context=context, kv_type=kv_type)
 
     def fit(gpu_layers: int, place: str, budget: int) -> Fit:
-        gpu, host = placed(gpu_layers)
-        here = gpu if place == "GPU" else gpu + host
+        found = placed(gpu_layers)
+        here = found.gpu if place == "GPU" else found.gpu + found.host
         splits = place == "GPU + CPU"
-        verdict = _verdict(here, budget, exact=shape.exact, splits=splits)
         layers = f"{gpu_layers} of {whole} layers on the GPU, the rest in RAM" if splits else ""
         return Fit(
-            verdict=verdict,
+            verdict=_verdict(here, budget, doubt=found.doubt, splits=splits),
             weights=here.weights,
             kv=here.kv,
-            compute=here.compute,
+            compute=here.compute + here.output,
             overhead=here.overhead,
             budget=budget,
             place=place,
             context=context,
             kv_type=kv_type,
-            reason=_reason(here.total, budget, place, layers=layers) + _doubt(shape),
-            on_gpu=gpu,
-            on_host=host,
+            reason=_reason(here.total, budget, place, layers=layers) + _doubt(shape, refused),
+            on_gpu=found.gpu,
+            on_host=found.host,
             gpu_layers=gpu_layers,
+            doubt=found.doubt,
         )
 
-    whole = len(shape.layers) + 1
+    whole = shape.blocks + 1
     most = _most_layers(placed, whole, vram) if vram else 0
     if not most:
         return fit(0, "CPU", ram)
-    gpu, host = placed(most)
-    if most == whole and host.total <= ram:
+    found = placed(most)
+    if most == whole and found.host.total <= ram:
         return fit(whole, "GPU", vram)
     # Whole layers do not fill the GPU to the brim: only what they do fill counts.
-    return fit(most, "GPU + CPU", gpu.total + ram)
+    return fit(most, "GPU + CPU", found.gpu.total + ram)
 
 
-def _most_layers(placed: Any, whole: int, budget: int) -> int:
+class _Placing:
+    """What a model takes by the number of layers on the GPU."""
+
+    def __init__(self, shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> None:
+        self.shape = shape
+        self.cards = len(_usable_gpus(hardware))
+        self.on_processor = Settings(context=context, kv_type=kv_type, repacked=_repacked(hardware))
+        self.found: dict[int, Prediction] = {}
+
+    def __call__(self, gpu_layers: int) -> Prediction:
+        if gpu_layers not in self.found:
+            self.found[gpu_layers] = self._predicted(gpu_layers)
+        return self.found[gpu_layers]
+
+    def _predicted(self, gpu_layers: int) -> Prediction:
+        if not gpu_layers:
+            return predict(self.shape, self.on_processor)
+        settings = replace(self.on_processor, gpu_layers=gpu_layers, has_gpu=True, repacked=frozenset())
+        return predict(self.shape, settings, cards=self.cards)
+
+
+def _most_layers(placed: _Placing, whole: int, budget: int) -> int:
     """The most layers that the GPU holds; more layers never need less of it, but for the last step to all of them."""
-    if placed(whole)[0].total <= budget:
+    if placed(whole).gpu.total <= budget:
         return whole
     low, high = 0, whole - 1
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if placed(middle)[0].total <= budget else (low, middle - 1)
+        low, high = (middle, high) if placed(middle).gpu.total <= budget else (low, middle - 1)
     return low
 
 
-def _verdict(here: Needs, budget: int, *, exact: bool, splits: bool) -> Verdict:
+def _verdict(here: Needs, budget: int, *, doubt: int, splits: bool) -> Verdict:
     left = budget - here.total
     if left < 0:
         return Verdict.NO
     if splits:
         return Verdict.SPLITS
-    doubt = 0 if exact else (here.kv + here.compute) // 4
     return Verdict.TIGHT if left < max(budget // 10, doubt) else Verdict.FITS
 
 
@@ -184,8 +217,10 @@ def _reason(total: int, budget: int, place: str, *, layers: str) -> str:
     return f"Needs {_size(total)} of the {_size(budget)} of {where}; leaves {_size(left)}."
 
 
-def _doubt(shape: Shape) -> str:
-    return "" if shape.exact else f" An estimate: there is no exact rule for {shape.architecture} yet."
+def _doubt(shape: Shape, refused: str) -> str:
+    """What a person should know about the figures."""
+    rough = "" if rules_of(shape)[1] else f" A rough estimate: there is no rule for {shape.architecture} yet."
+    return rough + (f" With a plain cache, for llama.cpp refuses this one: {refused}." if refused else "")
 
 
 def _size(nbytes: int) -> str:

@@ -1,0 +1,115 @@
+"""The buffers of a model's graph, by playing llama.cpp's planning: graph, devices, lifetimes, best fitting gaps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from core.memory.allocate import Lifetimes, lifetimes, peaks
+from core.memory.cache import window_cells
+from core.memory.graph import Node
+from core.memory.model_graph import model_graph
+from core.memory.rules import rules_of
+from core.memory.schedule import on_one_device, on_two_devices
+from core.memory.settings import CELL, Settings
+from core.memory.shape import Shape
+from core.memory.weights import first_gpu_layer
+
+# Head sizes that CUDA's flash attention knows: (keys, values).
+_FLASH_HEADS = frozenset({(size, size) for size in (40, 64, 72, 80, 96, 112, 128, 256, 512)}
+                         | {(192, 128), (320, 256), (576, 512)})  # fmt: skip
+
+# So many layers before one decide, as measured, where its results come to lie.
+_LOOKS_BACK = 4
+# With these, where results come to lie does not come round.
+_NEVER_SETTLES = frozenset({"mamba", "mamba2", "both"})
+
+
+def compute(shape: Shape, settings: Settings) -> tuple[int, int]:
+    """Bytes (on the GPU, in RAM)."""
+    return peaks(_kept(shape, settings), cells=settings.cells, window=window_cells(shape, settings))
+
+
+def _kept(shape: Shape, settings: Settings) -> Lifetimes:
+    """The lifetimes, found once for all contexts: they are linear in it."""
+    same = replace(settings, context=max(CELL, min(settings.cells, settings.ubatch)), repacked=frozenset())
+    key = (same, shape.formats if _copies(shape, settings) else 0)
+    found = shape.remembered.get(key)
+    if found is None:
+        found = shape.remembered[key] = planned(shape, settings)
+    return found
+
+
+def _copies(shape: Shape, settings: Settings) -> bool:
+    """Whether weights that lie in RAM are copied to the GPU."""
+    return settings.has_gpu and (first_gpu_layer(shape, settings) > 0 or settings.host_experts > 0)
+
+
+def planned(shape: Shape, settings: Settings) -> Lifetimes:
+    """The lifetimes in the graph of a whole ubatch."""
+    rules, _ = rules_of(shape)
+    tokens = settings.tokens
+    outputs = tokens if settings.outputs == "all" else settings.parallel
+    flash = uses_flash(shape, settings)
+    layers = telling_layers(shape, settings)
+    b = model_graph(shape, settings, rules, flash=flash, tokens=tokens, outputs=outputs, layers=layers)
+    if not settings.has_gpu:
+        return lifetimes(b.graph, on_one_device(b.graph))
+    return lifetimes(b.graph, on_two_devices(b.graph, supports=supports, kept=b.kept))
+
+
+def telling_layers(shape: Shape, settings: Settings) -> list[int]:
+    """As few layers as show every kind after every other: what comes again takes no more memory.
+
+    An even number is left out at a time, for two neighbours often change places.
+    """
+    if rules_of(shape)[0].state in _NEVER_SETTLES:
+        return list(range(len(shape.layers)))
+    kinds = _kinds(shape, settings)
+    last = len(kinds) - 1
+    seen: set[tuple[object, ...]] = set()
+    kept: list[int] = []
+    left_out = 0
+    for index in range(len(kinds)):
+        around = tuple(kinds[max(0, index - _LOOKS_BACK) : index + 1])
+        is_new = around not in seen
+        seen.add(around)
+        if is_new or index == last:
+            kept += range(index - left_out % 2, index + 1)
+            left_out = 0
+        else:
+            left_out += 1
+    return kept
+
+
+def _kinds(shape: Shape, settings: Settings) -> list[tuple[object, ...]]:
+    """What of a layer a graph can tell from another."""
+    first = first_gpu_layer(shape, settings)
+    kinds: list[tuple[object, ...]] = []
+    for index, form in enumerate(shape.forms):
+        on_gpu = index >= first
+        experts_stay = index < settings.host_experts
+        copies = settings.has_gpu and (not on_gpu or experts_stay)
+        kinds.append((shape.sizes[index] if copies else form, on_gpu, copies, experts_stay, shape.windowed[index],
+                      shape.cached[index], shape.heads[index], shape.kv_heads[index]))  # fmt: skip
+    return kinds
+
+
+def uses_flash(shape: Shape, settings: Settings) -> bool:
+    """What becomes of the wish for flash attention: "auto" is off where it would not run where its cache lies."""
+    if settings.flash != "auto":
+        return settings.flash == "on"
+    if not settings.has_gpu or settings.quantized_kv:
+        return True
+    rules, _ = rules_of(shape)
+    one = replace(settings, parallel=1, unified=False)
+    b = model_graph(shape, one, rules, flash=True, tokens=1, outputs=1,
+                    layers=telling_layers(shape, one))  # fmt: skip
+    on_two_devices(b.graph, supports=supports)
+    return all(node.place == b.home(node.layer) for node in b.graph.nodes if node.op == "FLASH_ATTN_EXT")
+
+
+def supports(node: Node) -> bool:
+    """Whether CUDA knows an operation."""
+    if node.op == "FLASH_ATTN_EXT":
+        return (node.sources[0].ne[0], node.ne[0]) in _FLASH_HEADS
+    return True

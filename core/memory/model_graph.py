@@ -1,0 +1,157 @@
+"""A model's whole graph: embedding, layers, output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from core.memory import graph as g
+from core.memory.attention import attention, positions
+from core.memory.builder import Builder
+from core.memory.feed_forward import feed_forward
+from core.memory.graph import Node
+from core.memory.recurrent import recurrent
+from core.memory.rules import Rules
+from core.memory.settings import Settings
+from core.memory.shape import CACHELESS, Shape
+
+
+def model_graph(
+    shape: Shape, settings: Settings, rules: Rules, *, flash: bool, tokens: int, outputs: int, layers: Iterable[int]
+) -> Builder:
+    """The builder with its graph made, of these `layers`."""
+    b = Builder(shape, settings, flash=flash, tokens=tokens, outputs=outputs)
+    x = _embedded(b, rules)
+    for layer in layers:
+        x = _layer(b, layer, x, rules)
+    _output(b, x, rules)
+    return b
+
+
+def _embedded(b: Builder, rules: Rules) -> Node:
+    table = b.of_model("token_embd.weight")
+    assert table is not None
+    ids = b.given("tokens", b.tokens)
+    x = b.expand(g.new("GET_ROWS", (b.shape.embedding, b.tokens), table, ids))
+    # The same graph takes embeddings, such as those of images, in place of tokens.
+    b.expand(b.given("embeddings", b.shape.embedding, b.tokens))
+    if rules.scales_embedding:
+        x = b.expand(g.like("SCALE", x))
+    types = b.of_model("token_types.weight")
+    if types is not None:
+        x = g.like("ADD", x, g.view(types, types.ne[0]))
+    places = b.of_model("position_embd.weight")
+    if places is not None:
+        x = g.like("ADD", g.new("GET_ROWS", x.ne, places, positions(b)), x)
+    norm = b.of_model("token_embd_norm.weight")
+    if norm is not None and b.shape.architecture in CACHELESS:
+        x = b.normed(x, norm, b.of_model("token_embd_norm.bias"), op=rules.norm)
+    return x
+
+
+def _layer(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
+    names = b.names(layer)
+    if rules.norm_after:
+        return _norms_after(b, layer, x, rules)
+    if rules.beside and not (rules.beside == "neox" and b.shape.key("use_parallel_residual") is False):
+        return _beside(b, layer, x, rules)
+    normed = b.norm(x, layer, "attn_norm", op=rules.norm) if "attn_norm.weight" in names else x
+    if rules.state == "both":
+        out = _both(b, layer, x, normed, rules)
+    elif b.shape.recurrent[layer]:
+        out = recurrent(b, layer, normed, rules)
+    elif b.shape.attends[layer]:
+        out = attention(b, layer, normed, rules)
+    else:
+        out = feed_forward(b, layer, normed, rules)
+    out, x = _picked_at_last(b, layer, out, x)
+    after = "post_attention_norm.weight" in names
+    before_ffn = "ffn_norm" if "ffn_norm.weight" in names or "ffn_norm" in names else ""
+    if after and (before_ffn or "post_ffw_norm.weight" in names):
+        out = b.norm(out, layer, "post_attention_norm", op=rules.norm)
+    elif after:
+        before_ffn = "post_attention_norm"
+    if rules.scales_residual:
+        out = g.like("SCALE", out)
+    x = g.like("ADD", x, out) if rules.residual_first else g.like("ADD", out, x)
+    if not any(name.startswith("ffn_") for name in names) or (not before_ffn and _is_single(b)):
+        return x
+    inner = b.norm(x, layer, before_ffn, op=rules.norm) if before_ffn else x
+    inner = feed_forward(b, layer, inner, rules)
+    if "post_ffw_norm.weight" in names:
+        inner = b.norm(inner, layer, "post_ffw_norm", op=rules.norm)
+    if rules.scales_residual:
+        inner = g.like("SCALE", inner)
+    return g.like("ADD", x, inner) if rules.residual_first else g.like("ADD", inner, x)
+
+
+def _is_single(b: Builder) -> bool:
+    """Whether a layer is one of state, attention or feed-forward."""
+    return b.shape.architecture in ("nemotron_h", "nemotron_h_moe")
+
+
+def _picked_at_last(b: Builder, layer: int, out: Node, x: Node) -> tuple[Node, Node]:
+    return (b.picked(out), b.picked(x)) if layer == len(b.shape.layers) - 1 else (out, x)
+
+
+def _both(b: Builder, layer: int, x: Node, normed: Node, rules: Rules) -> Node:
+    """Attention and state side by side, as in Falcon-H1."""
+    out = attention(b, layer, normed, rules)
+    again = b.norm(x, layer, "attn_norm", op=rules.norm)
+    return g.like("ADD", out, recurrent(b, layer, again, rules))
+
+
+def _beside(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
+    """Attention and feed-forward of the same input."""
+    normed = b.norm(x, layer, "attn_norm", op=rules.norm)
+    second = "attn_norm_2" if "attn_norm_2.weight" in b.names(layer) else ""
+    out = attention(b, layer, b.norm(x, layer, second, op=rules.norm) if second else normed, rules)
+    if layer == len(b.shape.layers) - 1:
+        out, x, normed = b.picked(out), b.picked(x), b.picked(normed)
+    inner = normed
+    if rules.beside == "neox":
+        inner = b.norm(x, layer, "ffn_norm", op=rules.norm)
+    inner = feed_forward(b, layer, inner, rules)
+    if rules.beside == "phi":
+        return g.like("ADD", g.like("ADD", out, inner), x)
+    if rules.beside == "falcon":
+        return g.like("ADD", g.like("ADD", inner, out), x)
+    return g.like("ADD", g.like("ADD", inner, x), out)
+
+
+def _norms_after(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
+    """Norms of the sums, as in BERT."""
+    out = attention(b, layer, x, rules)
+    out, x = _picked_at_last(b, layer, out, x)
+    x = b.norm(g.like("ADD", out, x), layer, "attn_output_norm", op=rules.norm)
+    inner = feed_forward(b, layer, x, rules)
+    return b.norm(g.like("ADD", inner, x), layer, "layer_output_norm", op=rules.norm)
+
+
+def _output(b: Builder, x: Node, rules: Rules) -> None:
+    norm = b.of_model("output_norm.weight") or b.of_model("token_embd_norm.weight")
+    if norm is not None and not rules.norm_after:
+        x = b.normed(x, norm, b.of_model("output_norm.bias"), op=rules.norm)
+    table = b.tied_output()
+    if table is not None and b.shape.architecture not in CACHELESS:
+        if rules.scales_before_output:
+            x = g.like("SCALE", x)
+        logits = b.product(table, x, b.of_model("output.bias"))
+        if rules.scales_logits:
+            logits = g.like("SCALE", logits)
+        if rules.caps_logits:
+            for op in ("SCALE", "UNARY", "SCALE"):
+                logits = g.like(op, logits)
+        b.expand(logits)
+    _pooled(b, x)
+
+
+def _pooled(b: Builder, x: Node) -> None:
+    """One vector a text, of a model that is made for that."""
+    kind = int(b.shape.key("pooling_type", 0) or 0)
+    if kind == 1:
+        turned = g.new("CONT", (x.ne[1], x.ne[0]), g.view(x, x.ne[1], x.ne[0]))
+        mean = b.given("mean", b.tokens, b.settings.parallel)
+        b.expand(g.new("MUL_MAT", (x.ne[0], b.settings.parallel), turned, mean))
+    elif kind:
+        ids = b.given("chosen rows", b.settings.parallel)
+        b.expand(g.new("GET_ROWS", (x.ne[0], b.settings.parallel), x, ids))

@@ -1,0 +1,171 @@
+"""Which device does what, and what is copied for it. Source: ggml_backend_sched_split_graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from core.memory.graph import CPU, GPU, NOTHING, UNPLACED, Graph, Node
+
+# Rows from which on work with weights in RAM is worth their way to the GPU.
+_WORTH = 32
+_INPUTS_PER_SPLIT = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A node in the order of allocation. Of `is_note` ones only the sources matter: they are kept until here."""
+
+    node: Node
+    place: int
+    is_note: bool = False
+
+
+def on_one_device(graph: Graph) -> list[Step]:
+    """Everything where there is no choice."""
+    for node in (*graph.leaves, *graph.nodes):
+        node.place = CPU
+    return [Step(node, CPU) for node in graph.nodes]
+
+
+def on_two_devices(
+    graph: Graph, *, supports: Callable[[Node], bool], kept: Mapping[int, list[Node]] = MappingProxyType({})
+) -> list[Step]:
+    """The steps with copies between the devices.
+
+    `supports` says whether the GPU knows an operation, `kept` which nodes must live until one that the GPU works off.
+    """
+    _place(graph, supports)
+    return _split(graph, kept)
+
+
+def _place(graph: Graph, supports: Callable[[Node], bool]) -> None:
+    for leaf in graph.leaves:
+        leaf.place = leaf.home if leaf.home != UNPLACED else CPU
+    work = [node for node in graph.nodes if not node.is_view]
+    for node in graph.nodes:
+        node.place = _by_sources(node, supports)
+    _spread(work, supports, gpu_only=True)
+    _spread(work[::-1], supports, gpu_only=True)
+    _spread(work, supports, gpu_only=False)
+    _spread(work[::-1], supports, gpu_only=False)
+    for node in work:
+        if node.place == UNPLACED:
+            node.place = _with_most_sources(node, supports)
+    for node in graph.nodes:
+        if node.root is not None and node.place == UNPLACED:
+            node.place = node.root.place
+        for source in node.sources:
+            if source.place == UNPLACED:
+                source.place = source.root.place if source.root is not None else node.place
+        if node.place == UNPLACED:
+            node.place = GPU if supports(node) else CPU
+
+
+def _by_sources(node: Node, supports: Callable[[Node], bool]) -> int:
+    """Where a node must be because of what it writes to or the weights it reads; else unplaced."""
+    root = node.root or node
+    if root.home != UNPLACED:
+        return root.home
+    if node.is_view or node.op in ("ROPE", "FLASH_ATTN_EXT"):
+        return UNPLACED
+    weight = next((source for source in node.sources if source.is_weight), None)
+    if weight is None:
+        return UNPLACED
+    if weight.home == CPU and node.batch >= _WORTH and supports(node):
+        return GPU
+    return weight.home if weight.home == CPU or supports(node) else CPU
+
+
+def _spread(work: list[Node], supports: Callable[[Node], bool], *, gpu_only: bool) -> None:
+    current = UNPLACED
+    for node in work:
+        if node.place != UNPLACED:
+            current = UNPLACED if gpu_only and node.place == CPU else node.place
+        elif current == CPU or (current == GPU and supports(node)):
+            node.place = current
+
+
+def _with_most_sources(node: Node, supports: Callable[[Node], bool]) -> int:
+    best, most = CPU, -1
+    for place in (GPU, CPU):
+        if place == GPU and not supports(node):
+            continue
+        count = sum(_lies_at(source) == place for source in node.sources)
+        if count > most:
+            best, most = place, count
+    return best
+
+
+def _lies_at(node: Node) -> int:
+    """The device whose memory holds a tensor."""
+    root = node.root or node
+    if root.home != UNPLACED:
+        return root.home
+    return node.place if node.place != UNPLACED else root.place
+
+
+def _split(graph: Graph, kept: Mapping[int, list[Node]]) -> list[Step]:
+    """The steps: each part of work on one device begins with the copies it needs."""
+    copies: dict[tuple[int, int], Node] = {}
+    parts: list[tuple[int, list[Node], list[Node]]] = []
+    first = next(node for node in graph.nodes if not node.is_view)
+    place, inputs, nodes = first.place, list[Node](), list[Node]()
+    for node in graph.nodes:
+        if node.is_view:
+            nodes.append(node)
+            continue
+        if node.place != place or (inputs and _wants_own_part(node, place, inputs, copies)):
+            parts.append((place, inputs, nodes))
+            place, inputs, nodes = node.place, [], []
+        nodes.append(node)
+        for index, source in enumerate(node.sources):
+            if source.place != place and _lies_at(source) != place:
+                key = (id(source), place)
+                if key not in copies:
+                    copies[key] = _copy(source, place)
+                    inputs.append(source)
+                node.sources[index] = copies[key]
+    parts.append((place, inputs, nodes))
+    return _steps(parts, copies, kept)
+
+
+def _wants_own_part(node: Node, place: int, inputs: list[Node], copies: dict[tuple[int, int], Node]) -> bool:
+    """So that the memory of weights copied before can be used again, or that a part has not too many inputs."""
+    for source in node.sources:
+        if source.is_weight and source.place != place and _lies_at(source) != place:
+            return True
+        if (
+            len(inputs) >= _INPUTS_PER_SPLIT
+            and source.place != place
+            and (id(source), place) not in copies
+            and _lies_at(source) != place
+        ):
+            return True
+    return False
+
+
+def _copy(source: Node, place: int) -> Node:
+    copy = Node("NONE", source.ne, source.size)
+    copy.layout = source.layout
+    copy.extra = source.extra
+    copy.place = place
+    return copy
+
+
+def _steps(
+    parts: list[tuple[int, list[Node], list[Node]]],
+    copies: dict[tuple[int, int], Node],
+    kept: Mapping[int, list[Node]],
+) -> list[Step]:
+    steps: list[Step] = []
+    for place, inputs, nodes in parts:
+        for source in inputs:
+            steps.append(Step(Node("NONE", (), NOTHING, (source,)), source.place, is_note=True))
+            steps.append(Step(copies[id(source), place], place))
+        for node in nodes:
+            steps.append(Step(node, node.place))
+            if place == GPU and id(node) in kept:
+                steps.append(Step(Node("NONE", (), NOTHING, kept[id(node)]), place, is_note=True))
+    return steps
