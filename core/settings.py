@@ -19,6 +19,7 @@ class Settings:
     context: int = 4096
     threads: int = 0
     effort: str = "exact"
+    library_folders: tuple[str, ...] = ()
 
 
 def load_settings(path: Path) -> Settings:
@@ -29,7 +30,13 @@ def load_settings(path: Path) -> Settings:
         return Settings()
     if not isinstance(stored, dict):
         return Settings()
-    return Settings(**{f.name: stored[f.name] for f in fields(Settings) if _is_sane(stored.get(f.name), f.default)})
+    values = {name: _from_json(value) for name, value in stored.items()}
+    return Settings(**{f.name: values[f.name] for f in fields(Settings) if _is_sane(values.get(f.name), f.default)})
+
+
+def _from_json(value: Any) -> Any:
+    """A list of texts as the tuple it was."""
+    return tuple(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
 
 
 def _is_sane(value: Any, default: Any) -> bool:

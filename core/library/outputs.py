@@ -1,0 +1,131 @@
+"""What Snug has made: the files that its jobs name, as long as they are still those, and what jobs left unfinished."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.jobs import all_jobs
+from core.library.folders import scan_folder
+from core.library.groups import gguf_groups
+from core.library.item import Found, Item, Leftover, LeftoverKind, Origin, Trouble, look_at
+from core.output import part_path
+
+_LAST_BYTES = 1 << 20
+_MOST_LINES = 10_000
+
+
+def remember_output(made: Path, result: dict[str, Any]) -> None:
+    """Notes in the file `made` what a job has written, so that the library knows it as Snug's own. Raises OSError."""
+    made.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps({"time": time.time(), "target": result["target"], "file_bytes": result["file_bytes"]})
+    with made.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def scan_outputs(jobs: Path, made: Path, folders: tuple[Path, ...]) -> Found:
+    """The files made with Snug that are there, and other models right in the folders they go to."""
+    known = dict([*_of_jobs(jobs), *_noted(made)])
+    items = [item for target, size in known.items() if (item := _item(target, size)) is not None]
+    places = {target.parent for target in known} | set(folders)
+    leftovers: list[Leftover] = []
+    troubles: list[Trouble] = []
+    for folder in sorted(places):
+        try:
+            leftovers += _leftovers(folder)
+        except OSError as error:
+            if folder in folders:
+                troubles.append(Trouble(folder, error.strerror or str(error)))
+    beside = [item for folder in folders for item in _right_in(folder)]
+    return Found((*items, *beside), tuple(leftovers), tuple(troubles))
+
+
+def _right_in(folder: Path) -> Iterator[Item]:
+    """GGUF files that lie in `folder` itself; where files go may be a whole home folder, so no deeper."""
+    found = scan_folder(folder, Origin.FOLDER, deepest=0)
+    return (item for item in found.items if item.path.suffix.lower() == ".gguf")
+
+
+def _of_jobs(root: Path) -> Iterator[tuple[Path, int]]:
+    """(target, bytes) of every job that was done."""
+    for job in all_jobs(root):
+        try:
+            with (job.path / "events.jsonl").open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - _LAST_BYTES))
+                last = file.read().splitlines()[-1]
+            yield _target(json.loads(last)["result"])
+        except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
+            continue
+
+
+def _noted(made: Path) -> Iterator[tuple[Path, int]]:
+    try:
+        lines = made.read_text(encoding="utf-8", errors="replace").splitlines()[-_MOST_LINES:]
+    except OSError:
+        return
+    for line in lines:
+        try:
+            yield _target(json.loads(line))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue
+
+
+def _target(values: Any) -> tuple[Path, int]:
+    target, size = values["target"], values["file_bytes"]
+    if not isinstance(target, str) or not os.path.isabs(target) or not isinstance(size, int):
+        raise ValueError("no file that a job has made")
+    return Path(target), size
+
+
+def _item(target: Path, size: int) -> Item | None:
+    """The file, or all parts of it; None when it is gone or another file has taken its name."""
+    try:
+        names = [target.with_name(name) for name in os.listdir(target.parent)]
+    except OSError:
+        return None
+    group = next((group for group in gguf_groups(names) if target in group.names), None)
+    files = tuple(file for name in group.names if (file := look_at(name)) is not None) if group else ()
+    if group is None or len(files) != group.expected or sum(file.size for file in files) != size:
+        return None
+    return Item(
+        id=f"{Origin.SNUG}:{target}",
+        name=group.title,
+        origin=Origin.SNUG,
+        path=files[0].path,
+        root=target.parent,
+        files=files,
+        weights=files,
+    )
+
+
+def _leftovers(folder: Path) -> Iterator[Leftover]:
+    suffix = part_path("x").name.removeprefix("x")
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        if name.endswith(suffix) and not path.is_symlink() and (file := look_at(path)) is not None:
+            busy = "A job is writing it right now." if is_being_written(path) else ""
+            when = file.modified / 1e9
+            yield Leftover(path, LeftoverKind.OUTPUT, Origin.SNUG, folder, file.size, when, busy)
+
+
+def is_being_written(part: Path) -> bool:
+    """Whether a job holds this unfinished file."""
+    try:
+        import fcntl
+    except ImportError:
+        return False  # Windows removes no open file anyway
+    try:
+        descriptor = os.open(part, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
