@@ -171,7 +171,7 @@ class _Placing:
     def __init__(self, shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> None:
         self.shape = shape
         self.cards = len(_usable_gpus(hardware))
-        self.on_processor = Settings(context=context, kv_type=kv_type, repacked=_repacked(hardware))
+        self.on_processor = Settings(context=context, kv_type=kv_type, repacked=_repacked(hardware), brief=True)
         self.found: dict[int, Prediction] = {}
 
     def __call__(self, gpu_layers: int) -> Prediction:
@@ -183,7 +183,7 @@ class _Placing:
         if not gpu_layers:
             return predict(self.shape, self.on_processor)
         settings = replace(self.on_processor, gpu_layers=gpu_layers, has_gpu=True, repacked=frozenset())
-        return predict(self.shape, settings, cards=self.cards)
+        return predict(self.shape, settings, cards=self.cards, quick=True)
 
 
 def _most_layers(placed: _Placing, whole: int, budget: int) -> int:

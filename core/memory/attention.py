@@ -9,6 +9,7 @@ from core.memory import graph as g
 from core.memory.builder import Builder
 from core.memory.graph import Node, Size
 from core.memory.rules import Rules
+from core.memory.settings import KV_BLOCKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def _store(b: Builder, layer: int, k: Node, v: Node | None) -> None:
             continue
         by_number = name == "values" and not b.flash
         width = cache.ne[0]
-        source = g.view(part, part.ne[0] * part.ne[1], b.tokens)
+        source = g.view(part, part.ne[0] * part.ne[1], b.tokens, size=part.size)
         if by_number:
             if source.ne[0] < width:
                 source = g.new("PAD", (width, b.tokens), source)
@@ -174,16 +175,20 @@ def _seen_by(b: Builder, q: Node) -> Node:
     return g.view(split, q.ne[0], b.tokens // b.streams, q.ne[1], b.streams)
 
 
-def _cache_view(cache: Node) -> Node:
-    return g.view(g.view(cache, 1, size=cache.size), 1, size=cache.size)
+def _cache_view(b: Builder, cache: Node, head: int) -> Node:
+    """Keys or values by head; a copy of quantized ones has its rows filled up on a GPU."""
+    seen = g.view(g.view(cache, 1, size=cache.size), 1, size=cache.size)
+    nbytes, weights = KV_BLOCKS[b.settings.kv_type]
+    seen.extra = (-head % 512 * nbytes // weights if weights > 1 else 0, 0, 0)
+    return seen
 
 
 def _from_cache(b: Builder, layer: int, q: Node, *, value: Node | None, rules: Rules) -> Node:
     caches = b.caches(layer)
     count, length = q.ne[1], b.shape.value_lengths[layer]
     windowed = b.is_windowed(layer)
-    keys = _cache_view(caches[0])
-    values = _cache_view(caches[-1])
+    keys = _cache_view(b, caches[0], q.ne[0])
+    values = _cache_view(b, caches[-1], length)
     if len(caches) == 1:
         values = g.view(
             g.view(caches[0], 1, size=caches[0].size), 1, size=_part(caches[0].size, length, caches[0].ne[0])

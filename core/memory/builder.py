@@ -73,7 +73,8 @@ class Builder:
         if key not in self._weights:
             home = CPU if layer < 0 or stays_on_host(held, layer, self.settings) else self.home(layer)
             extra = gpu_bytes(held) - held.nbytes if home == CPU else 0
-            self._weights[key] = g.stored(held.ne, held.nbytes, home=home, extra=max(0, extra))
+            nbytes, extra = (held.nbytes, extra) if self.settings.copies else (0, 0)
+            self._weights[key] = g.stored(held.ne, nbytes, home=home, extra=extra)
         return self._weights[key]
 
     def tied_output(self) -> Node | None:

@@ -36,11 +36,19 @@ class Cache:
 def cache(shape: Shape, settings: Settings) -> Cache:
     """The cache of all layers."""
     first = first_gpu_layer(shape, settings)
+    key = ("cache", settings.context, settings.kv_type, first, settings.parallel, settings.unified, settings.ubatch,
+           settings.flash, settings.swa_full, settings.kv_on_host)  # fmt: skip
+    if key not in shape.remembered:
+        shape.remembered[key] = _cache(shape, settings, first)
+    found: Cache = shape.remembered[key]
+    return found
+
+
+def _cache(shape: Shape, settings: Settings, first: int) -> Cache:
     sums = {"full": [0, 0], "windowed": [0, 0], "state": [0, 0]}
     for index in range(len(shape.layers)):
         place = 0 if index >= first and not settings.kv_on_host else 1
         if shape.cached[index]:
-            kind = "windowed" if shape.windowed[index] and not settings.swa_full else "full"
             kind = "windowed" if shape.windowed[index] else "full"
             sums[kind][place] += layer_bytes(shape, index, settings, on_gpu=place == 0)
         if shape.recurrent[index]:

@@ -10,9 +10,9 @@ from core.memory.graph import Node
 from core.memory.model_graph import model_graph
 from core.memory.rules import rules_of
 from core.memory.schedule import on_one_device, on_two_devices
-from core.memory.settings import CELL, Settings
+from core.memory.settings import Settings
 from core.memory.shape import Shape
-from core.memory.weights import first_gpu_layer
+from core.memory.weights import first_gpu_layer, largest_copy
 
 # Head sizes that CUDA's flash attention knows: (keys, values).
 _FLASH_HEADS = frozenset({(size, size) for size in (40, 64, 72, 80, 96, 112, 128, 256, 512)}
@@ -26,22 +26,41 @@ _NEVER_SETTLES = frozenset({"mamba", "mamba2", "both"})
 
 def compute(shape: Shape, settings: Settings) -> tuple[int, int]:
     """Bytes (on the GPU, in RAM)."""
-    return peaks(_kept(shape, settings), cells=settings.cells, window=window_cells(shape, settings))
+    window = window_cells(shape, settings)
+    key = (_same(settings), settings.cells, window, shape.formats if _copies(shape, settings) else 0)
+    found: tuple[int, int] | None = shape.remembered.get(key)
+    if found is None:
+        found = shape.remembered[key] = peaks(_kept(shape, settings), cells=settings.cells, window=window)
+    return found
+
+
+def compute_of_split(shape: Shape, settings: Settings) -> tuple[int, int]:
+    """The same for any number of layers on the GPU but none and all: rather too much, for all formats at once.
+
+    The graph's own buffers hardly depend on the number; the largest matrix that is fetched comes on top.
+    """
+    half = replace(settings, gpu_layers=max(1, shape.blocks // 2), copies=False)
+    gpu, host = compute(shape, half)
+    return gpu + largest_copy(shape), host
 
 
 def _kept(shape: Shape, settings: Settings) -> Lifetimes:
     """The lifetimes, found once for all contexts: they are linear in it."""
-    same = replace(settings, context=max(CELL, min(settings.cells, settings.ubatch)), repacked=frozenset())
-    key = (same, shape.formats if _copies(shape, settings) else 0)
+    key = (_same(settings), shape.formats if _copies(shape, settings) else 0)
     found = shape.remembered.get(key)
     if found is None:
         found = shape.remembered[key] = planned(shape, settings)
     return found
 
 
+def _same(settings: Settings) -> Settings:
+    """What settings that give the same graph have in common."""
+    return replace(settings, context=settings.tokens, repacked=frozenset())
+
+
 def _copies(shape: Shape, settings: Settings) -> bool:
     """Whether weights that lie in RAM are copied to the GPU."""
-    return settings.has_gpu and (first_gpu_layer(shape, settings) > 0 or settings.host_experts > 0)
+    return settings.copies and settings.has_gpu and (first_gpu_layer(shape, settings) > 0 or settings.host_experts > 0)
 
 
 def planned(shape: Shape, settings: Settings) -> Lifetimes:
@@ -62,7 +81,7 @@ def telling_layers(shape: Shape, settings: Settings) -> list[int]:
 
     An even number is left out at a time, for two neighbours often change places.
     """
-    if rules_of(shape)[0].state in _NEVER_SETTLES:
+    if not settings.brief or rules_of(shape)[0].state in _NEVER_SETTLES:
         return list(range(len(shape.layers)))
     kinds = _kinds(shape, settings)
     last = len(kinds) - 1
@@ -88,7 +107,7 @@ def _kinds(shape: Shape, settings: Settings) -> list[tuple[object, ...]]:
     for index, form in enumerate(shape.forms):
         on_gpu = index >= first
         experts_stay = index < settings.host_experts
-        copies = settings.has_gpu and (not on_gpu or experts_stay)
+        copies = settings.copies and settings.has_gpu and (not on_gpu or experts_stay)
         kinds.append((shape.sizes[index] if copies else form, on_gpu, copies, experts_stay, shape.windowed[index],
                       shape.cached[index], shape.heads[index], shape.kv_heads[index]))  # fmt: skip
     return kinds
@@ -100,8 +119,16 @@ def uses_flash(shape: Shape, settings: Settings) -> bool:
         return settings.flash == "on"
     if not settings.has_gpu or settings.quantized_kv:
         return True
+    one = replace(settings, parallel=1, unified=False, context=0, repacked=frozenset())
+    key = ("flash", one)
+    if key not in shape.remembered:
+        shape.remembered[key] = _flash_stays(shape, one)
+    return bool(shape.remembered[key])
+
+
+def _flash_stays(shape: Shape, one: Settings) -> bool:
+    """Whether attention would run where its cache lies, for one token."""
     rules, _ = rules_of(shape)
-    one = replace(settings, parallel=1, unified=False)
     b = model_graph(shape, one, rules, flash=True, tokens=1, outputs=1,
                     layers=telling_layers(shape, one))  # fmt: skip
     on_two_devices(b.graph, supports=supports)

@@ -81,7 +81,8 @@ def _layer(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
         inner = b.norm(inner, layer, "post_ffw_norm", op=rules.norm)
     if rules.scales_residual:
         inner = g.like("SCALE", inner)
-    return g.like("ADD", x, inner) if rules.residual_first else g.like("ADD", inner, x)
+    residual_first = rules.residual_first or rules.residual_first_at_end
+    return g.like("ADD", x, inner) if residual_first else g.like("ADD", inner, x)
 
 
 def _is_single(b: Builder) -> bool:

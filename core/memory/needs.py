@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.memory.cache import cache, window_cells
-from core.memory.compute import compute, uses_flash
+from core.memory.compute import compute, compute_of_split, uses_flash
 from core.memory.rules import rules_of
 from core.memory.settings import KV_BLOCKS, Settings
 from core.memory.shape import Shape
-from core.memory.weights import weights
+from core.memory.weights import first_gpu_layer, weights
 
 _MIB = 1024**2
 
@@ -60,16 +60,20 @@ NOTHING = Needs()
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """`doubt` is by how many bytes it may be short: 0 for a family whose graph is known."""
+    """`doubt` is by how many bytes it may be short: 0 for a family whose graph is known. `flash`: whether attention is
+    flash attention, None where it was not looked at.
+    """
 
     gpu: Needs
     host: Needs
-    flash: bool
+    flash: bool | None
     doubt: int
 
 
-def predict(shape: Shape, settings: Settings, *, cards: int = 1) -> Prediction:
+def predict(shape: Shape, settings: Settings, *, cards: int = 1, quick: bool = False) -> Prediction:
     """What the model takes with these settings, on `cards` GPUs of one kind and in RAM.
+
+    `quick` takes the graph's buffers of a model that is split between GPU and RAM from above, the same for all splits.
 
     Raises ValueError with llama.cpp's reason where it refuses them.
     """
@@ -78,7 +82,8 @@ def predict(shape: Shape, settings: Settings, *, cards: int = 1) -> Prediction:
         raise ValueError(reason)
     on_gpu, as_stored, repacked = weights(shape, settings)
     remembered = cache(shape, settings)
-    gpu_compute, host_compute = compute(shape, settings)
+    is_split = settings.has_gpu and 0 < first_gpu_layer(shape, settings)
+    gpu_compute, host_compute = (compute_of_split if quick and is_split else compute)(shape, settings)
     if cards > 1:
         inputs = (_COPIES - 1) * _inputs(shape, settings)
         gpu_compute, host_compute = cards * (gpu_compute + inputs), host_compute + inputs
@@ -88,7 +93,7 @@ def predict(shape: Shape, settings: Settings, *, cards: int = 1) -> Prediction:
     host = Needs(as_stored + repacked, remembered.host, host_compute, _output(shape, settings), overhead)
     known = rules_of(shape)[1]
     doubt = 0 if known else int(_ROUGH * (gpu + host).buffers - _ROUGH * (gpu + host).weights)
-    return Prediction(gpu, host, uses_flash(shape, settings), doubt)
+    return Prediction(gpu, host, None if quick and is_split else uses_flash(shape, settings), doubt)
 
 
 def refusal(shape: Shape, settings: Settings) -> str:

@@ -34,6 +34,7 @@ class Rules:
     tempers: bool = False
     norms_value: bool = False
     residual_first: bool = False
+    residual_first_at_end: bool = False
     gated_query: bool = False
     repeats_heads: bool = False
     divides_gate: bool = False
@@ -87,8 +88,8 @@ RULES: dict[str, Rules] = {
     "qwen2moe": Rules(norm_experts=False, divides_gate=True),
     "deepseek2": Rules(norm_experts=False),
     "glm4moe": Rules(),
-    "phi3": Rules(scales_query=True),
-    "phimoe": Rules(scales_query=True, norm="NORM"),
+    "phi3": Rules(scales_query=True, residual_first_at_end=True),
+    "phimoe": Rules(scales_query=True, norm="NORM", residual_first_at_end=True),
     "phi2": Rules(norm="NORM", beside="phi", scales_query=True),
     "gptneox": Rules(norm="NORM", beside="neox"),
     "falcon": Rules(norm="NORM", beside="falcon"),

@@ -56,7 +56,8 @@ class Shape:
     """`layers` hold tensors by their name without blk.N.; `input`, `output` and `shared` those of no layer.
 
     `shared` are small tables that every place with a layer has. Layers for predicting several tokens (`nextn`) are in
-    the file and not loaded. `key` reads a GGUF key without its prefix.
+    the file and not loaded. `key` reads a GGUF key without its prefix. What is
+    found out about the model is `remembered` for all its formats, what of this file's formats is `added_up`.
     """
 
     architecture: str
@@ -67,6 +68,7 @@ class Shape:
     shared: Mapping[str, Held]
     key: Callable[..., Any] = field(repr=False, compare=False)
     remembered: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    added_up: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def numbers(self, name: str, default: int = 0) -> tuple[int, ...]:
         """A key that holds one number for all layers, or one for each; one number a layer."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from core.memory.settings import Settings, padded
 from core.memory.shape import Held, Shape
@@ -29,33 +30,71 @@ def first_gpu_layer(shape: Shape, settings: Settings) -> int:
 def weights(shape: Shape, settings: Settings) -> tuple[int, int, int]:
     """Bytes (on the GPU, in RAM as in the file, in RAM rearranged for the processor)."""
     first = first_gpu_layer(shape, settings)
-    gpu = host = repacked = 0
     rearranged = frozenset() if settings.has_gpu else settings.repacked
-    for held, layer in _placed(shape):
-        if layer >= first and not stays_on_host(held, layer, settings):
-            gpu += gpu_bytes(held)
-        elif layer >= 0 and may_repack(held, rearranged):
-            repacked += host_bytes(held)
+    gpu = host = repacked = 0
+    for layer, sums in enumerate(_sums(shape, rearranged), start=-1):
+        if layer < first or layer < 0:
+            host, repacked = host + sums.host, repacked + sums.repacked
+        elif layer < settings.host_experts:
+            gpu, host = gpu + sums.gpu - sums.experts_gpu, host + sums.experts_host
         else:
-            host += host_bytes(held)
+            gpu += sums.gpu
+    for held in shape.shared.values():
+        gpu += gpu_bytes(held) if first < len(shape.layers) else 0
+        host += host_bytes(held) if first > 0 else 0
     if shape.tied and first <= shape.blocks:
         gpu += gpu_bytes(shape.tied)
     elif shape.tied and may_repack(shape.tied, rearranged):
         repacked += host_bytes(shape.tied)
     elif shape.tied and shape.architecture in _TWICE:
         host += host_bytes(shape.tied)
-    for held in shape.shared.values():
-        gpu += gpu_bytes(held) if first < len(shape.layers) else 0
-        host += host_bytes(held) if first > 0 else 0
     return gpu, host, repacked
 
 
-def _placed(shape: Shape) -> Iterator[tuple[Held, int]]:
-    """Every tensor that is loaded, with its layer: -1 for the input, the number of blocks for the output."""
-    yield from ((held, -1) for held in shape.input.values())
-    for index, layer in enumerate(shape.layers):
-        yield from ((held, index) for held in layer.values())
-    yield from ((held, shape.blocks) for held in shape.output.values())
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Bytes of one layer wherever it may lie; `experts` are those of its experts."""
+
+    gpu: int
+    host: int
+    repacked: int
+    experts_gpu: int
+    experts_host: int
+
+
+def _sums(shape: Shape, rearranged: frozenset[str]) -> list[_Sums]:
+    """The input, each block and the output, added up once; blocks that are not loaded take nothing."""
+    known: list[_Sums] | None = shape.added_up.get(rearranged)
+    if known is None:
+        not_loaded: list[dict[str, Held]] = [{}] * (shape.blocks - len(shape.layers))
+        tables = (shape.input, *shape.layers, *not_loaded, shape.output)
+        known = [_sum(table.values(), rearranged if index else frozenset()) for index, table in enumerate(tables)]
+        shape.added_up[rearranged] = known
+    return known
+
+
+def _sum(tensors: Iterable[Held], rearranged: frozenset[str]) -> _Sums:
+    gpu = host = repacked = experts_gpu = experts_host = 0
+    for held in tensors:
+        on_gpu, on_host = gpu_bytes(held), host_bytes(held)
+        gpu += on_gpu
+        if may_repack(held, rearranged):
+            repacked += on_host
+        else:
+            host += on_host
+        if _EXPERTS.search(held.name):
+            experts_gpu, experts_host = experts_gpu + on_gpu, experts_host + on_host
+    return _Sums(gpu, host, repacked, experts_gpu, experts_host)
+
+
+def largest_copy(shape: Shape) -> int:
+    """Bytes of the largest matrix that may be copied to a GPU for one operation."""
+    if "copy" not in shape.added_up:
+        tables = (*shape.layers, shape.output)
+        tied = gpu_bytes(shape.tied) if shape.tied else 0
+        shape.added_up["copy"] = max((gpu_bytes(held) for table in tables for held in table.values()), default=0)
+        shape.added_up["copy"] = max(shape.added_up["copy"], tied)
+    return int(shape.added_up["copy"])
 
 
 def stays_on_host(held: Held, layer: int, settings: Settings) -> bool:
