@@ -108,7 +108,8 @@ def _open_folder(folder: Path, elsewhere: Elsewhere | None = None) -> ModelInfo:
     elsewhere = elsewhere or Elsewhere()
     if any((folder / name).exists() for name in ("adapter_config.json", "adapter_model.safetensors")):
         refuse_adapter(folder)
-    config = flat_config(_read_config(folder))
+    whole = _read_config(folder)
+    config = flat_config(whole)
     entry = find_architecture(config)
     stored, files = read_folder(folder, elsewhere.lengths)
     unpacked = unpack(config, stored, elsewhere.read)
@@ -130,7 +131,7 @@ def _open_folder(folder: Path, elsewhere: Elsewhere | None = None) -> ModelInfo:
     return ModelInfo(
         name=str(next((item.value for item in general if item.key == "general.name"), folder.name)),
         path=folder,
-        family=family_of(config),
+        family=family_of(whole),
         architecture=entry.arch,
         dtype=_main_dtype(mapped.tensors),
         metadata=(*general, *own.values()),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.architectures.entry import Config
+from core.architectures.wrapped import unwrapped
 from core.errors import SnugError
 
 LARGEST = 3.4e38
@@ -18,10 +19,12 @@ HEADS = ("num_attention_heads", "n_head", "n_heads")
 def flat_config(config: Config) -> dict[str, Any]:
     """config.json with the settings of its language model laid over those of the whole."""
     flat = dict(config)
+    text: Config = {}
     for name in _TEXT_PARTS:
         if isinstance(flat.get(name), Mapping):
-            flat |= flat.pop(name)
-    return flat
+            text = flat.pop(name)
+            flat |= {key: value for key, value in text.items() if key != "architectures" or value}
+    return unwrapped(flat, text)
 
 
 def required(config: Config, *names: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.architectures.config import count, required
-from core.architectures.entry import Architecture, Config, Extra, Key, Source, Tensor
+from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Source, Tensor
 from core.architectures.shared import BLOCK, COMMON, PERMUTED, SHARED, VOCAB_SIZE, halves, rope_dimensions
 from core.architectures.state_space import MAMBA_CONTEXT, state_space_tensors
 from core.model import Metadata
@@ -23,6 +23,7 @@ _DENSE = Architecture(
     arch="granite",
     keys=(*_KEYS, *_SCALES),
     permuted=PERMUTED,
+    dropped=(Drop(r"encoder\..*", "a part that hears: Snug converts the language model only"),),
     extra=(*COMMON, rope_dimensions),
 )
 

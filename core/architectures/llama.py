@@ -27,7 +27,14 @@ def _infilling(source: Source) -> Extra:
 
 
 _LLAMA = Architecture(
-    classes=("LlamaForCausalLM", "LLaMAForCausalLM", "MistralForCausalLM", "MixtralForCausalLM"),
+    classes=(
+        "LlamaForCausalLM",
+        "LLaMAForCausalLM",
+        "MistralForCausalLM",
+        "MixtralForCausalLM",
+        "IQuestCoderForCausalLM",
+        "VLlama3ForCausalLM",
+    ),
     arch="llama",
     keys=(*SHARED, VOCAB_SIZE),
     permuted=PERMUTED,

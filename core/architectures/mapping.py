@@ -19,13 +19,17 @@ from core.errors import SnugError
 from core.model import FLOATS, Metadata, OutputTensor, Part, ReadBytes, TensorInfo
 from core.tensor_ops import RopePermute
 
-_RENAMES = ((r"language_model\.", ""), (r"e_score_correction_bias", "e_score_correction.bias"))
+_RENAMES = (
+    (r"language_model\.", ""),
+    (r"^model\.text_model\.", "model."),
+    (r"e_score_correction_bias", "e_score_correction.bias"),
+)
 _STACKS = (r"(.*\.experts\.)(\d+)\.(.+)",)
 _SEES_OR_HEARS = "a part that sees or hears: Snug converts the language model only"
 _NOT_LANGUAGE = Drop(
     r"((model|thinker)\.)?(visual|vision_.*?|audio_.*?|vision|audio|multi_modal_projector|mm_projector|projector"
     r"|embed_vision|embed_audio|vit|mlp1|patch_embed|image_newline|connector|multi_modal.*?|vpm|resampler|apm|tts"
-    r"|talker|token2wav|code2wav)(\..*)?",
+    r"|talker|token2wav|code2wav|aligner|generation_.*?|vqmodel)(\..*)?",
     _SEES_OR_HEARS,
 )
 _READABLE = (*FLOATS, "MXFP4")

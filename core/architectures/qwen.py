@@ -47,7 +47,7 @@ def _deep_layers(source: Source) -> Extra:
 
 
 _QWEN_2 = Architecture(
-    classes=("Qwen2ForCausalLM", "Qwen2Model"),
+    classes=("Qwen2ForCausalLM", "Qwen2Model", "DotsOCRForCausalLM"),
     arch="qwen2",
     keys=SHARED,
     renames=_RENAMES,
@@ -63,6 +63,7 @@ _QWEN_2_MOE = Architecture(
 _QWEN_2_SEEING = Architecture(
     classes=(
         "Qwen2VLForConditionalGeneration",
+        "Qwen2VLModel",
         "Qwen2_5_VLForConditionalGeneration",
         "Qwen2_5OmniForConditionalGeneration",
         "Qwen2_5OmniModel",
