@@ -40,7 +40,9 @@ def compute_of_split(shape: Shape, settings: Settings) -> tuple[int, int]:
     The graph's own buffers hardly depend on the number; the largest matrix that is fetched comes on top.
     """
     half = replace(settings, gpu_layers=max(1, shape.blocks // 2), copies=False)
-    gpu, host = compute(shape, half)
+    # Where layers with attention are few, it depends on the number whether they find their cache beside them.
+    asked = replace(settings, brief=False) if rules_of(shape)[0].state else half
+    gpu, host = compute(shape, replace(half, flash="on" if uses_flash(shape, asked) else "off"))
     return gpu + largest_copy(shape), host
 
 
