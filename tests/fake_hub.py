@@ -377,7 +377,9 @@ class _Handler(BaseHTTPRequestHandler):
         for at in range(0, stop, step or 1):
             piece = data[at : min(at + step, stop)]
             if at <= fault.flip_at < at + len(piece):
-                piece = memoryview(bytes(byte ^ (at + i == fault.flip_at) for i, byte in enumerate(piece)))
+                flipped = bytearray(piece)
+                flipped[fault.flip_at - at] ^= 1
+                piece = memoryview(flipped)
             self.record.sent += len(piece)
             self.wfile.write(piece)
             if rate and (ahead := began + (at + len(piece)) / rate - time.monotonic()) > 0:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from core.errors import Cancelled
 from core.hub.part import Part, Segment
@@ -16,6 +18,8 @@ PARALLEL_FROM = 16 << 20
 STALL_SECONDS = 20.0
 STALL_BYTES = 4096
 JOIN_SECONDS = 0.3
+WRITE_BYTES = 1 << 18
+WRITE_SECONDS = 0.2
 
 
 class Fetch:
@@ -24,7 +28,6 @@ class Fetch:
     def __init__(self, part: Part, place: Place, *, connections: int) -> None:
         self.error: Exception | None = None
         self._part, self._place = part, place
-        self._patience = Patience(place.hub)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._todo = deque(segment for segment in part.segments if segment.at < segment.end)
@@ -58,9 +61,10 @@ class Fetch:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
+        patience = Patience(self._place.hub)
         try:
-            while (segment := self._next()) is not None and not self._stop.is_set():
-                self._fill(segment)
+            while (segment := self._next()) is not None:
+                self._fill(segment, patience)
         except Cancelled:
             pass
         except Exception as error:
@@ -71,39 +75,59 @@ class Fetch:
         with self._lock:
             return self._todo.popleft() if self._todo else None
 
-    def _fill(self, segment: Segment) -> None:
+    def _fill(self, segment: Segment, patience: Patience) -> None:
         while segment.at < segment.end:
+            try:
+                with self._line() as line:
+                    self._read(segment, line, patience)
+            except Interrupted as error:
+                if self._stop.wait(patience.failed(error)):
+                    raise Cancelled from error
+
+    @contextmanager
+    def _line(self) -> Iterator[Line]:
+        """A connection that `stop` cuts."""
+        line = Line()
+        with self._lock:
             if self._stop.is_set():
                 raise Cancelled
-            line = Line()
+            self._lines.append(line)
+        try:
+            yield line
+        finally:
             with self._lock:
-                self._lines.append(line)
-            try:
-                self._read(segment, line)
-            except Interrupted as error:
-                if self._stop.wait(self._wait_after(error)):
-                    raise Cancelled from error
-            finally:
-                with self._lock:
-                    self._lines.remove(line)
+                self._lines.remove(line)
 
-    def _wait_after(self, error: Interrupted) -> float:
-        with self._lock:
-            return self._patience.failed(error)
-
-    def _read(self, segment: Segment, line: Line) -> None:
+    def _read(self, segment: Segment, line: Line, patience: Patience) -> None:
         start, end = segment.at, segment.end
         with open_range(self._place, start, end, line=line, read_seconds=STALL_SECONDS) as stretch:
             if stretch.start != start or (stretch.is_whole and end < self._part.size):
                 raise NoRanges
             watch = _Watch()
-            for piece in stretch.pieces:
+            for piece in _gathered(stretch.pieces):
                 if self._stop.is_set():
                     raise Cancelled
-                self._part.write(segment, piece)
-                with self._lock:
-                    self._patience.add(len(piece))
+                self._part.write(segment, start, piece)
+                start += len(piece)
+                patience.add(len(piece))
                 watch.saw(len(piece))
+
+
+def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in fewer pieces, none held back for long; what came before a failure comes before it too."""
+    held, since = bytearray(), time.monotonic()
+    try:
+        for piece in pieces:
+            held += piece
+            if len(held) >= WRITE_BYTES or time.monotonic() - since > WRITE_SECONDS:
+                yield bytes(held)
+                held, since = bytearray(), time.monotonic()
+    except Exception:
+        if held:
+            yield bytes(held)
+        raise
+    if held:
+        yield bytes(held)
 
 
 class NoRanges(Exception):

@@ -61,10 +61,12 @@ class Part:
         self._lines, self._front = len(kept), 0
         self._hash = _Follower(self)
 
-    def write(self, segment: Segment, data: bytes) -> None:
-        """Puts `data` at the segment's end so far. Raises ValueError once the part is closed."""
+    def write(self, segment: Segment, at: int, data: bytes) -> None:
+        """Puts `data` at the segment's end so far, `at`. Raises ValueError if that is elsewhere, or the part closed."""
         with self._lock:
-            self._file.seek(segment.at)
+            if at != segment.at:
+                raise ValueError(f"bytes for {at} come where {segment.at} is next")
+            self._file.seek(at)
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]

@@ -29,7 +29,15 @@ def blob(tmp_path: Path) -> Path:
 def fill(made: Part, *, until: int = SIZE, order: int = 1) -> None:
     for segment in made.segments[::order]:
         while segment.at < min(segment.end, until):
-            made.write(segment, DATA[segment.at : min(segment.at + 5000, segment.end, until)])
+            made.write(segment, segment.at, DATA[segment.at : min(segment.at + 5000, segment.end, until)])
+
+
+def test_bytes_for_another_place_are_refused(blob: Path) -> None:
+    made = Part(blob, SIZE)
+    made.write(made.segments[0], 0, b"ab")
+    with pytest.raises(ValueError, match="where 2 is next"):
+        made.write(made.segments[0], 0, b"ab")
+    made.close()
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -48,7 +56,7 @@ def test_what_was_closed_goes_on(blob: Path) -> None:
     fill(made, until=333_333)
     made.close()
     with pytest.raises(ValueError, match="closed file"):
-        made.write(made.segments[-1], b"late")
+        made.write(made.segments[-1], made.segments[-1].at, b"late")
     assert bytes_kept(blob, SIZE) == 333_333
     again = Part(blob, SIZE)
     assert again.done == 333_333
@@ -61,7 +69,7 @@ def test_what_was_closed_goes_on(blob: Path) -> None:
 def test_other_bytes_do_not_match(blob: Path) -> None:
     made = Part(blob, SIZE)
     for segment in made.segments:
-        made.write(segment, bytes(segment.end - segment.start))
+        made.write(segment, segment.start, bytes(segment.end - segment.start))
     made.wait(10)
     assert made.matches is False
     made.start_over()
@@ -119,7 +127,7 @@ def test_a_torn_last_line_is_passed_over(blob: Path) -> None:
 
 def test_a_small_file_is_known_by_gits_hash(tmp_path: Path) -> None:
     made = Part(tmp_path / hashlib.sha1(b"blob 2\0{}").hexdigest(), 2)
-    made.write(made.segments[0], b"{}")
+    made.write(made.segments[0], 0, b"{}")
     made.wait(10)
     assert made.matches
     made.close()
