@@ -53,6 +53,7 @@ _FACE = {
         "card_text",
         "close_connections",
         "connect",
+        "downloaded",
         "gguf_choices",
         "gguf_repos_of",
         "header_source",
@@ -69,6 +70,28 @@ _FACE = {
     ),
     "imatrix": ("ImportanceMatrix", "check_importance", "read_importance"),
     "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "job_line"),
+    "library": (
+        "DiskUse",
+        "Histogram",
+        "InspectedFile",
+        "LibraryItem",
+        "Leftover",
+        "Library",
+        "Origin",
+        "Removal",
+        "Removed",
+        "Trouble",
+        "find_items",
+        "find_places",
+        "inspect_file",
+        "memory_file",
+        "plan_cleanup",
+        "plan_removal",
+        "remember_output",
+        "apply_removal",
+        "scan_library",
+        "tensor_histogram",
+    ),
     "merge": ("merge_gguf",),
     "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
     "options": ("Option", "options_for"),
@@ -110,9 +133,6 @@ if TYPE_CHECKING:
     from core.fit import Verdict as Verdict
     from core.fit import estimate_fit as estimate_fit
     from core.fit import largest_context as largest_context
-    from core.headers import Header as Header
-    from core.headers import open_headers as open_headers
-    from core.headers import predict_header as predict_header
     from core.hardware import Disk as Disk
     from core.hardware import GivenGpu as GivenGpu
     from core.hardware import Gpu as Gpu
@@ -130,6 +150,9 @@ if TYPE_CHECKING:
     from core.hardware import read_size as read_size
     from core.hardware import source_of as source_of
     from core.hardware import with_measured as with_measured
+    from core.headers import Header as Header
+    from core.headers import open_headers as open_headers
+    from core.headers import predict_header as predict_header
     from core.hub import SEARCH_SORTS as SEARCH_SORTS
     from core.hub import Account as Account
     from core.hub import Filters as Filters
@@ -146,6 +169,7 @@ if TYPE_CHECKING:
     from core.hub import card_text as card_text
     from core.hub import close_connections as close_connections
     from core.hub import connect as connect
+    from core.hub import downloaded as downloaded
     from core.hub import gguf_choices as gguf_choices
     from core.hub import gguf_repos_of as gguf_repos_of
     from core.hub import header_source as header_source
@@ -169,6 +193,26 @@ if TYPE_CHECKING:
     from core.jobs import all_jobs as all_jobs
     from core.jobs import create as create
     from core.jobs import job_line as job_line
+    from core.library import DiskUse as DiskUse
+    from core.library import Histogram as Histogram
+    from core.library import InspectedFile as InspectedFile
+    from core.library import Leftover as Leftover
+    from core.library import Library as Library
+    from core.library import LibraryItem as LibraryItem
+    from core.library import Origin as Origin
+    from core.library import Removal as Removal
+    from core.library import Removed as Removed
+    from core.library import Trouble as Trouble
+    from core.library import apply_removal as apply_removal
+    from core.library import find_items as find_items
+    from core.library import find_places as find_places
+    from core.library import inspect_file as inspect_file
+    from core.library import memory_file as memory_file
+    from core.library import plan_cleanup as plan_cleanup
+    from core.library import plan_removal as plan_removal
+    from core.library import remember_output as remember_output
+    from core.library import scan_library as scan_library
+    from core.library import tensor_histogram as tensor_histogram
     from core.merge import merge_gguf as merge_gguf
     from core.model import Metadata as Metadata
     from core.model import ModelInfo as ModelInfo

@@ -14,9 +14,9 @@ from core.library.histogram import Histogram, tensor_histogram
 from core.library.inspect import InspectedFile, InspectedKey, inspect_file
 from core.library.item import (
     FormatShare,
-    Item,
     Leftover,
     LeftoverKind,
+    LibraryItem,
     Origin,
     Shares,
     StoredFile,
@@ -25,8 +25,8 @@ from core.library.item import (
 )
 from core.library.outputs import remember_output
 from core.library.places import Places, find_places
-from core.library.remove import Removal, Removed, find_items, plan_cleanup, plan_removal, remove
-from core.library.scan import DiskUse, Library, memory_file, scan
+from core.library.remove import Removal, Removed, apply_removal, find_items, plan_cleanup, plan_removal
+from core.library.scan import DiskUse, Library, memory_file, scan_library
 
 __all__ = [
     "DiskUse",
@@ -34,10 +34,10 @@ __all__ = [
     "Histogram",
     "InspectedFile",
     "InspectedKey",
-    "Item",
     "Leftover",
     "LeftoverKind",
     "Library",
+    "LibraryItem",
     "Origin",
     "Places",
     "Removal",
@@ -46,6 +46,7 @@ __all__ = [
     "StoredFile",
     "Summary",
     "Trouble",
+    "apply_removal",
     "find_items",
     "find_places",
     "inspect_file",
@@ -53,7 +54,6 @@ __all__ = [
     "plan_cleanup",
     "plan_removal",
     "remember_output",
-    "remove",
-    "scan",
+    "scan_library",
     "tensor_histogram",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from core.library.groups import Group, gguf_groups, missing_words, weight_names
-from core.library.item import Found, Item, Leftover, LeftoverKind, Origin, StoredFile, Trouble, in_words, look_at
+from core.library.item import Found, Leftover, LeftoverKind, LibraryItem, Origin, StoredFile, Trouble, in_words, look_at
 from core.library.reading import DEEPEST, read_table, visible_folders
 
 _REMOVAL = {
@@ -22,7 +22,7 @@ _MARKS = ("config.json", "model.safetensors.index.json")
 def scan_folder(root: Path, origin: Origin, *, deepest: int = DEEPEST) -> Found:
     """Every GGUF and every folder of safetensors in `root` and, `deepest` folders down, below it."""
     troubles: list[Trouble] = []
-    items: list[Item] = []
+    items: list[LibraryItem] = []
     leftovers: list[Leftover] = []
 
     def failed(error: OSError) -> None:
@@ -35,7 +35,7 @@ def scan_folder(root: Path, origin: Origin, *, deepest: int = DEEPEST) -> Found:
     return Found(tuple(items), tuple(leftovers), tuple(troubles))
 
 
-def _items(root: Path, folder: Path, origin: Origin, files: dict[Path, StoredFile]) -> Iterator[Item]:
+def _items(root: Path, folder: Path, origin: Origin, files: dict[Path, StoredFile]) -> Iterator[LibraryItem]:
     for group in gguf_groups(files):
         own = tuple(files[name] for name in group.names)
         repo = _llama_cpp_repo(own[0].path) if origin is Origin.LLAMA_CPP else ""
@@ -66,10 +66,10 @@ def _item(
     weights: tuple[StoredFile, ...],
     group: Group | None = None,
     repo: str = "",
-) -> Item:
+) -> LibraryItem:
     if origin is Origin.LM_STUDIO and name.count("/") >= 1:
         repo = "/".join(name.split("/")[:2])
-    return Item(
+    return LibraryItem(
         id=f"{origin}:{path}",
         name=name,
         origin=origin,

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from core.errors import SnugError
 from core.gguf import read_header
-from core.library.item import FormatShare, Item, StoredFile, Summary, in_words
+from core.library.item import FormatShare, LibraryItem, StoredFile, Summary, in_words
 from core.library.reading import read_table
 from core.model import TensorInfo
 from core.recipes import RECIPES
@@ -89,7 +89,7 @@ def save_memory(path: Path, memory: HeaderMemory) -> None:
     os.replace(part, path)
 
 
-def with_summary(item: Item, memory: HeaderMemory) -> Item:
+def with_summary(item: LibraryItem, memory: HeaderMemory) -> LibraryItem:
     """`item` with what its headers say, and when it was used last. Never raises for a bad file."""
     facts = [memory.facts(file) for file in item.weights]
     used = max((last_used(file, fact) for file, fact in zip(item.weights, facts, strict=True)), default=0.0)
@@ -170,7 +170,7 @@ def main_format(shares: Iterable[tuple[str, int, int]]) -> str:
     return max(shares, key=lambda share: share[2], default=("", 0, 0))[0]
 
 
-def _summary(item: Item, facts: list[FileFacts]) -> Summary:
+def _summary(item: LibraryItem, facts: list[FileFacts]) -> Summary:
     shares = _together(facts)
     kinds = [fact.kind for fact in facts if fact.kind != "other"]
     kind = kinds[0] if kinds else "other"
@@ -191,7 +191,7 @@ def _together(facts: Iterable[FileFacts]) -> list[tuple[str, int, int]]:
     return [(name, count[name], size) for name, size in nbytes.most_common()]
 
 
-def _config(item: Item) -> Mapping[str, Any]:
+def _config(item: LibraryItem) -> Mapping[str, Any]:
     names = [file.real for file in item.files if file.path == item.path / "config.json"]
     try:
         return read_table(names[0]) if names else {}
@@ -215,7 +215,7 @@ def _method(config: Mapping[str, Any]) -> str:
     return f"{_METHODS.get(name, name)}{f' {bits}-bit' if isinstance(bits, int) else ''}"
 
 
-def _missing(item: Item) -> str:
+def _missing(item: LibraryItem) -> str:
     """What the index of a checkpoint lists and the folder lacks."""
     there = {file.path.name: file for file in item.files if file.path.parent == item.path}
     if INDEX not in there:

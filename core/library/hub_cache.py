@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from core.library.groups import Group, gguf_groups, missing_words, weight_names
-from core.library.item import Found, Item, Leftover, LeftoverKind, Origin, StoredFile, Trouble, in_words, look_at
+from core.library.item import Found, Leftover, LeftoverKind, LibraryItem, Origin, StoredFile, Trouble, in_words, look_at
 from core.library.reading import folders_in, names_under
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -26,7 +26,7 @@ _LONGEST_REF = 1000
 
 def scan_hub(cache: Path, *, now: float) -> Found:
     """Everything in `cache`; a repository that cannot be read is a trouble, and the others are there all the same."""
-    items: list[Item] = []
+    items: list[LibraryItem] = []
     leftovers: list[Leftover] = []
     troubles: list[Trouble] = []
     try:
@@ -76,7 +76,7 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _items(repo: Path, troubles: list[Trouble]) -> Iterator[Item]:
+def _items(repo: Path, troubles: list[Trouble]) -> Iterator[LibraryItem]:
     refs = refs_of(repo)
     snapshots = snapshots_of(repo)
     for snapshot in snapshots:
@@ -88,7 +88,7 @@ def _items(repo: Path, troubles: list[Trouble]) -> Iterator[Item]:
             yield replace(item, refs=names)
 
 
-def _items_of(repo: Path, snapshot: Path, title: str, troubles: list[Trouble]) -> Iterator[Item]:
+def _items_of(repo: Path, snapshot: Path, title: str, troubles: list[Trouble]) -> Iterator[LibraryItem]:
     """The models of one commit: each GGUF by itself, everything else together."""
     files = {file.path: file for file in _files(repo, snapshot, troubles)}
     groups = gguf_groups(files)
@@ -114,8 +114,8 @@ def _item(
     files: tuple[StoredFile, ...],
     weights: tuple[StoredFile, ...],
     group: Group | None,
-) -> Item:
-    return Item(
+) -> LibraryItem:
+    return LibraryItem(
         id=f"{repo.name}@{snapshot.name}:{path.relative_to(snapshot).as_posix() if group else ''}@{repo.parent}",
         name=name,
         origin=Origin.HUB,

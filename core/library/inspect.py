@@ -91,10 +91,7 @@ def _first_bytes(path: Path) -> bytes:
 
 def _gguf(path: Path) -> InspectedFile:
     header = read_header(path)
-    if not is_part(header.metadata):
-        keys, tensors, files = header.metadata, header.tensors, (path,)
-    else:
-        keys, tensors, files = read_split(path)
+    keys, tensors, files = read_split(path) if is_part(header.metadata) else (header.metadata, header.tensors, (path,))
     shown = tuple(InspectedKey(item.key, item.type, *_texts(item.value)) for item in keys)
     return InspectedFile(path, "GGUF", files, _length(files), shown, tensors)
 

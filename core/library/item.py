@@ -77,7 +77,7 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class LibraryItem:
     """A model on this computer. `path` is what to open, `files` all that it is made of, `weights` the headers to read.
 
     `root`: the folder that removing it stays inside. `removal`: how its owner removes it, where Snug does not.
@@ -142,7 +142,7 @@ class Trouble:
 class Found:
     """What one store holds."""
 
-    items: tuple[Item, ...] = ()
+    items: tuple[LibraryItem, ...] = ()
     leftovers: tuple[Leftover, ...] = ()
     troubles: tuple[Trouble, ...] = ()
 

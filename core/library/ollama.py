@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.library.item import Found, Item, Leftover, LeftoverKind, Origin, StoredFile, Trouble, in_words, look_at
+from core.library.item import Found, Leftover, LeftoverKind, LibraryItem, Origin, StoredFile, Trouble, in_words, look_at
 from core.library.reading import names_under, read_table
 
 _DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
@@ -18,9 +18,14 @@ _BUSY = "It is not Snug's: Ollama removes it when it starts next, unless a downl
 
 def scan_ollama(store: Path) -> Found:
     """Every model that a manifest names; a manifest that makes no sense is a trouble."""
-    items: list[Item] = []
+    items: list[LibraryItem] = []
     troubles: list[Trouble] = []
-    for path in names_under(store / "manifests", lambda error: troubles.append(_trouble(store, error))):
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # a store that nothing was ever put into
+            troubles.append(Trouble(Path(error.filename or store), in_words(error)))
+
+    for path in names_under(store / "manifests", failed):
         try:
             items.append(_item(store, path))
         except OSError as error:
@@ -31,11 +36,7 @@ def scan_ollama(store: Path) -> Found:
     return Found(tuple(items), tuple(_leftovers(store, used)), tuple(troubles))
 
 
-def _trouble(store: Path, error: OSError) -> Trouble:
-    return Trouble(Path(error.filename or store), in_words(error))
-
-
-def _item(store: Path, path: Path) -> Item:
+def _item(store: Path, path: Path) -> LibraryItem:
     manifest = read_table(path)
     layers = [*manifest["layers"], manifest["config"]] if manifest.get("config") else [*manifest["layers"]]
     found = [(str(layer.get("mediaType", "")).rpartition(".")[2], _blob(store, layer)) for layer in layers]
@@ -44,7 +45,7 @@ def _item(store: Path, path: Path) -> Item:
     models = [file for kind, file in found if file is not None and kind == "model"]
     name = model_name(path.relative_to(store / "manifests").parts)
     lacking = sum(file is None for _, file in found)
-    return Item(
+    return LibraryItem(
         id=f"{Origin.OLLAMA}:{path}",
         name=name,
         origin=Origin.OLLAMA,

@@ -12,7 +12,7 @@ from typing import Any
 from core.jobs import all_jobs
 from core.library.folders import scan_folder
 from core.library.groups import gguf_groups
-from core.library.item import Found, Item, Leftover, LeftoverKind, Origin, Trouble, look_at
+from core.library.item import Found, Leftover, LeftoverKind, LibraryItem, Origin, Trouble, look_at
 from core.output import part_path
 
 _LAST_BYTES = 1 << 20
@@ -44,7 +44,7 @@ def scan_outputs(jobs: Path, made: Path, folders: tuple[Path, ...]) -> Found:
     return Found((*items, *beside), tuple(leftovers), tuple(troubles))
 
 
-def _right_in(folder: Path) -> Iterator[Item]:
+def _right_in(folder: Path) -> Iterator[LibraryItem]:
     """GGUF files that lie in `folder` itself; where files go may be a whole home folder, so no deeper."""
     found = scan_folder(folder, Origin.FOLDER, deepest=0)
     return (item for item in found.items if item.path.suffix.lower() == ".gguf")
@@ -81,7 +81,7 @@ def _target(values: Any) -> tuple[Path, int]:
     return Path(target), size
 
 
-def _item(target: Path, size: int) -> Item | None:
+def _item(target: Path, size: int) -> LibraryItem | None:
     """The file, or all parts of it; None when it is gone or another file has taken its name."""
     try:
         names = [target.with_name(name) for name in os.listdir(target.parent)]
@@ -91,7 +91,7 @@ def _item(target: Path, size: int) -> Item | None:
     files = tuple(file for name in group.names if (file := look_at(name)) is not None) if group else ()
     if group is None or len(files) != group.expected or sum(file.size for file in files) != size:
         return None
-    return Item(
+    return LibraryItem(
         id=f"{Origin.SNUG}:{target}",
         name=group.title,
         origin=Origin.SNUG,

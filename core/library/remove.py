@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.errors import SnugError
 from core.library.hub_cache import downloads_under_way, is_locked, refs_of, snapshots_of, used_blobs
-from core.library.item import Inode, Item, Leftover, LeftoverKind, Origin, Trouble, in_words
+from core.library.item import Inode, Leftover, LeftoverKind, LibraryItem, Origin, Trouble, in_words
 from core.library.outputs import is_being_written
 from core.library.reading import names_under
 from core.library.scan import Library
@@ -52,7 +52,7 @@ class Removed:
     troubles: tuple[Trouble, ...] = ()
 
 
-def find_items(library: Library, wanted: str) -> list[Item]:
+def find_items(library: Library, wanted: str) -> list[LibraryItem]:
     """The items that a name or a path means: by name, by repository, or by a file or folder of theirs.
 
     Raises SnugError when there is none, or when the name is used by several tools.
@@ -71,11 +71,11 @@ def find_items(library: Library, wanted: str) -> list[Item]:
     return found
 
 
-def _has_path(item: Item, path: str) -> bool:
+def _has_path(item: LibraryItem, path: str) -> bool:
     return path == str(item.path) or any(path in (str(file.path), str(file.real)) for file in item.files)
 
 
-def _repo_names(item: Item) -> tuple[str, ...]:
+def _repo_names(item: LibraryItem) -> tuple[str, ...]:
     repo = item.repo.casefold()
     return (
         repo,
@@ -85,7 +85,7 @@ def _repo_names(item: Item) -> tuple[str, ...]:
     )
 
 
-def plan_removal(library: Library, items: Sequence[Item]) -> Removal:
+def plan_removal(library: Library, items: Sequence[LibraryItem]) -> Removal:
     """What removing `items` would do. Raises SnugError for another tool's model, or while one is being downloaded."""
     foreign = next((item for item in items if not item.is_ours), None)
     if foreign is not None:
@@ -111,11 +111,11 @@ def plan_removal(library: Library, items: Sequence[Item]) -> Removal:
     return Removal(titles, tuple(gone), tuple(folders), freed, total - going, _notes(items, total - going))
 
 
-def _owner(item: Item) -> str:
+def _owner(item: LibraryItem) -> str:
     return "no one that Snug knows" if item.origin is Origin.FOLDER else str(item.origin)
 
 
-def _notes(items: Iterable[Item], kept: int) -> tuple[str, ...]:
+def _notes(items: Iterable[LibraryItem], kept: int) -> tuple[str, ...]:
     if not kept:
         return ()
     if all(item.origin is Origin.SNUG for item in items):
@@ -123,7 +123,9 @@ def _notes(items: Iterable[Item], kept: int) -> tuple[str, ...]:
     return ("The rest stays on the disk: another revision, or another name, uses it too.",)
 
 
-def _from_repo(repo: Path, chosen: Sequence[Item], others: Sequence[Item]) -> tuple[list[Gone], list[Path]]:
+def _from_repo(
+    repo: Path, chosen: Sequence[LibraryItem], others: Sequence[LibraryItem]
+) -> tuple[list[Gone], list[Path]]:
     """Names, branches and content that go with `chosen`; all of the repository when nothing is left of it."""
     if downloads_under_way(repo):
         raise SnugError(f"{chosen[0].repo} is being downloaded right now.", "Wait for the download, or stop it first.")
@@ -193,7 +195,8 @@ def plan_cleanup(library: Library) -> Removal:
     kept = [leftover for leftover in library.leftovers if leftover.busy]
     notes = tuple(f"{leftover.path}: {leftover.busy}" for leftover in kept)
     titles = tuple(f"{leftover.path}: {leftover.kind}" for leftover in chosen)
-    return Removal(titles, gone, (), freed_by(entry.path for entry in gone), sum(l.size for l in kept), notes)
+    staying = sum(leftover.size for leftover in kept)
+    return Removal(titles, gone, (), freed_by(entry.path for entry in gone), staying, notes)
 
 
 def _of_leftover(leftover: Leftover) -> Gone:
@@ -202,7 +205,7 @@ def _of_leftover(leftover: Leftover) -> Gone:
     return Gone(leftover.path, leftover.root / "blobs", leftover.root, leftover.kind)
 
 
-def remove(removal: Removal) -> Removed:
+def apply_removal(removal: Removal) -> Removed:
     """Removes what `removal` lists. What cannot be removed, or came into use meanwhile, stays and is told of."""
     troubles: list[Trouble] = []
     freed = files = 0

@@ -12,7 +12,7 @@ from core.errors import Cancelled
 from core.library.folders import scan_folder
 from core.library.headers import HeaderMemory, load_memory, save_memory, with_summary
 from core.library.hub_cache import scan_hub
-from core.library.item import Found, Item, Leftover, Origin, Trouble, in_words
+from core.library.item import Found, Leftover, LibraryItem, Origin, Trouble, in_words
 from core.library.ollama import scan_ollama
 from core.library.outputs import scan_outputs
 from core.library.places import Places
@@ -35,7 +35,7 @@ class Library:
     """What was found, and when. `total`: bytes of all items, each content counted once."""
 
     places: Places
-    items: tuple[Item, ...] = ()
+    items: tuple[LibraryItem, ...] = ()
     leftovers: tuple[Leftover, ...] = ()
     troubles: tuple[Trouble, ...] = ()
     disk: DiskUse | None = None
@@ -52,7 +52,7 @@ def memory_file() -> Path:
     return cache_folder() / "library.json"
 
 
-def scan(
+def scan_library(
     places: Places,
     *,
     remember: Path | None = None,
@@ -87,7 +87,7 @@ def _stores(places: Places, now: float) -> Iterator[Found]:
     yield from (scan_folder(folder, Origin.FOLDER) for folder in places.added)
 
 
-def _once(items: Iterable[Item]) -> Iterator[Item]:
+def _once(items: Iterable[LibraryItem]) -> Iterator[LibraryItem]:
     """The items without those that another store has shown by the same names."""
     seen: set[Path] = set()
     for item in items:
@@ -97,13 +97,13 @@ def _once(items: Iterable[Item]) -> Iterator[Item]:
             yield item
 
 
-def _read(item: Item, memory: HeaderMemory, cancelled: Callable[[], bool]) -> Item:
+def _read(item: LibraryItem, memory: HeaderMemory, cancelled: Callable[[], bool]) -> LibraryItem:
     if cancelled():
         raise Cancelled
     return with_summary(item, memory)
 
 
-def _disk(places: Places, items: list[Item]) -> DiskUse | None:
+def _disk(places: Places, items: list[LibraryItem]) -> DiskUse | None:
     """Of the disk that most of it is on: the Hugging Face cache's, or that of the first place there is."""
     folders = [*places.hub, *places.outputs, *places.ollama, *places.lm_studio, *places.llama_cpp, *places.added]
     for folder in [*folders, Path.home()]:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from core.library.item import Inode, Item, Shares, StoredFile
+from core.library.item import Inode, LibraryItem, Shares, StoredFile
 
 
-def with_shares(items: Iterable[Item]) -> list[Item]:
+def with_shares(items: Iterable[LibraryItem]) -> list[LibraryItem]:
     """The items with what each has for itself, shares with others, and has twice."""
     items = list(items)
     users: dict[Inode, set[str]] = defaultdict(set)
@@ -26,7 +26,7 @@ def with_shares(items: Iterable[Item]) -> list[Item]:
 
 
 def _shares(
-    item: Item,
+    item: LibraryItem,
     users: dict[Inode, set[str]],
     names: dict[Inode, set[Path]],
     copies: dict[str, dict[Inode, set[str]]],
@@ -46,6 +46,6 @@ def _all_known(file: StoredFile, names: dict[Inode, set[Path]]) -> bool:
     return file.links <= len(names[file.inode])
 
 
-def bytes_on_disk(items: Iterable[Item]) -> int:
+def bytes_on_disk(items: Iterable[LibraryItem]) -> int:
     """Bytes of all the items together, every content counted once."""
     return sum({file.inode: file.size for item in items for file in item.files}.values())
