@@ -97,7 +97,7 @@ def largest_context(plan: Plan, hardware: Hardware, *, kv_type: str = "f16") -> 
 
 def gpu_budget(hardware: Hardware) -> int:
     """Bytes for a model on the GPUs: what is free, less CUDA's context and a reserve of 3 % or 512 MiB on each."""
-    return sum(_budget_of(gpu) for gpu in _usable_gpus(hardware))
+    return sum(_budget_of(gpu) for gpu in usable_gpus(hardware))
 
 
 def ram_budget(hardware: Hardware) -> int:
@@ -106,7 +106,7 @@ def ram_budget(hardware: Hardware) -> int:
     return max(0, hardware.memory.available - reserve)
 
 
-def _usable_gpus(hardware: Hardware) -> list[Gpu]:
+def usable_gpus(hardware: Hardware) -> list[Gpu]:
     """Cards with memory of their own and of one vendor, as one llama.cpp build drives them."""
     own = [gpu for gpu in hardware.gpus if not gpu.unified and _budget_of(gpu) > 0]
     vendor = max(own, key=_budget_of).vendor if own else ""
@@ -170,7 +170,7 @@ class _Placing:
 
     def __init__(self, shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> None:
         self.shape = shape
-        self.cards = len(_usable_gpus(hardware))
+        self.cards = len(usable_gpus(hardware))
         self.on_processor = Settings(context=context, kv_type=kv_type, repacked=_repacked(hardware), brief=True)
         self.found: dict[int, Prediction] = {}
 

@@ -1,0 +1,72 @@
+"""How a model is best laid out where it does not fit whole: experts in RAM before whole layers, cards by their memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.fit import Fit, Verdict, gpu_budget, ram_budget, usable_gpus
+from core.hardware import Gpu, Hardware
+from core.memory import ALL_LAYERS, Needs, Settings, Shape, predict, shape_of
+
+if TYPE_CHECKING:
+    from core.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """`gpu_layers` as llama.cpp counts them: the output is one. The experts of the first `host_experts` blocks are in
+    RAM. `cards` hold the GPU's part, in equal shares of their free memory; `unified` is a GPU that works in the RAM.
+    """
+
+    gpu_layers: int
+    host_experts: int
+    gpu: Needs
+    host: Needs
+    blocks: int
+    cards: tuple[Gpu, ...] = ()
+    unified: Gpu | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every layer is on a GPU, but perhaps for experts."""
+        return self.unified is not None or self.gpu_layers > self.blocks
+
+
+def place_model(plan: Plan, hardware: Hardware, fit: Fit) -> Placement:
+    """Where `fit` puts the model; a mixture of experts that splits keeps its experts in RAM instead of whole layers."""
+    shape = shape_of(plan)
+    cards = tuple(usable_gpus(hardware)) if fit.gpu_layers else ()
+    unified = _unified(hardware) if not cards else None
+    placed = Placement(fit.gpu_layers, 0, fit.on_gpu, fit.on_host, shape.blocks, cards, unified)
+    if fit.place != "GPU + CPU" or not any("exps" in name for layer in shape.layers for name in layer):
+        return placed
+    return _experts_in_ram(shape, hardware, fit, placed) or placed
+
+
+def _experts_in_ram(shape: Shape, hardware: Hardware, fit: Fit, placed: Placement) -> Placement | None:
+    """All layers on the GPU with the experts of as few as possible in RAM; None where even all of them are too few."""
+    vram, ram = gpu_budget(hardware), ram_budget(hardware)
+
+    def needs(host_experts: int) -> tuple[Needs, Needs]:
+        settings = Settings(context=fit.context, kv_type=fit.kv_type, gpu_layers=ALL_LAYERS, has_gpu=True,
+                            host_experts=host_experts, brief=True)  # fmt: skip
+        found = predict(shape, settings, cards=max(1, len(placed.cards)))
+        return found.gpu, found.host
+
+    low, high = 1, len(shape.layers)
+    if needs(high)[0].total > vram:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if needs(middle)[0].total <= vram else (middle + 1, high)
+    gpu, host = needs(low)
+    if fit.verdict is not Verdict.NO and host.total > ram:
+        return None
+    return Placement(shape.blocks + 1, low, gpu, host, shape.blocks, placed.cards)
+
+
+def _unified(hardware: Hardware) -> Gpu | None:
+    """A GPU that shares the RAM and is worth using: one whose memory's bandwidth is known, or Apple's."""
+    shared = [gpu for gpu in hardware.gpus if gpu.unified]
+    return next((gpu for gpu in shared if gpu.bandwidth or gpu.vendor == "Apple"), None)
