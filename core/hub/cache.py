@@ -49,6 +49,10 @@ class RepoCache:
     def has_content(self, file: RepoFile) -> bool:
         return _size_of(self.blob(file)) == file.size or _size_of(self.pointer(file)) == file.size
 
+    def has_name(self, file: RepoFile) -> bool:
+        """True where the file can be opened by its name."""
+        return _size_of(self.pointer(file)) == file.size
+
     def missing(self, file: RepoFile) -> int:
         """Bytes that are still to be fetched."""
         if self.has_content(file):
@@ -132,13 +136,14 @@ def check_space(repo: RepoCache, info: RepoInfo, files: list[RepoFile]) -> None:
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(place).free
         if missing and missing + _SPARE > free:
-            here = f", of which {_gb(wanted - missing)} are here already" if missing < wanted else ""
+            here = f", of which {gb(wanted - missing)} are here already" if missing < wanted else ""
             raise SnugError(
-                f"{info.id} takes {_gb(wanted)}{here}: {_gb(missing)} are missing, and the disk of {repo.cache} has "
-                f"{_gb(free)} free, {_gb(missing + _SPARE - free)} too little.",
+                f"{info.id} takes {gb(wanted)}{here}: {gb(missing)} are missing, and the disk of {repo.cache} has "
+                f"{gb(free)} free, {gb(missing + _SPARE - free)} too little.",
                 "Free some room, or set HF_HOME to a folder on another disk.",
             )
 
 
-def _gb(count: int) -> str:
+def gb(count: int) -> str:
+    """Bytes for people."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +15,15 @@ from filelock import BaseFileLock, Timeout
 
 from core.errors import Cancelled, JobFailed, SnugError
 from core.events import Done, Event, Failed, Note, Progress
-from core.hub.cache import RepoCache, check_space
+from core.hub.cache import RepoCache, check_space, gb
 from core.hub.choose import wanted_files
 from core.hub.connection import Hub, connect
 from core.hub.fetch import Fetch, NoRanges
-from core.hub.headers import kept_copy
+from core.hub.kept import kept_copy, known_info
 from core.hub.names import hub_source, shown
 from core.hub.part import Part
 from core.hub.ranges import Place
-from core.hub.repo import RepoFile, RepoInfo, repo_info
+from core.hub.repo import RepoFile, RepoInfo
 
 CONNECTIONS = 4
 TICK_SECONDS = 0.1
@@ -72,14 +74,15 @@ class _Pull:
 
     def events(self) -> Iterator[Event]:
         started = time.monotonic()
-        info = repo_info(hub_source(self.job.source), hub=self.hub)
+        source = hub_source(self.job.source)
+        info = self._awaited(lambda: known_info(source, self.hub))
         files = wanted_files(info, self.job.choice)
         repo = RepoCache(self.hub.cache, info.id, info.commit)
         check_space(repo, info, files)
         repo.make_folders()
         missing = sum(repo.missing(file) for file in files)
         if missing < sum(file.size for file in files):
-            yield Note(f"{sum(file.size for file in files) - missing:,} bytes are in the cache already.")
+            yield Note(f"{gb(sum(file.size for file in files) - missing)} of it are in the cache already.")
         meter = _Meter({file.name: file.size - repo.missing(file) for file in files}, files)
         for file in sorted(files, key=lambda file: file.size > 1 << 20):  # small ones first: a refusal comes at once
             yield from self._one(info, file, repo, meter)
@@ -151,6 +154,23 @@ class _Pull:
                 part.as_one()
             elif fetch.error:
                 raise fetch.error
+
+    def _awaited(self, ask: Callable[[], RepoInfo]) -> RepoInfo:
+        """The answer, in a thread of its own: a server that says nothing must not keep us from stopping."""
+        answer: Future[RepoInfo] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(ask())
+            except BaseException as error:
+                answer.set_exception(error)
+
+        thread = threading.Thread(target=run, name="ask", daemon=True)
+        thread.start()
+        while not answer.done():
+            self._heed()
+            thread.join(TICK_SECONDS)
+        return answer.result()
 
     def _heed(self) -> None:
         if self.cancelled():

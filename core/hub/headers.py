@@ -9,7 +9,6 @@ file of the Hub it stands for.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -23,9 +22,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from core.checkpoint import Elsewhere, open_headers
+from core.checkpoint import Elsewhere, open_headers, open_model
 from core.errors import JobFailed, SnugError
 from core.gguf import CutHeader, read_header
+from core.hub.cache import RepoCache
 from core.hub.choose import (
     INDEX,
     GgufChoice,
@@ -37,12 +37,12 @@ from core.hub.choose import (
     weight_files,
 )
 from core.hub.connection import Hub, connect
-from core.hub.names import HubSource, is_commit
+from core.hub.kept import hash_of, kept_folder, known_info, write_whole
+from core.hub.names import HubSource
 from core.hub.ranges import RangeReader
-from core.hub.repo import RepoFile, RepoInfo, info_from, info_values, repo_info
+from core.hub.repo import RepoFile, RepoInfo
 from core.hub.web import get_json
 from core.model import ModelInfo, TensorInfo
-from core.paths import cache_folder
 from core.shards import MAX_HEADER
 
 FIRST_BYTES = 64 << 10
@@ -80,16 +80,46 @@ class HeaderSource:
 
 
 def open_remote(source: HubSource, *, hub: Hub | None = None, quick: bool = False) -> ModelInfo:
-    """The model that `source` names, from headers. Raises SnugError with the reason when that cannot be."""
-    return header_source(source, hub=hub, quick=quick).model()
+    """The model that `source` names: the one in the cache if all of it is there, else from headers.
+
+    Raises SnugError with the reason when that cannot be.
+    """
+    hub = hub or connect()
+    info = known_info(source, hub)
+    if path := _in_cache(info, hub):
+        return replace(open_model(path), path=Path(str(source)))
+    return _headers_of(info, hub, quick=quick).model()
+
+
+def downloaded(source: HubSource, *, hub: Hub | None = None) -> Path | None:
+    """The folder or GGUF file in the shared cache that holds this model whole; None if anything is missing."""
+    hub = hub or connect()
+    return _in_cache(known_info(source, hub), hub)
+
+
+def _in_cache(info: RepoInfo, hub: Hub) -> Path | None:
+    repo = RepoCache(hub.cache, info.id, info.commit)
+    weights = _weights(info)
+    is_gguf = weights[0].name.endswith(".gguf")
+    needed = weights if is_gguf else weights + [file for file in small_files(info) if not _is_prose(file)]
+    if not all(repo.has_name(file) for file in needed):
+        return None
+    return repo.pointer(weights[0]) if is_gguf else repo.snapshot
+
+
+def _is_prose(file: RepoFile) -> bool:
+    return file.name.startswith(("README", "LICEN"))
 
 
 def header_source(source: HubSource, *, hub: Hub | None = None, quick: bool = False) -> HeaderSource:
     """The headers of `source`, fetched unless they are kept: some hundred KB if `quick`, else some MB."""
     hub = hub or connect()
-    info = _info(source, hub)
+    return _headers_of(known_info(source, hub), hub, quick=quick)
+
+
+def _headers_of(info: RepoInfo, hub: Hub, *, quick: bool) -> HeaderSource:
     files = _weights(info)
-    folder = _root(quick) / _folder_name(info.id) / "snapshots" / info.commit
+    folder = kept_folder(info.id, quick=quick) / "snapshots" / info.commit
     folder.mkdir(parents=True, exist_ok=True)
     made = HeaderSource(hub, info, folder, {Path(file.name).name: file for file in files}, quick)
     _fill(made)
@@ -130,9 +160,9 @@ def _fill(source: HeaderSource) -> None:
 
 def _fetch_small(source: HeaderSource, file: RepoFile) -> None:
     data = RangeReader(source.hub, source.info, file).read(0, file.size)
-    if _hash_of(data, file) != file.etag:
+    if hash_of(data, file) != file.etag:
         raise JobFailed(f"{file.name} of {source.info.id} arrived damaged: its hash is not the Hub's.", "Try again.")
-    _write(source.folder / file.name, data)
+    write_whole(source.folder / file.name, data)
 
 
 def _fetch_header(source: HeaderSource, file: RepoFile) -> None:
@@ -144,7 +174,7 @@ def _fetch_header(source: HeaderSource, file: RepoFile) -> None:
     end = 8 + int.from_bytes(data[:8], "little")
     if end > min(MAX_HEADER, file.size):
         end = 8  # no safetensors file: opening it says so
-    _write(target, data[:end] + reader.read(len(data), max(0, end - len(data))))
+    write_whole(target, data[:end] + reader.read(len(data), max(0, end - len(data))))
 
 
 def _write_gguf(reader: RangeReader, target: Path, data: bytes) -> None:
@@ -174,7 +204,7 @@ def _all_headers(source: HeaderSource) -> None:
     values, _ = get_json(hub, url, what="the headers", repo=info.id)
     found = {name: _rebuilt(values["headers"][name], file) for name, file in source.remote.items()}
     for name, data in found.items():
-        _write(source.folder / name, data)
+        write_whole(source.folder / name, data)
 
 
 def _rebuilt(header: dict[str, Any], file: RepoFile) -> bytes:
@@ -185,59 +215,3 @@ def _rebuilt(header: dict[str, Any], file: RepoFile) -> bytes:
     if not len(text) <= room < len(text) + (len(text) >> 1) + 4096:
         raise ValueError("another header")
     return room.to_bytes(8, "little") + text.ljust(room)
-
-
-def _info(source: HubSource, hub: Hub) -> RepoInfo:
-    """What the Hub says of the model; what it said before, where the commit is named or the Hub cannot be asked."""
-    folder = _root(False) / _folder_name(source.id) / "infos"
-    if is_commit(source.revision) and (kept := _kept_info(folder / f"{source.revision}.json", source)):
-        return kept
-    last = folder / f"{quote(source.revision, safe='')}.json"
-    try:
-        info = repo_info(source, hub=hub)
-    except SnugError as error:
-        kept = _kept_info(last, source) if hub.offline or isinstance(error, JobFailed) else None
-        if kept is None:
-            raise
-        return kept
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in {last, folder / f"{info.commit}.json"}:
-        _write(file, json.dumps(info_values(info)).encode())
-    return info
-
-
-def _kept_info(file: Path, source: HubSource) -> RepoInfo | None:
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        return replace(info_from(json.loads(file.read_text(encoding="utf-8"))), source=source)
-    return None
-
-
-def kept_copy(info: RepoInfo, file: RepoFile, target: Path) -> bool:
-    """Puts a small file that was read before at `target`; False when there is none or it is another one."""
-    kept = _root(False) / _folder_name(info.id) / "snapshots" / info.commit / file.name
-    with suppress(OSError):
-        if kept.stat().st_size == file.size and _hash_of(data := kept.read_bytes(), file) == file.etag:
-            _write(target, data)
-            return True
-    return False
-
-
-def _hash_of(data: bytes, file: RepoFile) -> str:
-    state = hashlib.sha256(data) if file.sha256 else hashlib.sha1(b"blob %d\0" % len(data) + data)
-    return state.hexdigest()
-
-
-def _write(file: Path, data: bytes) -> None:
-    """All or nothing."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{secrets.token_hex(6)}.tmp")
-    new.write_bytes(data)
-    os.replace(new, file)
-
-
-def _root(quick: bool) -> Path:
-    return cache_folder() / ("hub-quick" if quick else "hub")
-
-
-def _folder_name(id: str) -> str:
-    return f"models--{id.replace('/', '--')}"

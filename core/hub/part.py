@@ -250,7 +250,7 @@ def _start_journal(path: Path, kept: list[tuple[int, int]], size: int, etag: str
     """A new journal of what is kept. Whatever was synced before counts as not synced until the next time."""
     head = json.dumps({"etag": etag, "size": size, "boot": boot()}).encode()
     lines = [head, *(b"%d %d" % found for found in kept), b""]
-    new = path.with_name(f"{path.name}.new")
+    new = path.with_name(path.name.replace(".journal.", ".journal-new."))
     new.write_bytes(b"\n".join(lines))
     os.replace(new, path)
     return open(path, "ab", buffering=0)

@@ -221,9 +221,19 @@ def test_cancel_keeps_what_is_there_and_the_next_try_goes_on(start: Start) -> No
     assert before > 1 << 20
 
 
-def test_cancel_is_heeded_while_the_server_says_nothing(start: Start) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(WEIGHTS, -1, stall_after=1 << 18),
+        Fault(WEIGHTS, -1, delay=3),
+        Fault("*/resolve/*", -1, status=503, headers={"Retry-After": "9"}),
+        Fault("/api/*", -1, delay=3),
+    ],
+    ids=["amid a file", "before a file", "in a pause", "at the start"],
+)
+def test_cancel_is_heeded_while_the_server_says_nothing(fault: Fault, start: Start) -> None:
     fake, hub = start(FakeRepo("org/model", FILES))
-    fake.faults = [Fault(WEIGHTS, -1, stall_after=1 << 18)]
+    fake.faults = [Fault(**vars(fault))]
     wished, asked = threading.Event(), []
     threading.Timer(0.4, lambda: (asked.append(time.monotonic()), wished.set())).start()
     assert run(hub, cancelled=wished.is_set).last.cancelled

@@ -11,7 +11,7 @@ import pytest
 
 import core
 from core.errors import SnugError
-from core.hub import PullJob, header_source, hub_source, open_remote, pull
+from core.hub import PullJob, downloaded, header_source, hub_source, open_remote, pull
 from core.hub.headers import FIRST_BYTES
 from tests.core.hub.conftest import Start, folder_repo
 from tests.fake_hub import FakeRepo, Fault
@@ -217,3 +217,29 @@ def test_every_command_takes_a_name_on_the_hub(start: Start, tmp_path: Path, mon
         assert core.check_model(text).path == f"hub:{text.removeprefix('hub:').removesuffix('@main')}"
     with pytest.raises(SnugError, match="does not exist"):
         core.open_model(f"{tmp_path}/missing")
+
+
+def test_a_model_that_is_in_the_cache_is_opened_there(start: Start, tmp_path: Path) -> None:
+    fake, hub = start(folder_repo("org/model", make_llama(tmp_path / "model", shards=2)))
+    assert downloaded(SOURCE, hub=hub) is None
+    *_, last = pull(PullJob("org/model"), hub=hub)
+    folder = downloaded(SOURCE, hub=hub)
+    assert str(folder) == last.result["folder"]
+    fake.log.clear()
+    found = open_remote(SOURCE, hub=replace(hub, offline=True))
+    assert fake.log == []
+    assert str(found.path) == "hub:org/model"
+    assert all(file.exists() and file.stat().st_size > 100_000 for file in found.files)
+    *_, again = pull(PullJob("org/model"), hub=replace(hub, offline=True))
+    assert again.result["fetched"] == 0
+    (Path(last.result["folder"]) / "config.json").unlink()
+    assert downloaded(SOURCE, hub=hub) is None
+
+
+def test_a_gguf_that_is_in_the_cache_is_opened_there(start: Start, gguf: bytes) -> None:
+    _, hub = start(FakeRepo("org/model", {"a-Q8_0.gguf": gguf, "a-Q4_K_M.gguf": gguf[:-1]}))
+    source = hub_source("org/model:Q8_0")
+    *_, last = pull(PullJob(str(source)), hub=hub)
+    assert downloaded(source, hub=hub) == Path(last.result["folder"]) / "a-Q8_0.gguf"
+    assert downloaded(hub_source("org/model:Q4_K_M"), hub=hub) is None
+    assert open_remote(source, hub=replace(hub, offline=True)).is_gguf
