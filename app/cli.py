@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import core
-from app import check_report, doctor_command, fit_command, hub_command, report, words
+from app import check_report, doctor_command, fit_command, hub_command, library_command, report, words
 from app.machine_options import Gpus, Ram, machine_asked
 
 app = typer.Typer(
@@ -196,6 +196,7 @@ def quantize(
         imatrix=imatrix,
     )
     result = _run(job, as_json=as_json)
+    library_command.note_output(result)
     _print_json(result) if as_json else report.result(result)
     return 0
 
@@ -209,11 +210,12 @@ def merge(
 ) -> int:
     """Make one file of the parts of a split GGUF."""
     result = _follow(functools.partial(core.merge_gguf, first, out, overwrite=overwrite), as_json=as_json)
+    library_command.note_output(result)
     _print_json(result) if as_json else report.merged(result)
     return 0
 
 
-for _command in hub_command.COMMANDS:
+for _command in (*hub_command.COMMANDS, *library_command.COMMANDS):
     verb(_command)
 
 

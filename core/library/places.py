@@ -17,6 +17,12 @@ from core.paths import data_folder, jobs_folder
 from core.settings import Settings
 
 MOST_JSON = 4 << 20
+SERVICES = (
+    "/usr/share/ollama/.ollama/models",
+    "/var/lib/ollama/models",
+    "/var/lib/ollama/.ollama/models",
+    "/var/snap/ollama/common/models",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +86,7 @@ def _caches(environ: Mapping[str, str], home: Path) -> Path:
 def _ollama(environ: Mapping[str, str], home: Path) -> list[Path]:
     """The user's own store, and those of a service on Linux."""
     given = _given(environ, "OLLAMA_MODELS")
-    services = (
-        "/usr/share/ollama/.ollama/models",
-        "/var/lib/ollama/models",
-        "/var/lib/ollama/.ollama/models",
-        "/var/snap/ollama/common/models",
-    )
-    return [*([given] if given else []), home / ".ollama" / "models", *map(Path, services)]
+    return [*([given] if given else []), home / ".ollama" / "models", *map(Path, SERVICES)]
 
 
 def _lm_studio(home: Path) -> list[Path]:

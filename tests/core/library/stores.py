@@ -8,6 +8,9 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import pytest
+
+import core.library.places
 from core.gguf import encode_header, pad
 from core.library import Places
 from core.model import Metadata
@@ -79,6 +82,17 @@ def places_in(root: Path) -> Places:
     for (folder,) in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     return Places(**folders, jobs=root / "jobs", made=root / "made.jsonl")
+
+
+def lone_home(monkeypatch: pytest.MonkeyPatch, home: Path) -> Path:
+    """Makes `home` all that there is, with nothing in it; returns where its Hugging Face cache goes."""
+    for name in ("HUGGINGFACE_HUB_CACHE", "HF_HOME", "OLLAMA_MODELS", "LLAMA_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(core.library.places, "SERVICES", ())
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("HF_HUB_CACHE", str(home / "hub"))
+    monkeypatch.setenv("LLAMA_CACHE", str(home / "llama.cpp"))
+    return home / "hub"
 
 
 def bytes_below(*roots: Path) -> int:
