@@ -10,6 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _FACE = {
+    "answers": ("Answer", "CONTEXTS", "GRID_KV_TYPES", "Grid", "answer_for", "verdict_grid"),
+    "advice": ("Advice",),
+    "arithmetic": ("Arithmetic", "Part", "arithmetic_of", "band_of"),
+    "choice": ("Choice", "choose", "longest_context"),
+    "counterfactuals": ("Change", "Counterfactual", "counterfactuals_of"),
+    "placement": ("Placement", "place_model"),
+    "run_lines": ("RunLine", "run_lines"),
+    "speed": ("Calibration", "Rate", "Speed", "calibrate", "estimate_speed"),
     "errors": ("Cancelled", "JobFailed", "SnugError"),
     "events": ("Done", "Event", "Failed", "Note", "Progress", "from_json", "to_json"),
     "check": ("Check", "LeftOut", "check_model"),
@@ -99,7 +107,7 @@ _FACE = {
     "paths": ("cache_folder", "data_folder", "jobs_folder", "sample_folder", "settings_file"),
     "plan": ("Plan", "PlannedTensor", "make_plan"),
     "quantize": ("check_job", "run"),
-    "recommend": ("recommend",),
+    "recommend": ("Want", "quality_of", "recommend"),
     "recipes": ("RECIPES", "Overrides", "Recipe", "find_recipe", "read_overrides"),
     "settings": ("Settings", "load_settings", "save_settings"),
     "verify": ("TensorError", "VerifyReport", "verify_file"),
@@ -114,10 +122,27 @@ def __getattr__(name: str) -> Any:
 
 
 if TYPE_CHECKING:
+    from core.advice import Advice as Advice
+    from core.answers import CONTEXTS as CONTEXTS
+    from core.answers import GRID_KV_TYPES as GRID_KV_TYPES
+    from core.answers import Answer as Answer
+    from core.answers import Grid as Grid
+    from core.answers import answer_for as answer_for
+    from core.answers import verdict_grid as verdict_grid
+    from core.arithmetic import Arithmetic as Arithmetic
+    from core.arithmetic import Part as Part
+    from core.arithmetic import arithmetic_of as arithmetic_of
+    from core.arithmetic import band_of as band_of
     from core.check import Check as Check
     from core.check import LeftOut as LeftOut
     from core.check import check_model as check_model
     from core.checkpoint import open_model as open_model
+    from core.choice import Choice as Choice
+    from core.choice import choose as choose
+    from core.choice import longest_context as longest_context
+    from core.counterfactuals import Change as Change
+    from core.counterfactuals import Counterfactual as Counterfactual
+    from core.counterfactuals import counterfactuals_of as counterfactuals_of
     from core.doctor import examine as examine
     from core.errors import Cancelled as Cancelled
     from core.errors import JobFailed as JobFailed
@@ -226,6 +251,8 @@ if TYPE_CHECKING:
     from core.paths import jobs_folder as jobs_folder
     from core.paths import sample_folder as sample_folder
     from core.paths import settings_file as settings_file
+    from core.placement import Placement as Placement
+    from core.placement import place_model as place_model
     from core.plan import Plan as Plan
     from core.plan import PlannedTensor as PlannedTensor
     from core.plan import make_plan as make_plan
@@ -236,10 +263,19 @@ if TYPE_CHECKING:
     from core.recipes import Recipe as Recipe
     from core.recipes import find_recipe as find_recipe
     from core.recipes import read_overrides as read_overrides
+    from core.recommend import Want as Want
+    from core.recommend import quality_of as quality_of
     from core.recommend import recommend as recommend
+    from core.run_lines import RunLine as RunLine
+    from core.run_lines import run_lines as run_lines
     from core.settings import Settings as Settings
     from core.settings import load_settings as load_settings
     from core.settings import save_settings as save_settings
+    from core.speed import Calibration as Calibration
+    from core.speed import Rate as Rate
+    from core.speed import Speed as Speed
+    from core.speed import calibrate as calibrate
+    from core.speed import estimate_speed as estimate_speed
     from core.verify import TensorError as TensorError
     from core.verify import VerifyReport as VerifyReport
     from core.verify import verify_file as verify_file

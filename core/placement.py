@@ -1,4 +1,4 @@
-"""How a model is best laid out where it does not fit whole: experts in RAM before whole layers, cards by their memory."""
+"""How a model is laid out where it does not fit whole: experts in RAM before whole layers, cards by their memory."""
 
 from __future__ import annotations
 

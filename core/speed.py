@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from core.hardware import Confidence, Gpu, Hardware
+from core.hardware import Confidence, Hardware
 from core.hardware.measure import memory_bandwidth
 from core.memory import Settings, Shape, shape_of
 from core.memory.cache import cache
@@ -35,7 +35,7 @@ _EFFICIENCY_ELSE = 0.77
 _GPU_SHARE = 0.74 / 0.76
 _GPU_MOST = 0.92
 _GPU_FIXED_SECONDS = 0.7e-3
-# Experts are many small matrices: public runs of such models read them, and work prompts through them, that much slower.
+# Experts are many small matrices: in public runs of such models they are read, and prompts worked off, so much slower.
 _EXPERT_READS = 0.5
 _EXPERT_PROMPT = 0.33
 # Where the processor reads: the share of what copying gets, and what a core decodes of quantized weights in a second.
@@ -200,7 +200,7 @@ class _Machine:
         each = [gpu.bandwidth or (_USUAL_CARD if self.in_ram else self.ram or _USUAL_RAM) for gpu in self.cards]
         self.vram = len(each) / sum(1 / rate for rate in each) if each else 0.0
         measured = bool(self.ram)
-        sure = (known or not self.cards) and (measured or not self.in_ram or placement.is_whole and bool(self.cards))
+        sure = (known or not self.cards) and (measured or not self.in_ram or (placement.is_whole and bool(self.cards)))
         self.confidence = Confidence.MEDIUM if sure else Confidence.LOW
         self.ram = self.ram or _USUAL_RAM
 

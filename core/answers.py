@@ -1,0 +1,120 @@
+"""The whole answer to "will it fit": what to take, why, how fast, what would change it, and the lines that run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.advice import Advice, advise
+from core.arithmetic import Arithmetic, arithmetic_of
+from core.choice import Choice, choose, longest_context
+from core.counterfactuals import Counterfactual, counterfactuals_of
+from core.fit import Fit, Verdict, estimate_fit
+from core.hardware import Hardware
+from core.placement import Placement, place_model
+from core.recommend import Want
+from core.run_lines import RunLine, run_lines
+from core.speed import Calibration, Speed, estimate_speed
+
+if TYPE_CHECKING:
+    from core.plan import Plan
+
+CONTEXTS = (4096, 8192, 16384, 32768, 65536, 131072)
+GRID_KV_TYPES = ("f16", "q8_0", "q4_0")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`plan` with `fit` is what is recommended, or the level that was asked about; `advice` is about the recommended.
+
+    `largest_context` runs whole, without splitting, at this level and cache (0: none does); `speed` is None where the
+    model does not run.
+    """
+
+    plan: Plan
+    fit: Fit
+    advice: Advice
+    placement: Placement
+    speed: Speed | None
+    largest_context: int
+    counterfactuals: tuple[Counterfactual, ...]
+    arithmetic: Arithmetic
+    run_lines: tuple[RunLine, ...]
+
+
+def answer_for(
+    plans: Sequence[Plan],
+    hardware: Hardware,
+    *,
+    context: int = 4096,
+    kv_type: str = "f16",
+    want: Want = Want.BALANCED,
+    level: str = "",
+    calibration: Calibration | None = None,
+    measured: tuple[float, float] = (0.0, 0.0),
+    path: str = "",
+) -> Answer:
+    """The answer for the levels `plans` of one model; about `level` if it is given, else about the one recommended.
+
+    `measured` are tokens/s of generation and prompt, 0 where not measured; `path` is the file that the run lines name.
+    """
+    chosen = choose(plans, hardware, context=context, kv_type=kv_type, want=want)
+    about = _about(plans, hardware, chosen, context=context, kv_type=kv_type, level=level)
+    plan, fit = about.plan, about.fit
+    placement = place_model(plan, hardware, fit)
+    speed = None
+    if fit.verdict is not Verdict.NO:
+        speed = estimate_speed(plan, hardware, placement, context=fit.context, kv_type=fit.kv_type,
+                               calibration=calibration, generation=measured[0], prompt=measured[1])  # fmt: skip
+    return Answer(
+        plan,
+        fit,
+        advise(plans, hardware, chosen, context=context, kv_type=kv_type, want=want),
+        placement,
+        speed,
+        longest_context(plan, hardware, kv_type=fit.kv_type),
+        counterfactuals_of(plans, hardware, about, want=want),
+        arithmetic_of(plan, fit),
+        run_lines(plan, fit, placement, path=path),
+    )
+
+
+def _about(
+    plans: Sequence[Plan], hardware: Hardware, chosen: Choice | None, *, context: int, kv_type: str, level: str
+) -> Choice:
+    """The level that was asked about; where nothing runs, the smallest that can be made of the model alone."""
+    if chosen is not None and level in ("", chosen.plan.recipe.name):
+        return chosen
+    named = [plan for plan in plans if plan.recipe.name == level]
+    plain = [plan for plan in plans if not plan.recipe.needs_importance] or list(plans)
+    plan = named[0] if named else min(plain, key=lambda plan: plan.tensor_bytes)
+    return Choice(plan, estimate_fit(plan, hardware, context=context, kv_type=kv_type))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Level x context x cache: a fit for each cell."""
+
+    levels: tuple[str, ...]
+    contexts: tuple[int, ...]
+    kv_types: tuple[str, ...]
+    cells: Mapping[tuple[str, int, str], Fit]
+
+
+def verdict_grid(
+    plans: Iterable[Plan],
+    hardware: Hardware,
+    *,
+    contexts: Sequence[int] = CONTEXTS,
+    kv_types: Sequence[str] = GRID_KV_TYPES,
+) -> Grid:
+    """Every cell judged. Contexts beyond what the model was trained for are judged as any other."""
+    plans = tuple(plans)
+    cells = {
+        (plan.recipe.name, context, kv_type): estimate_fit(plan, hardware, context=context, kv_type=kv_type)
+        for plan in plans
+        for context in contexts
+        for kv_type in kv_types
+    }
+    return Grid(tuple(plan.recipe.name for plan in plans), tuple(contexts), tuple(kv_types), cells)
