@@ -16,6 +16,7 @@ from core.architectures import (
     Mapped,
     Source,
     check_complete,
+    check_values,
     family_of,
     find_architecture,
     flat_config,
@@ -127,6 +128,7 @@ def _open_folder(folder: Path, elsewhere: Elsewhere | None = None) -> ModelInfo:
     rows = embedding.shape[0]
     tokenizer = read_tokenizer(folder, source.config, rows=rows) if elsewhere.has_tokenizer else ()
     general = _general(folder, _name_of(folder), entry.arch, count_parameters(mapped.tensors))
+    check_values((*tokenizer, *general))
     own = {item.key: item for item in (*tokenizer, *mapped.keys)}
     return ModelInfo(
         name=str(next((item.value for item in general if item.key == "general.name"), folder.name)),

@@ -27,7 +27,7 @@ from core.architectures import (
 )
 from core.architectures.config import flat_config
 from core.architectures.entry import Architecture, Config, Source
-from core.architectures.mapping import Mapped, check_complete, map_model
+from core.architectures.mapping import Mapped, check_complete, check_values, map_model
 from core.errors import SnugError
 
 _FILES = (
@@ -76,6 +76,7 @@ __all__ = [
     "Mapped",
     "Source",
     "check_complete",
+    "check_values",
     "family_of",
     "find_architecture",
     "flat_config",

@@ -27,13 +27,18 @@ def flat_config(config: Config) -> dict[str, Any]:
     return unwrapped(flat, text)
 
 
+def unusable(name: str, value: Any) -> SnugError:
+    """The error for a setting that makes no sense."""
+    return SnugError(
+        f"config.json gives no usable {name} (found {repr(value)[:60]}).", "Download config.json of this model again."
+    )
+
+
 def required(config: Config, *names: str) -> int:
     """The first of `names` in the config as a whole number above zero."""
     value = next((config[name] for name in names if config.get(name) is not None), None)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
-        raise SnugError(
-            f"config.json gives no usable {names[0]} (found {value!r}).", "Download config.json of this model again."
-        )
+        raise unusable(names[0], value)
     return value
 
 
@@ -43,9 +48,7 @@ def count(config: Config, name: str, default: int) -> int:
     if value is None:
         return default
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
-        raise SnugError(
-            f"config.json gives no usable {name} (found {value!r}).", "Download config.json of this model again."
-        )
+        raise unusable(name, value)
     return value or default
 
 
@@ -54,10 +57,16 @@ def number(config: Config, name: str, default: float | None = None) -> float:
     value: Any = config.get(name)
     value = default if value is None else value
     if not is_number(value):
-        raise SnugError(
-            f"config.json gives no usable {name} (found {value!r}).", "Download config.json of this model again."
-        )
+        raise unusable(name, value)
     return float(value)
+
+
+def fraction(config: Config, name: str, default: float) -> float:
+    """A number from 0 to 1 of the config, or `default` where it says none."""
+    value = number(config, name, default)
+    if not 0 <= value <= 1:
+        raise unusable(name, value)
+    return value
 
 
 def is_number(value: Any) -> bool:
@@ -86,10 +95,7 @@ class Rope:
     def number(self, name: str) -> float:
         value: Any = self.values.get(name)
         if not is_number(value) or value <= 0:
-            raise SnugError(
-                f"config.json's rope scaling gives no usable {name} (found {value!r}).",
-                "Download config.json of this model again.",
-            )
+            raise unusable(f"{name} of the rope scaling", value)
         return float(value)
 
 
@@ -102,6 +108,6 @@ def rope(config: Config, layers: str = "full_attention") -> Rope:
         raise SnugError("config.json's rope settings are not a table.", "Download config.json of this model again.")
     theta = values.get("rope_theta", config.get("rope_theta"))
     if theta is not None and not (is_number(theta) and theta > 0):
-        raise SnugError(f"config.json gives no usable rope_theta (found {theta!r}).", "Download config.json again.")
+        raise unusable("rope_theta", theta)
     kind = str(values.get("rope_type") or values.get("type") or "default")
     return Rope(kind, None if theta is None else float(theta), values)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from core.architectures.config import count, required
+from dataclasses import replace
+
+from core.architectures.config import count, number, required, rope
 from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Source, Tensor
-from core.architectures.shared import SHARED
+from core.architectures.shared import SHARED, USUAL_THETA, VOCAB_SIZE
+from core.errors import SnugError
 from core.model import Metadata
 from core.tensor_ops import Rows
 
@@ -98,6 +101,58 @@ _ROBERTA = Architecture(
 )
 
 
+def _modern_keys(source: Source) -> Extra:
+    """Every third layer, or so, sees all; the others have a window and turn with another base."""
+    config, arch = source.config, source.arch
+    nested = rope(config, "sliding_attention")
+    bases = {
+        "freq_base": number(config, "global_rope_theta", rope(config).theta or 160000.0),
+        "freq_base_swa": number(config, "local_rope_theta", nested.theta or USUAL_THETA),
+    }
+    kinds = config.get("layer_types")
+    every = kinds.index("full_attention", 1) if isinstance(kinds, list) and "full_attention" in kinds[1:] else 3
+    return Extra(
+        (
+            *(Metadata(f"{arch}.rope.{name}", "f32", base) for name, base in bases.items()),
+            Metadata(
+                f"{arch}.attention.sliding_window_pattern", "u32", count(config, "global_attn_every_n_layers", every)
+            ),
+        )
+    )
+
+
+_MODERN_HEAD = Drop(r"(head|decoder)\..*", "the head for guessing masked words, which embeddings do not use")
+_MODERN = Architecture(
+    classes=("ModernBertModel", "ModernBertForMaskedLM"),
+    arch="modern-bert",
+    keys=(
+        *_BERT_KEYS,
+        Key("attention.layer_norm_epsilon", "f32", ("norm_eps",), 1e-5),
+        Key("attention.sliding_window", "u32", ("local_attention",), 128),
+        Key("rope.scaling.type", "str", (), "none"),
+        Key("hidden_activation", "str", ("hidden_activation",)),
+        VOCAB_SIZE,
+    ),
+    renames=((r"^model\.", ""), (r"^classifier\.(weight|bias)$", r"classifier.out_proj.\1")),
+    dropped=(_MODERN_HEAD,),
+    needed=("token_embd.weight", "token_embd_norm.weight", "output_norm.weight", "blk.{}.attn_qkv.weight"),
+    extra=(_modern_keys, pooling, _labels),
+)
+
+
+def _averaging(config: Config) -> Config:
+    """llama.cpp classifies the mean of all tokens; a model that looks at the first one would give other scores."""
+    if config.get("classifier_pooling", "cls") != "mean":
+        raise SnugError(
+            "This ModernBERT classifies by its first token, which llama.cpp does not.",
+            "Choose a model with classifier_pooling mean, such as Alibaba-NLP/gte-reranker-modernbert-base.",
+        )
+    return config
+
+
+_MODERN_RERANKER = replace(_MODERN, classes=("ModernBertForSequenceClassification",), dropped=(), config=_averaging)
+
+
 _NOMIC = Architecture(
     classes=("NomicBertModel",),
     arch="nomic-bert",
@@ -145,4 +200,4 @@ _T5_ENCODER = Architecture(
     needed=("token_embd.weight", "enc.output_norm.weight", "enc.blk.{}.attn_norm.weight"),
 )
 
-ENTRIES = (_BERT, _DISTILBERT, _ROBERTA, _NOMIC, _T5, _T5_ENCODER)
+ENTRIES = (_BERT, _DISTILBERT, _ROBERTA, _MODERN, _MODERN_RERANKER, _NOMIC, _T5, _T5_ENCODER)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from core.architectures.config import count, head_dim, number, required, rope
+from dataclasses import replace
+
+from core.architectures.config import count, fraction, head_dim, number, required, rope
 from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Ops, Source, Tensor
 from core.architectures.shared import (
     BLOCK,
@@ -12,11 +14,13 @@ from core.architectures.shared import (
     POST_ATTENTION,
     SHARED,
     SHARED_EXPERTS,
+    USUAL_THETA,
     VOCAB_SIZE,
     WEIGHTS_NORM,
     WEIGHTS_SCALE,
     expert_gating,
     halves,
+    rope_dimensions,
     rope_freqs,
     rope_keys,
     turned_part,
@@ -91,6 +95,8 @@ _DEEPSEEK = Architecture(
     tensors=_deepseek_tensors,
     extra=(*COMMON, _latent_attention),
 )
+_SIGMOID = Key("expert_gating_func", "u32", (), 2)
+_GLM4_MOE_LITE = replace(_DEEPSEEK, classes=("Glm4MoeLiteForCausalLM",), keys=(*_DEEPSEEK.keys, _SIGMOID))
 
 
 def _gpt_oss_tensors(config: Config) -> tuple[Tensor, ...]:
@@ -166,26 +172,32 @@ _GLM4 = Architecture(
 )
 
 
+def _chatglm_rope(source: Source) -> Extra:
+    """Half of each head turns; the remote code's config raises the base by a ratio."""
+    config, theta = source.config, rope(source.config).theta or USUAL_THETA
+    size = required(config, "kv_channels") if "kv_channels" in config else head_dim(config)
+    part = fraction(rope(config).values, "partial_rotary_factor", fraction(config, "partial_rotary_factor", 0.5))
+    return Extra(
+        (
+            Metadata("chatglm.rope.dimension_count", "u32", int(size * part)),
+            Metadata("chatglm.rope.freq_base", "f32", theta * number(config, "rope_ratio", 1)),
+        )
+    )
+
+
 _CHATGLM = Architecture(
-    classes=("ChatGLMModel", "ChatGLMForConditionalGeneration"),
+    classes=("ChatGLMModel", "ChatGLMForConditionalGeneration", "GlmForCausalLM"),
     arch="chatglm",
     keys=(
         *SHARED,
-        Key("context_length", "u32", ("seq_length",)),
-        Key("feed_forward_length", "u32", ("ffn_hidden_size",)),
-        Key("attention.head_count_kv", "u32", ("multi_query_group_num", "num_attention_heads")),
-        Key("attention.layer_norm_rms_epsilon", "f32", ("layernorm_epsilon",)),
-    ),
-    extra=(
-        lambda source: Extra(
-            (
-                Metadata("chatglm.rope.dimension_count", "u32", required(source.config, "kv_channels") // 2),
-                Metadata("chatglm.rope.freq_base", "f32", 10000.0 * number(source.config, "rope_ratio", 1)),
-            )
-        ),
+        Key("context_length", "u32", ("seq_length", "max_position_embeddings")),
+        Key("feed_forward_length", "u32", ("ffn_hidden_size", "intermediate_size")),
+        Key("attention.head_count_kv", "u32", ("multi_query_group_num", "num_key_value_heads", "num_attention_heads")),
+        Key("attention.layer_norm_rms_epsilon", "f32", ("layernorm_epsilon", "rms_norm_eps")),
     ),
     renames=((r"^transformer\.", ""),),
     dropped=(Drop(r"rotary_pos_emb\.inv_freq", "a cache of rotary angles, computed anew by the runner"),),
+    extra=(_chatglm_rope,),
 )
 
 
@@ -200,6 +212,13 @@ def _glm_layers(source: Source) -> Extra:
     return Extra(tuple(keys))
 
 
+def _minimax_rope(source: Source) -> Extra:
+    """The part of a head that turns is said as a number of dimensions."""
+    if source.config.get("rotary_dim") is None:
+        return rope_dimensions(source)
+    return Extra((Metadata("minimax-m2.rope.dimension_count", "u32", required(source.config, "rotary_dim")),))
+
+
 _GLM4_MOE = Architecture(
     classes=("Glm4MoeForCausalLM", "Glm4vMoeForConditionalGeneration"),
     arch="glm4moe",
@@ -210,10 +229,17 @@ _GLM4_MOE = Architecture(
         DENSE_FIRST,
         WEIGHTS_SCALE,
         WEIGHTS_NORM,
-        Key("expert_gating_func", "u32", (), 2),
+        _SIGMOID,
     ),
     tensors=lambda config: (POST_ATTENTION,),
     extra=(*COMMON, _half_rotated, _glm_layers),
+)
+_SOLAR_OPEN = replace(_GLM4_MOE, classes=("SolarOpenForCausalLM",), extra=(*COMMON, rope_dimensions, _glm_layers))
+_MINIMAX_M2 = Architecture(
+    classes=("MiniMaxM2ForCausalLM",),
+    arch="minimax-m2",
+    keys=(*SHARED, Key("expert_feed_forward_length", "u32", ("intermediate_size",)), _SIGMOID),
+    extra=(rope_keys, _minimax_rope),
 )
 _DOTS1 = Architecture(
     classes=("Dots1ForCausalLM",),
@@ -341,5 +367,6 @@ _HUNYUAN_MOE = Architecture(
 )
 
 ENTRIES = (
-    _DEEPSEEK, _GPT_OSS, _LLAMA4, _CHATGLM, _GLM4, _GLM4_MOE, _DOTS1, _ERNIE, _ERNIE_MOE, _HUNYUAN, _HUNYUAN_MOE,
+    _DEEPSEEK, _GLM4_MOE_LITE, _GPT_OSS, _LLAMA4, _CHATGLM, _GLM4, _GLM4_MOE, _SOLAR_OPEN, _MINIMAX_M2, _DOTS1, _ERNIE,
+    _ERNIE_MOE, _HUNYUAN, _HUNYUAN_MOE,
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import NormalDist
 
-from core.architectures.config import count, number, required, rope
+from core.architectures.config import count, fraction, number, required, rope
 from core.architectures.encoders import pooling
 from core.architectures.entry import Architecture, Config, Extra, Key, Source, Tensor
 from core.architectures.shared import BLOCK, COMMON, EXPERT_WIDTH, SHARED, TIED, sliding_window, unusual_theta
@@ -172,7 +172,7 @@ def _near_and_far(source: Source) -> Extra:
     """Layers with a sliding window differ from those that see all: in heads, in their width, in their rotation."""
     config, arch = source.config, source.arch
     far, near = required(config, "global_head_dim"), required(config, "head_dim")
-    part = number(rope(config).values, "partial_rotary_factor", 0.25)
+    part = fraction(rope(config).values, "partial_rotary_factor", 0.25)
     narrow = ("rope.dimension_count_swa", "attention.key_length_swa", "attention.value_length_swa")
     keys = [Metadata(f"{arch}.{name}", "u32", near) for name in narrow]
     keys.append(Metadata(f"{arch}.rope.dimension_count", "u32", far))

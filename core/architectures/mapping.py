@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.architectures.config import LARGEST, is_number
+from core.architectures.config import LARGEST, is_number, unusable
 from core.architectures.entry import Architecture, Config, Drop, Key, Ops, Source, Tensor
 from core.architectures.shared import ALWAYS_DROPPED, SHARED
 from core.errors import SnugError
@@ -34,7 +34,12 @@ _NOT_LANGUAGE = Drop(
 )
 _READABLE = (*FLOATS, "MXFP4")
 _LAYERS = SHARED[0].sources
-_RANGES = {"u32": (0, 2**32 - 1), "i32": (-(2**31), 2**31 - 1), "f32": (-LARGEST, LARGEST)}
+_WHOLE, _REAL = (int,), (int, float)
+_RANGES: dict[str, tuple[tuple[type, ...], float, float]] = {
+    "u32": (_WHOLE, 0, 2**32 - 1),
+    "i32": (_WHOLE, -(2**31), 2**31 - 1),
+    "f32": (_REAL, -LARGEST, LARGEST),
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def map_model(entry: Architecture, source: Source) -> Mapped:
     extras = [make(source) for make in entry.extra]
     found = [item for item in table.values() if item] + [item for extra in extras for item in extra.keys]
     keys = {item.key: item for item in found}
-    _check_values(found)
+    check_values(found)
     blocks = _blocks(source, keys)
     tensors, dropped = _map_tensors(entry, source, blocks, keys)
     made = {tensor.name: tensor for extra in extras for tensor in extra.tensors}
@@ -76,28 +81,28 @@ def _checked(key: Key, value: Any) -> Any:
     if key.type in ("bool", "str"):
         if isinstance(value, bool if key.type == "bool" else str):
             return value
-        raise SnugError(f"config.json's {key.sources[0]} is {value!r}, not a {key.type}.", "Download it again.")
+        raise unusable(key.sources[0], value)
     if key.type == "u32" and isinstance(value, float) and value.is_integer():
         value = int(value)
     if not is_number(value) or (key.type == "u32" and not isinstance(value, int)):
-        raise SnugError(f"config.json's {key.sources[0]} is {value!r}, not a number.", "Download config.json again.")
+        raise unusable(key.sources[0], value)
     if key.type == "u32" and not 0 <= value < 2**32:
-        raise SnugError(f"config.json's {key.sources[0]} is {value!r}, which is out of range.", "Download it again.")
+        raise unusable(key.sources[0], value)
     return value if key.type == "u32" else float(value)
 
 
-def _check_values(items: Iterable[Metadata]) -> None:
-    """Raises SnugError for a number that a GGUF cannot hold: `extra` functions reckon with what a stranger wrote."""
+def check_values(items: Iterable[Metadata]) -> None:
+    """Raises SnugError for a number that a GGUF cannot hold: what a stranger wrote is reckoned with."""
     for item in items:
         kind = item.type.strip("[]")
         if kind not in _RANGES:
             continue
-        low, high = _RANGES[kind]
+        types, low, high = _RANGES[kind]
         for value in item.value if item.type.startswith("[") else (item.value,):
-            if not low <= value <= high and value != float("-inf"):
+            if type(value) not in types or not (low <= value <= high or value == float("-inf")):
                 raise SnugError(
-                    f"config.json makes {item.key} {str(value)[:40]}, which is out of range.",
-                    "Download config.json of this model again.",
+                    f"The model's files make {item.key} {str(value)[:40]}, which no GGUF can hold.",
+                    "Download config.json and the tokenizer of this model again.",
                 )
 
 
@@ -105,15 +110,16 @@ def _blocks(source: Source, keys: dict[str, Metadata]) -> int:
     item = keys.get(f"{source.arch}.block_count")
     if item is None or item.value < 1:
         said = next((source.config[name] for name in _LAYERS if name in source.config), None)
-        raise SnugError(f"config.json gives no usable {_LAYERS[0]} (found {said!r}).", "Download config.json again.")
-    if item.value > len(source.tensors):
+        raise unusable(_LAYERS[0], said)
+    decoder = keys.get(f"{source.arch}.decoder_block_count")
+    layers = max(int(item.value), int(decoder.value) if decoder else 0)
+    if layers > len(source.tensors):
         raise SnugError(
-            f"config.json says that the model has {item.value:,} layers (num_hidden_layers), "
+            f"config.json says that the model has {layers:,} layers (num_hidden_layers), "
             f"but there are {len(source.tensors):,} tensors.",
             "Download the missing files into the folder, or check num_hidden_layers in config.json.",
         )
-    decoder = keys.get(f"{source.arch}.decoder_block_count")
-    return max(int(item.value), int(decoder.value) if decoder else 0)
+    return layers
 
 
 @dataclass
@@ -192,7 +198,7 @@ def _permutation(entry: Architecture, config: Config, name: str) -> Ops:
         if part in name:
             heads = config.get(key) or config.get("num_attention_heads")
             if not isinstance(heads, int) or heads < 1:
-                raise SnugError(f"config.json gives no usable {key} (found {heads!r}).", "Download it again.")
+                raise unusable(key, heads)
             return (RopePermute(heads),)
     return ()
 
@@ -248,7 +254,7 @@ def _check_group(common: str, group: _Group, experts: Any) -> None:
     numbers = [number for number, _ in group.members]
     is_expert = ".experts." in first.name and isinstance(experts, int)
     expected = experts if is_expert else len(numbers)
-    if numbers != list(range(expected)):
+    if len(numbers) != expected or numbers != list(range(expected)):
         raise SnugError(
             f"Of {common} there are the numbers {_shown(numbers)}, but there should be {expected}.",
             "Download the missing files into the folder.",

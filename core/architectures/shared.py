@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from core.architectures.config import Rope, head_dim, is_number, number, required, rope
+from core.architectures.config import Rope, fraction, head_dim, is_number, required, rope
 from core.architectures.entry import Config, Drop, Extra, Key, Source, Tensor
 from core.errors import SnugError
 from core.model import Metadata, OutputTensor
@@ -100,8 +100,8 @@ def turned_part(usual: float, *names: str) -> Callable[[Source], Extra]:
 
     def keys(source: Source) -> Extra:
         config, values = source.config, rope(source.config).values
-        part = number(values, "partial_rotary_factor", number(config, "partial_rotary_factor", usual))
-        part = next((number(config, name) for name in names if config.get(name) is not None), part)
+        part = fraction(values, "partial_rotary_factor", fraction(config, "partial_rotary_factor", usual))
+        part = next((fraction(config, name, usual) for name in names if config.get(name) is not None), part)
         return Extra((Metadata(f"{source.arch}.rope.dimension_count", "u32", int(part * head_dim(config))),))
 
     return keys

@@ -26,7 +26,9 @@ WRAPPERS = frozenset(
 )  # fmt: skip
 
 
-def _shape(vocabulary: int, width: int, inner: int, layers: int, heads: int, shared: int, context: int) -> Config:
+def _shape(
+    vocabulary: int, width: int, inner: int, layers: int, heads: int, shared: int, context: int
+) -> dict[str, Any]:
     return {
         "vocab_size": vocabulary,
         "hidden_size": width,
@@ -40,7 +42,7 @@ def _shape(vocabulary: int, width: int, inner: int, layers: int, heads: int, sha
 
 # By model_type: the class, and what it takes where config.json is silent, for Hugging Face saves only what differs from
 # that. Source: the configuration classes of transformers.
-_TEXT: dict[str, tuple[str, Config]] = {
+_TEXT: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaForCausalLM", _shape(32000, 4096, 11008, 32, 32, 32, 2048) | {"rms_norm_eps": 1e-6}),
     "mistral": ("MistralForCausalLM", _shape(32000, 4096, 14336, 32, 32, 8, 131072) | {"rms_norm_eps": 1e-6}),
     "qwen2": ("Qwen2ForCausalLM", _shape(151936, 4096, 22016, 32, 32, 32, 32768) | {"rms_norm_eps": 1e-6}),

@@ -47,7 +47,31 @@ SENTENCE_BERT: dict[str, Any] = {
     },
 }
 
+_MODERN: dict[str, Any] = {
+    "model_type": "modernbert",
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 256,
+    "hidden_activation": "gelu",
+    "norm_eps": 1e-5,
+    "global_rope_theta": 160000.0,
+    "local_rope_theta": 10000.0,
+    "local_attention": 16,
+    "global_attn_every_n_layers": 3,
+}
+
 ENCODERS = (
+    TinyModel("modernbert", "ModernBertModel", _MODERN | ROBERTA, "roberta bytes", kind="embeddings", tolerance=GELU),
+    TinyModel(
+        "modernbert-reranker",
+        "ModernBertForSequenceClassification",
+        _MODERN | ROBERTA | {"num_labels": 1, "classifier_pooling": "mean"},
+        "roberta bytes",
+        kind="scores",
+        tolerance=GELU,
+    ),
     TinyModel(
         "bert",
         "BertModel",

@@ -12,7 +12,7 @@ from tests.core.families.tables.edits import (
     round_to_mxfp4,
 )
 from tests.core.families.tables.shape import LLAMA_3_ROPE, SHAPE, WINDOW
-from tests.core.families.tiny import GELU, TinyModel
+from tests.core.families.tiny import ABSENT, GELU, TinyModel
 from tests.core.families.vocabularies import BYTES, PIECES
 
 _YARN: dict[str, Any] = {
@@ -180,6 +180,54 @@ MOE = (
         SHAPE | BYTES | _GLM_MOE,
         "bytes",
         edit=next_token_layer("glm4-moe", HEAD),
+    ),
+    TinyModel(
+        "glm4-moe-lite",
+        "Glm4MoeLiteForCausalLM",
+        SHAPE
+        | BYTES
+        | _DEEPSEEK
+        | {"model_type": "glm4_moe_lite", "n_shared_experts": 1, "norm_topk_prob": True, "routed_scaling_factor": 1.8}
+        | {"mlp_layer_types": ["dense", "sparse"], "num_nextn_predict_layers": 1},
+        "bytes",
+        edit=next_token_layer("glm4-moe-lite", HEAD_WITH_VOCABULARY),
+    ),
+    TinyModel(
+        "glm", "GlmForCausalLM", SHAPE | BYTES | {"model_type": "glm", "head_dim": 16, "attention_bias": True}, "bytes"
+    ),
+    TinyModel(
+        "solar-open",
+        "SolarOpenForCausalLM",
+        SHAPE
+        | BYTES
+        | {key: value for key, value in _GLM_MOE.items() if key != "partial_rotary_factor"}
+        | {
+            "model_type": "solar_open",
+            "attention_bias": False,
+            "first_k_dense_replace": 0,
+            "num_nextn_predict_layers": 0,
+        },
+        "bytes",
+    ),
+    TinyModel(
+        "minimax-m2",
+        "MiniMaxM2ForCausalLM",
+        SHAPE
+        | BYTES
+        | {"model_type": "minimax_m2", "head_dim": 32, "rotary_dim": 16, "num_local_experts": 4}
+        | {
+            "num_experts_per_tok": 2,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 5e6, "partial_rotary_factor": 0.5},
+        },
+        "bytes",
+        published={
+            "rope_parameters": ABSENT,
+            "rope_theta": 5000000,
+            "scoring_func": "sigmoid",
+            "use_routing_bias": True,
+            "use_qk_norm": True,
+            "qk_norm_type": "per_layer",
+        },
     ),
     TinyModel(
         "ernie4.5",
