@@ -11,6 +11,7 @@ from core.architectures.shared import (
     COMMON,
     DENSE_FIRST,
     EXPERT_WIDTH,
+    NEXT_TOKENS,
     POST_ATTENTION,
     SHARED,
     SHARED_EXPERTS,
@@ -29,8 +30,6 @@ from core.architectures.shared import (
 from core.model import Metadata
 from core.tensor_ops import Heads, Reshape, Rows, Transpose
 
-_NEXT_TOKENS = "a layer that guesses several tokens ahead, which no runner uses yet"
-
 
 def _more_layers(config: Config) -> int:
     """How many layers that guess ahead there are: one, at most a few."""
@@ -41,7 +40,7 @@ def _next_token_layers(config: Config) -> Drop:
     """The layers after the last one of the model proper."""
     first = required(config, "num_hidden_layers")
     numbers = "|".join(str(first + number) for number in range(_more_layers(config) or 1))
-    return Drop(rf"model\.layers\.({numbers})\..*", _NEXT_TOKENS)
+    return Drop(rf"model\.layers\.({numbers})\..*", NEXT_TOKENS)
 
 
 def _deepseek_tensors(config: Config) -> tuple[Tensor | Drop, ...]:
@@ -256,7 +255,7 @@ def _ernie_tensors(config: Config) -> tuple[Tensor | Drop, ...]:
     qkv = BLOCK + r"self_attn\.qkv_proj\.(weight|bias)"
     ranges = (("attn_q", 0, q), ("attn_k", q, q + kv), ("attn_v", q + kv, q + 2 * kv))
     return (
-        Drop(r"model\.mtp_.*", _NEXT_TOKENS),
+        Drop(r"model\.mtp_.*", NEXT_TOKENS),
         *without_tied_output(config),
         *(Tensor(qkv, f"blk.{{0}}.{name}.{{1}}", (Rows(start, stop),)) for name, start, stop in ranges),
         *halves(BLOCK + r"mlp\.up_gate_proj\.weight", "ffn_gate", "ffn_up", required(config, "intermediate_size")),

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from core.architectures.config import count, required
+from dataclasses import replace
+
+from core.architectures.config import count, required, unusable
 from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Source, Tensor
-from core.architectures.shared import BLOCK, COMMON, PERMUTED, SHARED, VOCAB_SIZE, halves, rope_dimensions
+from core.architectures.shared import (
+    BLOCK,
+    COMMON,
+    EXPERT_WIDTH,
+    NEXT_TOKENS,
+    PERMUTED,
+    SHARED,
+    SHARED_EXPERTS,
+    VOCAB_SIZE,
+    WEIGHTS_NORM,
+    WEIGHTS_SCALE,
+    halves,
+    rope_dimensions,
+)
 from core.architectures.state_space import MAMBA_CONTEXT, state_space_tensors
 from core.model import Metadata
 from core.tensor_ops import Column, Reshape
@@ -92,24 +107,46 @@ _HYBRID = Architecture(
 )
 
 
+_BLOCKS = {
+    **{"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"},
+    **{name: name for name in ("mamba", "attention", "mlp", "moe")},
+    **{"linear_attention": "mamba", "full_attention": "attention"},
+}
+
+
+def _nemotron_h_config(config: Config) -> Config:
+    """Each block is one thing: Mamba 2, attention, a feed-forward network or experts; a letter or a word says which."""
+    blocks = config.get("hybrid_override_pattern") or config.get("layers_block_type") or ()
+    kinds = [_BLOCKS.get(block, "") for block in blocks if block != "|"]
+    if not kinds or "" in kinds:
+        raise unusable("hybrid_override_pattern", blocks)
+    size = config.get("head_dim") or config.get("attention_head_dim")
+    return {**config, "num_hidden_layers": len(kinds), "kinds": kinds, "head_dim": size}
+
+
 def _nemotron_h_keys(source: Source) -> Extra:
-    """The pattern has a letter for each block: M is Mamba 2, * attention, - a feed-forward network."""
-    config, arch, pattern = source.config, source.arch, str(source.config.get("hybrid_override_pattern", ""))
-    heads, width = required(config, "num_key_value_heads"), required(config, "intermediate_size")
+    config, arch, kinds = source.config, source.arch, source.config["kinds"]
+    heads, width = (
+        required(config, "num_key_value_heads"),
+        required(config, "moe_intermediate_size", "intermediate_size"),
+    )
     inner = required(config, "mamba_num_heads") * required(config, "mamba_head_dim")
     keys = [
-        Metadata(f"{arch}.attention.head_count_kv", "[i32]", [heads if letter == "*" else 0 for letter in pattern]),
-        Metadata(f"{arch}.feed_forward_length", "[i32]", [width if letter == "-" else 0 for letter in pattern]),
+        Metadata(f"{arch}.attention.head_count_kv", "[i32]", [heads if kind == "attention" else 0 for kind in kinds]),
+        Metadata(f"{arch}.feed_forward_length", "[i32]", [width if kind in ("mlp", "moe") else 0 for kind in kinds]),
         Metadata(f"{arch}.ssm.inner_size", "u32", inner),
         Metadata(f"{arch}.rope.scaling.finetuned", "bool", False),
-        Metadata(f"{arch}.rope.dimension_count", "u32", config["hidden_size"] // config["num_attention_heads"]),
-    ]
+        Metadata(
+            f"{arch}.rope.dimension_count", "u32",
+            required(config, "hidden_size") // required(config, "num_attention_heads"),
+        ),
+    ]  # fmt: skip
     return Extra(tuple(keys))
 
 
-def _nemotron_h_tensors(config: Config) -> tuple[Tensor, ...]:
+def _nemotron_h_tensors(config: Config) -> tuple[Tensor | Drop, ...]:
     norm = Tensor(r".*\.mixer\.norm\.weight", ops=(Reshape((required(config, "n_groups"), -1)),))
-    return (*state_space_tensors(Column()), norm)
+    return (Drop(r"mtp\..*", NEXT_TOKENS), *state_space_tensors(Column()), norm)
 
 
 _NEMOTRON_H = Architecture(
@@ -120,17 +157,34 @@ _NEMOTRON_H = Architecture(
         VOCAB_SIZE,
         Key("context_length", "u32", (), MAMBA_CONTEXT),
         Key("attention.layer_norm_rms_epsilon", "f32", ("layer_norm_epsilon", "rms_norm_eps")),
-        Key("attention.key_length", "u32", ("attention_head_dim", "head_dim")),
-        Key("attention.value_length", "u32", ("attention_head_dim", "head_dim")),
         Key("ssm.conv_kernel", "u32", ("conv_kernel",)),
         Key("ssm.state_size", "u32", ("ssm_state_size",)),
         Key("ssm.group_count", "u32", ("n_groups",)),
         Key("ssm.time_step_rank", "u32", ("mamba_num_heads",)),
     ),
     tensors=_nemotron_h_tensors,
-    renames=((r"\.dt_bias$", ".dt_proj.bias"),),
-    when=lambda config: not config.get("n_routed_experts"),
+    renames=(
+        (r"\.dt_bias$", ".dt_proj.bias"),
+        (r"^model\.(embeddings|norm_f|layers)\.", r"backbone.\1."),
+        (r"^backbone\.(layers\.\d+)\.mixer\.experts\.", r"model.\1.mlp.experts."),
+    ),
+    when=lambda config: not config.get("num_experts_per_tok"),
+    config=_nemotron_h_config,
     extra=(_nemotron_h_keys,),
 )
+_NEMOTRON_H_MOE = replace(
+    _NEMOTRON_H,
+    arch="nemotron_h_moe",
+    keys=(
+        *_NEMOTRON_H.keys,
+        EXPERT_WIDTH,
+        Key("expert_shared_feed_forward_length", "u32", ("moe_shared_expert_intermediate_size",)),
+        SHARED_EXPERTS,
+        WEIGHTS_NORM,
+        WEIGHTS_SCALE,
+        Key("moe_latent_size", "u32", ("moe_latent_size",)),
+    ),
+    when=lambda config: bool(config.get("num_experts_per_tok")),
+)
 
-ENTRIES = (_DENSE, _MOE, _HYBRID, _NEMOTRON_H)
+ENTRIES = (_DENSE, _MOE, _HYBRID, _NEMOTRON_H, _NEMOTRON_H_MOE)

@@ -40,6 +40,7 @@ WEIGHTS_NORM = Key("expert_weights_norm", "bool", ("norm_topk_prob",))
 BLOCK = r"model\.layers\.(\d+)\."
 WITHOUT_FIRST_NORM = ("token_embd.weight", "output_norm.weight", "blk.{}.attn_q.weight")
 POST_ATTENTION = Tensor(BLOCK + r"post_attention_layernorm\.weight", "blk.{0}.post_attention_norm.weight")
+NEXT_TOKENS = "a layer that guesses several tokens ahead, which no runner uses yet"
 TIED = Drop(r"lm_head\.weight", "the same as the input embedding, which the runner uses for both")
 
 PERMUTED = ((".q_proj.", "num_attention_heads"), (".k_proj.", "num_key_value_heads"))

@@ -53,7 +53,48 @@ _MULTIPLIERS: dict[str, Any] = {
     "mlp_multipliers": [0.9, 0.6],
 }
 
+_NEMOTRON_H: dict[str, Any] = {
+    "model_type": "nemotron_h",
+    "head_dim": 16,
+    "mlp_hidden_act": "relu2",
+    "layer_norm_epsilon": 1e-5,
+    "mamba_num_heads": 8,
+    "mamba_head_dim": 16,
+    "n_groups": 2,
+    "ssm_state_size": 16,
+    "conv_kernel": 4,
+    "expand": 2,
+    "chunk_size": 16,
+    "use_conv_bias": True,
+    "time_step_min": 1e-9,  # transformers takes no step to be shorter, unlike llama.cpp and NVIDIA's own code
+    "n_routed_experts": 4,
+    "n_shared_experts": 1,
+    "moe_intermediate_size": 64,
+    "moe_shared_expert_intermediate_size": 96,
+    "num_experts_per_tok": 2,
+    "routed_scaling_factor": 2.5,
+    "norm_topk_prob": True,
+}
+_NO_EXPERTS = dict.fromkeys(
+    ("n_routed_experts", "n_shared_experts", "moe_intermediate_size", "num_experts_per_tok", "norm_topk_prob"), ABSENT
+)
+
 HYBRID = (
+    TinyModel(
+        "nemotron-h",
+        "NemotronHForCausalLM",
+        SHAPE | BYTES | _NEMOTRON_H | {"layers_block_type": ["mamba", "mlp", "attention", "mlp"]},
+        "bytes",
+        published=_NO_EXPERTS
+        | {"hybrid_override_pattern": "M-*-", "layers_block_type": ABSENT, "num_hidden_layers": 4},
+    ),
+    TinyModel(
+        "nemotron-3",
+        "NemotronHForCausalLM",
+        SHAPE | BYTES | _NEMOTRON_H | {"layers_block_type": ["mamba", "moe", "attention", "moe"]},
+        "bytes",
+        published={"hybrid_override_pattern": "ME*E", "layers_block_type": ABSENT, "num_hidden_layers": 4},
+    ),
     TinyModel(
         "mamba",
         "MambaForCausalLM",
