@@ -18,7 +18,6 @@ from core.memory import (
     predict,
     refusal,
     rules_of,
-    shape_of,
 )
 
 if TYPE_CHECKING:
@@ -81,12 +80,12 @@ class Fit:
 
 def estimate_fit(plan: Plan, hardware: Hardware, *, context: int = 4096, kv_type: str = "f16") -> Fit:
     """Whether `plan` runs on `hardware` with room for `context` tokens; ValueError for a kv_type not in KV_TYPES."""
-    return _judge(shape_of(plan), hardware, context=context, kv_type=kv_type)
+    return _judge(plan.shape, hardware, context=context, kv_type=kv_type)
 
 
 def largest_context(plan: Plan, hardware: Hardware, *, kv_type: str = "f16") -> int:
     """The most tokens (a multiple of 256, at most what the model was trained for) with which `plan` runs; 0 if none."""
-    shape = shape_of(plan)
+    shape = plan.shape
     low, high = 0, int(plan.model.key("context_length", 0)) // CELL
     while low < high:
         middle = (low + high + 1) // 2
@@ -188,12 +187,17 @@ class _Placing:
 
 def _most_layers(placed: _Placing, whole: int, budget: int) -> int:
     """The most layers that the GPU holds; more layers never need less of it, but for the last step to all of them."""
-    if placed(whole).gpu.total <= budget:
+    found = placed(whole).gpu
+    if found.total <= budget:
         return whole
     low, high = 0, whole - 1
+    # Layers are alike: where the mean one says that the edge lies, it is or is near.
+    layer = max(1, (found.weights + found.kv) // whole)
+    middle = high
     while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if placed(middle).gpu.total <= budget else (low, middle - 1)
+        left = budget - placed(middle).gpu.total
+        low, high = (middle, high) if left >= 0 else (low, middle - 1)
+        middle = min(max(middle + left // layer, low + 1), high)
     return low
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.fit import Fit, Verdict, gpu_budget, ram_budget, usable_gpus
 from core.hardware import Gpu, Hardware
-from core.memory import ALL_LAYERS, Needs, Settings, Shape, predict, shape_of
+from core.memory import ALL_LAYERS, Needs, Settings, Shape, predict
 
 if TYPE_CHECKING:
     from core.plan import Plan
@@ -35,7 +35,7 @@ class Placement:
 
 def place_model(plan: Plan, hardware: Hardware, fit: Fit) -> Placement:
     """Where `fit` puts the model; a mixture of experts that splits keeps its experts in RAM instead of whole layers."""
-    shape = shape_of(plan)
+    shape = plan.shape
     cards = tuple(usable_gpus(hardware)) if fit.gpu_layers else ()
     unified = _unified(hardware) if not cards else None
     placed = Placement(fit.gpu_layers, 0, fit.on_gpu, fit.on_host, shape.blocks, cards, unified)

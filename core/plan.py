@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from core.gguf import encode_header, encode_items, header_length, pad
 from core.imatrix import ImportanceMatrix
@@ -12,6 +13,9 @@ from core.model import FLOATS as SOURCE_FLOATS
 from core.model import Metadata, ModelInfo, OutputTensor
 from core.recipes import FLOATS, NONE, Overrides, Recipe, choose_formats, find_recipe
 from kernels import FORMATS
+
+if TYPE_CHECKING:
+    from core.memory import Shape as MemoryShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,13 @@ class Plan:
             return self.header_bytes
         last = self.tensors[-1]
         return self.header_bytes + pad(last.offset + last.nbytes)
+
+    @cached_property
+    def shape(self) -> MemoryShape:
+        """What of it decides memory, found once."""
+        from core.memory import shape_of
+
+        return shape_of(self)
 
     @cached_property
     def requantized(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from core.hardware import Confidence, Hardware
 from core.hardware.measure import memory_bandwidth
-from core.memory import Settings, Shape, shape_of
+from core.memory import Settings, Shape
 from core.memory.cache import cache
 from core.memory.shape import Held
 from core.placement import Placement
@@ -116,7 +116,7 @@ def estimate_speed(
     prompt: float = 0,
 ) -> Speed:
     """Speed of `plan` laid out by `placement`. `generation` and `prompt` are measured tokens/s, where there are any."""
-    shape = shape_of(plan)
+    shape = plan.shape
     machine = _Machine(hardware, placement, calibration)
     read = read_per_token(shape, placement)
     usual, full = (_remembered(shape, placement, tokens, kv_type) for tokens in (min(_TYPICAL_FILL, context), context))
