@@ -43,16 +43,12 @@ def encode(
     cpu backend releases the GIL.
 
     With the effort "best" the bytes are not GGML's: blocks for which a wider search finds less error get its codes.
-    Without importance, every column then counts the same: GGML's own weights for that case, the squares of the weights
-    in many formats, leave the small ones to chance once a search is thorough (tests.bench.quality shows it).
     """
     if effort not in EFFORTS:
         raise ValueError(f"no effort {effort!r}; there are {' and '.join(EFFORTS)}")
     if not isinstance(rows, np.ndarray):
         return _encode_tensor(rows, format, importance=importance, backend=backend, effort=effort, out=out)
     if effort == "best":
-        if importance is None and _searches_evenly(format, effort):
-            importance = np.ones(rows.shape[-1], np.float32)
         packed = encode(rows, format, importance=importance, backend=backend, out=out)
         lanes = "reference" if backend == "reference" else "cpu"
         best.improve(rows, packed, FORMATS[format], importance=importance, backend=lanes)
@@ -186,8 +182,7 @@ def prepare(formats: Iterable[str], dtype: DTypeLike, *, importance: bool = Fals
         if name in numbers.KERNELS:
             numbers.prepare(name)
         elif "cpu" in backends(name, importance=importance):
-            weighted = _weighted(name, importance or _searches_evenly(name, effort))
-            cpu.prepare(FORMATS[name], np.dtype(dtype), weighted=weighted)
+            cpu.prepare(FORMATS[name], np.dtype(dtype), weighted=_weighted(name, importance))
             if effort == "best" and best.improvable(name):
                 best.cpu.prepare(FORMATS[name])
 
@@ -203,18 +198,13 @@ def _is_prepared(name: str, dtype: np.dtype, importance: bool, effort: str) -> b
     if "cpu" not in backends(name, importance=importance):
         return True
     searched = effort == "best" and best.improvable(name)
-    weighted = _weighted(name, importance or _searches_evenly(name, effort))
+    weighted = _weighted(name, importance)
     return cpu.is_prepared(name, dtype, weighted=weighted) and (not searched or best.cpu.is_prepared(name))
 
 
 def _weighted(format: str, importance: bool) -> bool:
     """Whether the format makes use of an importance that is there."""
     return importance and format in reference.WEIGHTED_ENCODERS
-
-
-def _searches_evenly(format: str, effort: str) -> bool:
-    """Whether the search of the effort takes a missing importance for an even one."""
-    return effort == "best" and format in reference.ENCODERS and format in reference.WEIGHTED_ENCODERS
 
 
 def _layout(format: str) -> BlockFormat:

@@ -1,9 +1,12 @@
 """The effort "best": codes with less error than GGML's in the same format.
 
 `improve` gets GGML's bytes and replaces each block for which the search finds less weighted error, so no block is ever
-worse. searches.py holds what the formats look for, as data; reference/ is the definition in plain numpy, cpu/ the same
-in SIMD lanes, byte for byte. The numeric contract is that of the package, except that sums over the sub-blocks of a
-superblock add pairs, then pairs of pairs, and that the deciding error of a block is summed in double precision.
+worse. Without importance it must not be worse with all weights alike either: GGML's own measure for that case is mostly
+the squares of the weights, and a thorough search by it alone leaves the small ones to chance (KLD doubles in IQ3_S).
+
+searches.py holds what the formats look for, as data; reference/ is the definition in plain numpy, cpu/ the same in SIMD
+lanes, byte for byte. The numeric contract is that of the package, except that sums over the sub-blocks of a superblock
+add pairs, then pairs of pairs, and that the deciding error of a block is summed in double precision.
 """
 
 from typing import Any

@@ -193,14 +193,6 @@ def test_the_search_of_the_effort_best_is_prepared_for_all_inputs_at_once(
     assert cpu.load("blocks", "q8_0", package="kernels.best.cpu").signatures == compiled
 
 
-@pytest.mark.parametrize("name", ["Q4_K", "Q8_0"])
-def test_the_effort_best_takes_every_column_for_equal_where_nothing_is_known(name: str) -> None:
-    x = inputs.weights("normal")
-    even = np.ones(x.shape[1], np.float32) if name == "Q4_K" else None
-    expected = kernels.encode(x, name, importance=even, effort="best")
-    assert np.array_equal(kernels.encode(x, name, effort="best"), expected)
-
-
 def test_the_effort_best_makes_no_format_that_needs_importance_without_it() -> None:
     with pytest.raises(kernels.UnsupportedFormat, match="cannot be encoded without"):
         kernels.encode(np.zeros((1, 256), np.float32), "IQ2_XS", effort="best")

@@ -22,7 +22,7 @@ from kernels.best.cpu.parts import (
     squares,
     total,
 )
-from kernels.best.searches import ROW
+from kernels.best.searches import ONE, ROW
 from kernels.cpu.halves import f16_value
 from kernels.cpu.lanes import WIDE, allocating, inlined, larger, load, nearest, smaller, splat, store
 
@@ -122,6 +122,8 @@ def _error(x, weights, start, how, scales, minima, levels, sums, mean_absolute):
 def improve(x, importance, out, first, last, how, bytes_of, mean_absolute, search, level, pack, unpack):
     """Replaces blocks in `out` by what `search` finds, where that decodes with less error.
 
+    Without importance it must not be worse with all weights alike either.
+
     A block whose error is infinite stays: its scale overflowed, which is for the caller to find.
     """
     count = how.block // how.size
@@ -135,6 +137,7 @@ def improve(x, importance, out, first, last, how, bytes_of, mean_absolute, searc
     state, partial = np.full(2, -1, f64), np.zeros(16, f32)
     important = len(importance) > 0
     mean_absolute = mean_absolute and not important
+    evenly, alike = not important and how.plain != ONE, np.ones(how.size * WIDE, f32)
     for b in range(first, last, group):
         filled = min(group, last - b)
         copy(x, b * how.block, filled * how.block, buffer)
@@ -159,7 +162,11 @@ def improve(x, importance, out, first, last, how, bytes_of, mean_absolute, searc
             ours = _error(buffer, weights, start, how, rounded[j0:], offsets[j0:], levels[start:], sums, mean_absolute)
             unpack(out, at, unpacked, lows, decoded)
             theirs = _error(buffer, weights, start, how, unpacked, lows, decoded, sums, mean_absolute)
-            if ours < theirs and theirs < _INFINITY:
+            better = ours < theirs and theirs < _INFINITY
+            if better and evenly:
+                ours = _error(buffer, alike, start, how, rounded[j0:], offsets[j0:], levels[start:], sums, False)
+                better = ours <= _error(buffer, alike, start, how, unpacked, lows, decoded, sums, False)
+            if better:
                 pack(block, ds[j0], dmins[j0], scales, minima, j0, levels, start)
                 for i in range(bytes_of):
                     out[at + i] = block[i]

@@ -449,6 +449,9 @@ def _put_levels(tree, word, signs, dims, how, levels, at):
 def improve(x, importance, out, first, last, how, dims, bits, bytes_of, choose, put_codes, pack, unpack, tree):
     """Replaces blocks in `out` by what is found, where that decodes with less error.
 
+    Without importance the search is for an even one, and what it finds must be no worse by GGML's own measure and with
+    all weights alike.
+
     choose(xt, wt, yt, ot, qt, scales, dims, bits, how, room, tree) fills qt with the levels of the best words;
     put_codes(x, levels, start, how, codes, signs), pack(block, d, scales, j0, words, signs) and unpack(block, at, how,
     scales, levels, tree) are about one superblock.
@@ -457,6 +460,7 @@ def improve(x, importance, out, first, last, how, dims, bits, bytes_of, choose, 
     group, size = WIDE // count, how.size * WIDE
     buffer, weights, levels = np.zeros(size, f32), np.zeros(size, f32), np.zeros(size, f32)
     xt, wt, yt, lt = np.zeros(size, f32), np.zeros(size, f32), np.zeros(size, f32), np.zeros(size, f32)
+    alike = np.ones(size, f32)
     ot, sums, block = np.zeros(size // 8, f32), np.zeros(16, f64), np.zeros(bytes_of, np.uint8)
     ds, scales, rounded, theirs = np.zeros(WIDE, f32), np.zeros(WIDE, f32), np.zeros(WIDE, f32), np.zeros(16, f32)
     codes, words, signs, unpacked = np.zeros(256, f32), np.zeros(64, i32), np.zeros(8, i32), np.zeros(256, f32)
@@ -466,9 +470,11 @@ def improve(x, importance, out, first, last, how, dims, bits, bytes_of, choose, 
         if len(importance) > 0:
             weigh_by_importance(buffer, importance, b * 256, size, how.factor, weights)
         else:
-            weigh_by_square(buffer, size, how.factor, how.share, weights)
+            weigh_by_importance(buffer, alike, 0, size, how.factor, weights)
         lanes_of(buffer, xt, how.size)
         lanes_of(weights, wt, how.size)
+        if len(importance) == 0:
+            weigh_by_square(buffer, size, how.factor, how.share, weights)
         if how.shift == 0:
             _split(xt, wt, yt, ot, how)
             base = _peaks(xt, how.size)
@@ -488,7 +494,11 @@ def improve(x, importance, out, first, last, how, dims, bits, bytes_of, choose, 
             unpack(out, at, how, theirs, unpacked, tree)
             before = _error(buffer, weights, start, how, theirs, 0, unpacked, 0, False, sums)
             after = _error(buffer, weights, start, how, rounded, j0, levels, start, how.shift == 0, sums)
-            if after < before and before < _INFINITY:
+            better = after < before and before < _INFINITY
+            if better and len(importance) == 0:
+                after = _error(buffer, alike, start, how, rounded, j0, levels, start, how.shift == 0, sums)
+                better = after <= _error(buffer, alike, start, how, theirs, 0, unpacked, 0, False, sums)
+            if better:
                 put_codes(buffer, levels, start, how, codes, signs)
                 _put_words(codes, dims, bits, words, tree)
                 block[:] = 0

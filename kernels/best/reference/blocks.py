@@ -234,7 +234,7 @@ class _Search:
             found=found,
             level=self.level,
             pack=self.pack,
-            absolute=False,
+            important=importance is not None,
         )
 
 

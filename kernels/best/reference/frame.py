@@ -13,9 +13,9 @@ from kernels.best.reference.parts import (
     ONE_F,
     U8,
     ZERO,
-    errors,
     f32,
     importance_weights,
+    is_improved,
     lanes_of,
     larger,
     plain_weights,
@@ -23,7 +23,7 @@ from kernels.best.reference.parts import (
     sum_in_order,
     total,
 )
-from kernels.best.searches import BARE, ROW, How
+from kernels.best.searches import BARE, ONE, ROW, How
 from kernels.reference import DECODERS
 
 Found = tuple[F32, F32, F32, F32]  # d, dmin, scale and minimum of every sub-block
@@ -68,15 +68,21 @@ def _levels(x: F32, level: Level, found: Found, block: int) -> F32:
 
 
 def improve(
-    x: F32, weights: F32, packed: U8, *, name: str, how: How, found: Found, level: Level, pack: Pack, absolute: bool
+    x: F32,
+    weights: F32,
+    packed: U8,
+    *,
+    name: str,
+    how: How,
+    found: Found,
+    level: Level,
+    pack: Pack,
+    important: bool,
+    absolute: bool = False,
 ) -> None:
-    """Replaces blocks [n, block_bytes] by what was found, where that decodes with less error; x is [elements, subs].
-
-    A block whose error is infinite stays: its scale overflowed, which is for the caller to find.
-    """
+    """Replaces blocks [n, block_bytes] by what was found, where that decodes with less error; x is [elements, subs]."""
     ours = pack(found, _levels(x, level, found, how.block))
     values, costs = (np.ascontiguousarray(lanes.T).reshape(-1, how.block) for lanes in (x, weights))
-    before = errors(DECODERS[name](packed), values, costs, mean_absolute=absolute)
-    after = errors(DECODERS[name](ours), values, costs, mean_absolute=absolute)
-    better = (after < before) & np.isfinite(before)
+    decode, evenly = DECODERS[name], not important and how.plain != ONE
+    better = is_improved(decode(ours), decode(packed), values, costs, evenly=evenly, mean_absolute=absolute)
     packed[better] = ours[better]

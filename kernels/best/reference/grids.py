@@ -17,9 +17,9 @@ from kernels.best.reference.parts import (
     ONE_F,
     U8,
     ZERO,
-    errors,
     f32,
     half,
+    is_improved,
     lanes_of,
     larger,
     smaller,
@@ -354,8 +354,12 @@ def _parts(pack: Callable[[np.ndarray, Codes], None]) -> Parts:
 
 
 def improve(name: str, x: F32, importance: F32 | None, packed: U8, *, how: Words, parts: Parts) -> None:
-    """Replaces blocks by what is found, where that decodes with less error."""
-    weights = _weights(x, importance, how)
+    """Replaces blocks by what is found, where that decodes with less error.
+
+    Without importance the search is for an even one, and what it finds must be no worse by GGML's own measure.
+    """
+    weights = importance_weights(x, np.ones_like(x) if importance is None else importance, how.factor)
+    costs = _weights(x, importance, how)
     lanes = parts.lanes(x, weights, how)
     found, scale = search(lanes, how, parts.choose, parts.base(lanes, packed))
     codes, signs = parts.codes(x, found, how)
@@ -365,9 +369,8 @@ def improve(name: str, x: F32, importance: F32 | None, packed: U8, *, how: Words
     d = (found.d / f32(how.unit)).reshape(n, -1)[:, 0].astype(np.float16)
     parts.pack(block, Codes(d, scale.astype(np.int32).reshape(n, -1), words.word_of_key[keys], signs))
     ours = block.view(np.uint8).reshape(n, -1)
-    before = errors(DECODERS[name](packed), x, weights, mean_absolute=False)
-    after = errors(DECODERS[name](ours), x, weights, mean_absolute=False)
-    better = (after < before) & np.isfinite(before)
+    decode = DECODERS[name]
+    better = is_improved(decode(ours), decode(packed), x, costs, evenly=importance is None)
     packed[better] = ours[better]
 
 

@@ -35,7 +35,7 @@ def search_iq4_xs(x: F32, importance: F32 | None, means: F32 | None, packed: U8)
         found=found,
         level=iq4_level,
         pack=_pack_iq4_xs,
-        absolute=False,
+        important=importance is not None,
     )
 
 

@@ -350,6 +350,7 @@ class _Search:
             found=found,
             level=self.level,
             pack=self.pack,
+            important=importance is not None,
             absolute=absolute,
         )
 

@@ -92,7 +92,7 @@ class _Search:
             found=_search_line(lanes, weights, self.how),
             level=between(0, self.how.levels),
             pack=lambda found, levels: _pack(self.name, found, levels),
-            absolute=False,
+            important=importance is not None,
         )
 
 

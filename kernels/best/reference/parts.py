@@ -84,6 +84,22 @@ def importance_weights(x: F32, importance: F32, mean: F32) -> F32:
     return weights
 
 
+def is_improved(
+    ours: F32, theirs: F32, x: F32, weights: F32, *, evenly: bool, mean_absolute: bool = False
+) -> NDArray[np.bool_]:
+    """Blocks that decode with less error than GGML's, and if `evenly` with no more when all weights count the same.
+
+    Arrays are [n, block_size]. A block whose error is infinite is none: its scale overflowed, which is for the caller
+    to find.
+    """
+    before = errors(theirs, x, weights, mean_absolute=mean_absolute)
+    better = (errors(ours, x, weights, mean_absolute=mean_absolute) < before) & np.isfinite(before)
+    if evenly:
+        one = np.ones_like(x)
+        better &= errors(ours, x, one, mean_absolute=False) <= errors(theirs, x, one, mean_absolute=False)
+    return better
+
+
 def errors(values: F32, x: F32, weights: F32, *, mean_absolute: bool) -> F64:
     """The error of each decoded block [n, block_size] in doubles: 16 sums side by side, then those in order."""
     difference = values.astype(np.float64) - x.astype(np.float64)
