@@ -1,4 +1,4 @@
-"""Where Snug starts: without arguments the window, `worker` a job for it, anything else the command line."""
+"""Where Snug starts: without arguments the window, `worker` a job for it, `hub` its questions, else the command line."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ def main() -> int:
         from core.worker import main as run_worker
 
         return run_worker()
+    if arguments == ["hub"]:
+        from app.hub_desk import main as run_desk
+
+        return run_desk()
     from app.cli import main as run_command
 
     return run_command(arguments)

@@ -24,6 +24,7 @@ _FACE = {
     "checkpoint": ("open_model",),
     "doctor": ("examine",),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
+    "glance": ("Glance", "glance"),
     "headers": ("Header", "open_headers", "predict_header"),
     "hardware": (
         "Disk",
@@ -175,6 +176,8 @@ if TYPE_CHECKING:
     from core.hardware import read_size as read_size
     from core.hardware import source_of as source_of
     from core.hardware import with_measured as with_measured
+    from core.glance import Glance as Glance
+    from core.glance import glance as glance
     from core.headers import Header as Header
     from core.headers import open_headers as open_headers
     from core.headers import predict_header as predict_header

@@ -1,0 +1,229 @@
+"""The process that asks the Hub for the window: requests come in as JSON lines, answers go out as JSON lines.
+
+In: {"id": 1, "ask": "search", "with": {...}}, or {"id": 1, "say": "pause" | "go on" | "cancel"} about an earlier one.
+Out: {"id": 1, "event": {...}} any number of times for a download, then {"id": 1, "answer": ...} or
+{"id": 1, "problem": {"message", "hint"}}. When stdin closes, nobody asks any more, and the process ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any, TextIO
+
+import core
+from app import words
+
+PAGE_ROWS = 20
+GLANCES = 4
+MOST_FILES = 500
+MOST_CARD = 30_000
+_MACHINE_SECONDS = 15.0
+_FRONT_MATTER = re.compile(r"\A---\s*\n.*?\n---\s*(?:\n|\Z)", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"</?[A-Za-z][^<>]{0,2000}>")
+_IMAGE = re.compile(r"!\[([^\]]{0,300})\]\([^)]{0,2000}\)")
+
+
+@dataclass
+class Request:
+    """One thing asked; `stop` and `hold` are what is said about it later."""
+
+    id: int
+    values: dict[str, Any]
+    stop: threading.Event = field(default_factory=threading.Event)
+    hold: threading.Event = field(default_factory=threading.Event)
+
+
+class Desk:
+    def __init__(self, out: TextIO) -> None:
+        self._out, self._lock = out, threading.Lock()
+        self._open: dict[int, Request] = {}
+        self._pool = ThreadPoolExecutor(GLANCES, thread_name_prefix="glance")
+        self._found: tuple[int, Iterator[core.Repo]] = (0, iter(()))
+        self._machine: tuple[float, core.Hardware | None] = (0.0, None)
+        self._machine_lock = threading.Lock()
+
+    def take(self, line: str) -> None:
+        """One line of stdin."""
+        said = json.loads(line)
+        if word := said.get("say"):
+            self._heed(said["id"], word)
+            return
+        request = Request(said["id"], said.get("with") or {})
+        self._open[request.id] = request
+        work = partial(self._answer, request, ACTIONS[said["ask"]])
+        if said["ask"] == "glance":
+            self._pool.submit(work)
+        else:
+            threading.Thread(target=work, daemon=True).start()
+
+    def _heed(self, id: int, word: str) -> None:
+        request = self._open.get(id)
+        if request is None:
+            return
+        if word == "cancel":
+            request.stop.set()
+        elif word == "pause":
+            request.hold.set()
+        else:
+            request.hold.clear()
+
+    def _answer(self, request: Request, action: Callable[[Desk, Request], Any]) -> None:
+        try:
+            if not request.stop.is_set():
+                self.send(request.id, answer=action(self, request))
+        except Exception as error:
+            problem = words.problem(error)
+            print(problem.details, file=sys.stderr, end="")
+            self.send(request.id, problem={"message": problem.message, "hint": problem.hint})
+        finally:
+            self._open.pop(request.id, None)
+
+    def send(self, id: int, **said: Any) -> None:
+        with self._lock:
+            self._out.write(json.dumps({"id": id, **said}) + "\n")
+            self._out.flush()
+
+    # What can be asked
+
+    def search(self, request: Request) -> dict[str, Any]:
+        filters = core.Filters(**request.values["filters"])
+        self._found = (request.id, core.search_models(filters, sort=request.values["sort"]))
+        return self._page(request.id)
+
+    def more(self, request: Request) -> dict[str, Any]:
+        return self._page(request.values["of"])
+
+    def _page(self, of: int) -> dict[str, Any]:
+        id, rows = self._found
+        page = [asdict(row) for row in islice(rows, PAGE_ROWS)] if id == of else []
+        return {"of": of, "rows": page, "more": len(page) == PAGE_ROWS}
+
+    def glance(self, request: Request) -> dict[str, Any]:
+        return asdict(core.glance(core.hub_source(request.values["source"]), self.machine()))
+
+    def model(self, request: Request) -> dict[str, Any]:
+        """Files, GGUF files, and what a download of Snug's choice would take."""
+        info = core.repo_info(request.values["source"])
+        try:
+            wanted, refusal = core.wanted_files(info), ""
+        except core.SnugError as error:
+            wanted, refusal = [], error.message
+        names = {file.name for file in wanted}
+        return {
+            "row": asdict(info.row),
+            "commit": info.commit,
+            "files": [{"name": f.name, "size": f.size, "wanted": f.name in names} for f in info.files[:MOST_FILES]],
+            "file_count": len(info.files),
+            "wanted_bytes": sum(file.size for file in wanted),
+            "refusal": refusal,
+            "choices": [choice_values(info.id, choice) for choice in core.gguf_choices(info)],
+        }
+
+    def card(self, request: Request) -> str:
+        return readable_card(core.card_text(core.repo_info(request.values["source"])))
+
+    def check(self, request: Request) -> dict[str, Any]:
+        """What `snug check` says, and every level with its verdict."""
+        source = f"hub:{request.values['source']}"
+        check = asdict(core.check_model(source))
+        options = core.options_for(core.open_model(source), self.machine())
+        return {"check": check, "options": [option_values(option) for option in options]}
+
+    def ggufs(self, request: Request) -> list[dict[str, Any]]:
+        """GGUF files of others made of this model, of the most downloaded repositories."""
+        found: list[dict[str, Any]] = []
+        for repo in core.gguf_repos_of(request.values["source"], limit=6):
+            if request.stop.is_set():
+                break
+            choices = core.gguf_choices(core.repo_info(repo.id))
+            found += [choice_values(repo.id, choice) | {"downloads": repo.downloads} for choice in choices]
+        return found
+
+    def pull(self, request: Request) -> dict[str, Any]:
+        job = core.PullJob(f"hub:{request.values['source']}", request.values.get("choice", ""))
+        for event in core.pull(job, cancelled=request.stop.is_set, paused=request.hold.is_set):
+            if isinstance(event, core.Done):
+                return event.result
+            if isinstance(event, core.Failed):
+                raise core.SnugError(event.message, event.hint)
+            self.send(request.id, event=core.to_json(event))
+        raise core.SnugError("The download ended without a result.", "Try again; what has come is kept.")
+
+    def account(self, _request: Request) -> dict[str, Any]:
+        hub = core.connect()
+        found = core.whoami(hub) if not hub.offline else None
+        return {"name": found.name if found else "", "offline": hub.offline, "facts": core.hub_facts(hub)}
+
+    def login(self, request: Request) -> dict[str, Any]:
+        account = core.login(request.values["token"])
+        return {"name": account.name, "stored": account.stored}
+
+    def logout(self, _request: Request) -> bool:
+        return core.logout()
+
+    def machine(self) -> core.Hardware:
+        """This machine as it was seconds ago."""
+        with self._machine_lock:
+            when, found = self._machine
+            if found is None or time.monotonic() - when > _MACHINE_SECONDS:
+                found = core.detect()
+                self._machine = (time.monotonic(), found)
+            return found
+
+
+ACTIONS: dict[str, Callable[[Desk, Request], Any]] = {
+    "search": Desk.search,
+    "more": Desk.more,
+    "glance": Desk.glance,
+    "model": Desk.model,
+    "card": Desk.card,
+    "check": Desk.check,
+    "ggufs": Desk.ggufs,
+    "pull": Desk.pull,
+    "account": Desk.account,
+    "login": Desk.login,
+    "logout": Desk.logout,
+}
+
+
+def choice_values(repo: str, choice: core.GgufChoice) -> dict[str, Any]:
+    return {"repo": repo, "label": choice.label, "name": choice.name, "size": choice.size}
+
+
+def option_values(option: core.Option) -> dict[str, Any]:
+    return {
+        "level": option.recipe.name,
+        "size": option.plan.file_bytes,
+        "memory": option.fit.total,
+        "verdict": str(option.fit.verdict),
+        "reason": option.reason,
+        "recommended": option.recommended,
+    }
+
+
+def readable_card(text: str) -> str:
+    """A card as plain Markdown: no front matter, no tags of HTML, an image as its words; only so much of it."""
+    text = _COMMENT.sub("", _FRONT_MATTER.sub("", text[: 4 * MOST_CARD]))
+    text = _TAG.sub("", _IMAGE.sub(lambda match: f"[{match[1]}]" if match[1] else "", text))
+    text = re.sub(r"\n[ \t]*(?:\n[ \t]*)+", "\n\n", text).strip()
+    return text if len(text) <= MOST_CARD else text[:MOST_CARD].rstrip() + "\n\n*The card goes on on its page.*"
+
+
+def main() -> int:
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    desk = Desk(out)
+    for line in sys.stdin:
+        desk.take(line)
+    os._exit(0)  # at once: downloads go on where they were, next time

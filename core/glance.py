@@ -1,0 +1,106 @@
+"""A model of the Hub at a glance: whether Snug can convert it, and what fits here best. From its headers, kept by commit."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from core.errors import JobFailed, SnugError
+from core.fit import estimate_fit, gpu_budget, ram_budget
+from core.hardware import Hardware
+from core.hub.choose import gguf_choices
+from core.hub.connection import Hub, connect
+from core.hub.headers import header_source
+from core.hub.kept import write_whole
+from core.hub.names import HubSource
+from core.hub.repo import RepoInfo
+from core.model import ModelInfo
+from core.paths import cache_folder
+from core.plan import make_plans
+from core.recipes import RECIPES
+from core.recommend import recommend
+
+LEVELS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
+_FORM = 1
+_STEP = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """`level` is the recipe to take here and `verdict` how it fits; where nothing fits, the smallest one and "no".
+
+    `reason` says why, or why the model is not `supported`. Sizes count bytes.
+    """
+
+    supported: bool
+    reason: str
+    level: str = ""
+    verdict: str = ""
+    file_bytes: int = 0
+    parameters: int = 0
+    active_parameters: int = 0
+
+
+def glance(source: HubSource, hardware: Hardware, *, hub: Hub | None = None, context: int = 4096) -> Glance:
+    """What fits of `source`; asks the Hub only for headers not kept yet.
+
+    Raises SnugError when they cannot be had, not when the model is one that Snug cannot convert.
+    """
+    file = _kept_file(source, hardware, context)
+    if (kept := _read(file)) is not None:
+        return kept
+    headers = header_source(source, hub=hub or connect(), quick=True)
+    try:
+        found = _judged(headers.model(), _levels(headers.info), hardware, context)
+    except JobFailed:
+        raise
+    except SnugError as error:
+        found = Glance(supported=False, reason=error.message)
+    with suppress(OSError):
+        write_whole(_kept_file(replace(source, revision=headers.info.commit), hardware, context), _text(found))
+    return found
+
+
+def _levels(info: RepoInfo) -> tuple[str, ...]:
+    """The files that are there, of a repository of GGUFs; else the usual levels."""
+    is_full = any(file.name.endswith(".safetensors") for file in info.files)
+    there = set() if is_full else {choice.label for choice in gguf_choices(info)}
+    return tuple(recipe.name for recipe in RECIPES if recipe.name in there) or LEVELS
+
+
+def _judged(model: ModelInfo, levels: tuple[str, ...], hardware: Hardware, context: int) -> Glance:
+    plans = make_plans(model, [recipe for recipe in RECIPES if recipe.name in levels])
+    fits = [estimate_fit(plan, hardware, context=context) for plan in plans]
+    chosen = recommend(plans, fits)
+    if chosen is None:
+        chosen = min(range(len(plans)), key=lambda index: plans[index].file_bytes)
+    plan, fit = plans[chosen], fits[chosen]
+    return Glance(
+        supported=True,
+        reason=fit.reason,
+        level=plan.recipe.name,
+        verdict=str(fit.verdict),
+        file_bytes=plan.file_bytes,
+        parameters=model.parameters,
+        active_parameters=model.active_parameters,
+    )
+
+
+def _kept_file(source: HubSource, hardware: Hardware, context: int) -> Path:
+    """By model, commit and room: memory counts in steps of 256 MiB, so that a browser tab changes nothing."""
+    room = f"{ram_budget(hardware) // _STEP}-{gpu_budget(hardware) // _STEP}-{context}-{_FORM}"
+    folder = cache_folder() / "hub-glance" / source.id.replace("/", "--")
+    return folder / f"{quote(source.revision, safe='')}-{quote(source.choice, safe='')}-{room}.json"
+
+
+def _text(found: Glance) -> bytes:
+    return json.dumps(asdict(found)).encode()
+
+
+def _read(file: Path) -> Glance | None:
+    with suppress(OSError, ValueError, TypeError):
+        return Glance(**json.loads(file.read_text(encoding="utf-8")))
+    return None
