@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from core.architectures.config import count, number, required, rope
 from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Source, Tensor
-from core.architectures.shared import SHARED, USUAL_THETA, VOCAB_SIZE
+from core.architectures.shared import SHARED, USUAL_THETA, VOCAB_SIZE, rope_keys
 from core.errors import SnugError
 from core.model import Metadata
 from core.tensor_ops import Rows
@@ -153,6 +153,16 @@ def _averaging(config: Config) -> Config:
 _MODERN_RERANKER = replace(_MODERN, classes=("ModernBertForSequenceClassification",), dropped=(), config=_averaging)
 
 
+_EUROBERT = Architecture(
+    classes=("EuroBertModel", "EuroBertForMaskedLM"),
+    arch="eurobert",
+    keys=(*SHARED, Key("attention.causal", "bool", (), False), Key("rope.scaling.type", "str", (), "none")),
+    renames=((r"^model\.", ""),),
+    dropped=(Drop(r"lm_head\..*", "the head for guessing masked words, which embeddings do not use"),),
+    extra=(rope_keys, pooling),
+)
+
+
 _NOMIC = Architecture(
     classes=("NomicBertModel",),
     arch="nomic-bert",
@@ -200,4 +210,4 @@ _T5_ENCODER = Architecture(
     needed=("token_embd.weight", "enc.output_norm.weight", "enc.blk.{}.attn_norm.weight"),
 )
 
-ENTRIES = (_BERT, _DISTILBERT, _ROBERTA, _MODERN, _MODERN_RERANKER, _NOMIC, _T5, _T5_ENCODER)
+ENTRIES = (_BERT, _DISTILBERT, _ROBERTA, _MODERN, _MODERN_RERANKER, _EUROBERT, _NOMIC, _T5, _T5_ENCODER)

@@ -24,6 +24,7 @@ from core.architectures.shared import (
     rope_dimensions,
     rope_freqs,
     rope_keys,
+    rope_sections,
     turned_part,
     without_tied_output,
 )
@@ -93,6 +94,16 @@ _DEEPSEEK = Architecture(
     ),
     tensors=_deepseek_tensors,
     extra=(*COMMON, _latent_attention),
+)
+_YOUTU = replace(
+    _DEEPSEEK,
+    classes=("YoutuForCausalLM",),
+    config=lambda config: {  # the attention of DeepSeek without its experts
+        "first_k_dense_replace": required(config, "num_hidden_layers"),
+        "moe_intermediate_size": 0,
+        "n_shared_experts": 0,
+        **config,
+    },
 )
 _SIGMOID = Key("expert_gating_func", "u32", (), 2)
 _GLM4_MOE_LITE = replace(_DEEPSEEK, classes=("Glm4MoeLiteForCausalLM",), keys=(*_DEEPSEEK.keys, _SIGMOID))
@@ -240,6 +251,23 @@ _MINIMAX_M2 = Architecture(
     keys=(*SHARED, Key("expert_feed_forward_length", "u32", ("intermediate_size",)), _SIGMOID),
     extra=(rope_keys, _minimax_rope),
 )
+_AFMOE = Architecture(
+    classes=("AfmoeForCausalLM",),
+    arch="afmoe",
+    keys=(
+        *SHARED,
+        VOCAB_SIZE,
+        EXPERT_WIDTH,
+        Key("expert_shared_count", "u32", ("num_shared_experts",)),
+        Key("leading_dense_block_count", "u32", ("num_dense_layers",)),
+        Key("expert_weights_norm", "bool", ("route_norm",), True),
+        Key("expert_weights_scale", "f32", ("route_scale",)),
+        Key("attention.sliding_window", "u32", ("sliding_window",)),
+        _SIGMOID,
+    ),
+    renames=((r"expert_bias$", "expert_bias.bias"),),
+    extra=(rope_keys, rope_dimensions),
+)
 _DOTS1 = Architecture(
     classes=("Dots1ForCausalLM",),
     arch="dots1",
@@ -296,6 +324,13 @@ def _ernie_experts(source: Source) -> Extra:
     return Extra((Metadata(f"{source.arch}.expert_shared_feed_forward_length", "u32", width),))
 
 
+_PADDLE_OCR = replace(
+    _ERNIE,
+    classes=("PaddleOCRVLForConditionalGeneration",),
+    arch="paddleocr",
+    dropped=(Drop(r"mlp_AR\..*", "a part that sees: Snug converts the language model only"),),
+    extra=(*COMMON, rope_sections),
+)
 _ERNIE_MOE = Architecture(
     classes=("Ernie4_5_MoeForCausalLM",),
     arch="ernie4_5-moe",
@@ -366,6 +401,6 @@ _HUNYUAN_MOE = Architecture(
 )
 
 ENTRIES = (
-    _DEEPSEEK, _GLM4_MOE_LITE, _GPT_OSS, _LLAMA4, _CHATGLM, _GLM4, _GLM4_MOE, _SOLAR_OPEN, _MINIMAX_M2, _DOTS1, _ERNIE,
-    _ERNIE_MOE, _HUNYUAN, _HUNYUAN_MOE,
+    _DEEPSEEK, _YOUTU, _GLM4_MOE_LITE, _GPT_OSS, _LLAMA4, _CHATGLM, _GLM4, _GLM4_MOE, _SOLAR_OPEN, _MINIMAX_M2, _AFMOE,
+    _DOTS1, _ERNIE, _PADDLE_OCR, _ERNIE_MOE, _HUNYUAN, _HUNYUAN_MOE,
 )  # fmt: skip

@@ -95,10 +95,15 @@ _QWEN_3_SEEING = Architecture(
     extra=(*COMMON, rope_sections, _deep_layers),
 )
 _QWEN_3_MOE_SEEING = Architecture(
-    classes=("Qwen3VLMoeForConditionalGeneration",),
+    classes=(
+        "Qwen3VLMoeForConditionalGeneration",
+        "Qwen3OmniMoeForConditionalGeneration",
+        "Qwen3OmniMoeThinkerForConditionalGeneration",
+    ),
     arch="qwen3vlmoe",
     keys=EXPERT_KEYS[:-1],
     tensors=_stacked_experts,
+    renames=_RENAMES,
     extra=(*COMMON, rope_sections, _deep_layers),
 )
 

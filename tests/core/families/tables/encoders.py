@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from tests.core.families.tables.shape import SHAPE
 from tests.core.families.tiny import GELU, TinyModel
-from tests.core.families.vocabularies import ROBERTA, T5_PIECES, WORDS
+from tests.core.families.vocabularies import BYTES, ROBERTA, T5_PIECES, WORDS
 
 _BERT: dict[str, Any] = {
     "hidden_act": "gelu",
@@ -63,6 +64,13 @@ _MODERN: dict[str, Any] = {
 }
 
 ENCODERS = (
+    TinyModel(
+        "eurobert",
+        "EuroBertModel",
+        SHAPE | BYTES | {"model_type": "eurobert", "head_dim": 16},
+        "bytes",
+        kind="embeddings",
+    ),
     TinyModel("modernbert", "ModernBertModel", _MODERN | ROBERTA, "roberta bytes", kind="embeddings", tolerance=GELU),
     TinyModel(
         "modernbert-reranker",

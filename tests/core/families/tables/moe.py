@@ -114,6 +114,15 @@ _LLAMA_4_EYES: dict[str, Any] = {
     "projector_output_dim": 32,
     "pixel_shuffle_ratio": 0.5,
 }
+_PADDLE_EYES: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
+_PADDLE_ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0, "mrope_section": [2, 3, 3]}}
 _HUNYUAN_ROPE: dict[str, Any] = {
     "type": "dynamic",
     "alpha": 1000.0,
@@ -228,6 +237,33 @@ MOE = (
             "use_qk_norm": True,
             "qk_norm_type": "per_layer",
         },
+    ),
+    TinyModel(
+        "youtu",
+        "YoutuForCausalLM",
+        SHAPE
+        | BYTES
+        | {"model_type": "youtu", "num_key_value_heads": 4, "kv_lora_rank": 32, "q_lora_rank": 48}
+        | {"qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16, "tie_word_embeddings": True},
+        "bytes",
+    ),
+    TinyModel(
+        "afmoe",
+        "AfmoeForCausalLM",
+        SHAPE
+        | BYTES
+        | {"model_type": "afmoe", "num_hidden_layers": 5, "head_dim": 16, "moe_intermediate_size": 64, "num_experts": 4}
+        | {"num_experts_per_tok": 2, "num_shared_experts": 1, "num_dense_layers": 1, "route_scale": 2.5}
+        | {"global_attn_every_n_layers": 4, "sliding_window": WINDOW, "mup_enabled": True},
+        "bytes",
+        published={"route_norm": True, "score_func": "sigmoid", "n_group": 1, "topk_group": 1},
+    ),
+    TinyModel(
+        "paddleocr",
+        "PaddleOCRVLForConditionalGeneration",
+        {"model_type": "paddleocr_vl", "tie_word_embeddings": True, "vision_config": _PADDLE_EYES}
+        | {"text_config": _ERNIE | {"model_type": "paddleocr_vl_text", "tie_word_embeddings": True} | _PADDLE_ROPE},
+        "pieces",
     ),
     TinyModel(
         "ernie4.5",
