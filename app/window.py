@@ -26,6 +26,7 @@ from app import theme, words
 from app.icons import app_icon
 from app.job_queue import JobQueue
 from app.job_record import read_records
+from app.pages.fit import FitPage, Making
 from app.pages.jobs import JobsPage
 from app.pages.machine import MachinePage
 from app.pages.make import MakePage
@@ -41,8 +42,8 @@ from core import Settings, data_folder, jobs_folder, load_settings, save_setting
 if TYPE_CHECKING:
     from core import ModelInfo
 
-ENTRIES = (("Machine", "machine"), ("Models", "models"), ("Make", "make"), ("Jobs", "jobs"))
-MACHINE, MODELS, MAKE, JOBS = range(len(ENTRIES))
+ENTRIES = (("Machine", "machine"), ("Models", "models"), ("Fit", "fit"), ("Make", "make"), ("Jobs", "jobs"))
+MACHINE, MODELS, FIT, MAKE, JOBS = range(len(ENTRIES))
 _GEOMETRY, _PAGE = "window/geometry", "window/page"
 
 
@@ -68,12 +69,13 @@ class MainWindow(QMainWindow):
     def _make_pages(self) -> None:
         self.machine = MachinePage(self.tasks)
         self.models = ModelsPage(self.tasks, self.store, last_folder=self.settings.last_folder)
+        self.fit = FitPage(self.tasks, self.store, context=self.settings.context)
         self.make = MakePage(self.tasks, self.queue, self.store, self.settings)
         self.jobs = JobsPage(self.tasks, self.queue, self.store)
         self.side = SideBar(ENTRIES, theme=self.settings.theme)
         self.pages = QStackedWidget()
         self.pages.setObjectName("pages")
-        for page in (self.machine, self.models, self.make, self.jobs):
+        for page in (self.machine, self.models, self.fit, self.make, self.jobs):
             self.pages.addWidget(page)
         content = QWidget()
         layout = QHBoxLayout(content)
@@ -90,6 +92,10 @@ class MainWindow(QMainWindow):
         self.machine.asked_changed.connect(self.make.take_machine)
         self.models.opened.connect(self._model_opened)
         self.models.quantize_wanted.connect(lambda: self.show_page(MAKE))
+        self.machine.detected.connect(self.fit.take_hardware)
+        self.fit.look_wanted.connect(self._look_for_fit)
+        self.fit.models_wanted.connect(lambda: self.show_page(MODELS))
+        self.fit.make_wanted.connect(self._make_this)
         self.make.models_wanted.connect(lambda: self.show_page(MODELS))
         self.make.jobs_wanted.connect(self._show_job)
         self.make.settings_changed.connect(self._keep)
@@ -142,7 +148,18 @@ class MainWindow(QMainWindow):
 
     def _model_opened(self, model: ModelInfo) -> None:
         self.make.show_model(model)
+        self.fit.take_model(model)
         self._keep(replace(self.settings, last_folder=str(model.path.parent)))
+
+    def _look_for_fit(self) -> None:
+        self.machine.refresh()
+        self.fit.take_paths([Path(path) for path in self.models.recent()])
+
+    def _make_this(self, making: Making) -> None:
+        if self.make.model is not making.model:
+            self.make.show_model(making.model)
+        self.make.choose(making.recipe, context=making.context)
+        self.show_page(MAKE)
 
     def _show_job(self, id: str) -> None:
         self.show_page(JOBS)

@@ -54,6 +54,11 @@ def tokens(number: int) -> str:
     return f"{number:,} tokens"
 
 
+def short_tokens(number: int) -> str:
+    """A context length where room is short, in the thousands that models count by: 131,072 is 128K."""
+    return f"{number // 1024}K" if number % 1024 == 0 else f"{number:,}"
+
+
 def about(seconds: float | None) -> str:
     """A time still to come: about 3 min. Empty when it is not known."""
     if seconds is None:

@@ -106,7 +106,7 @@ _FACE = {
     "options": ("Option", "options_for"),
     "output": ("part_path",),
     "paths": ("cache_folder", "data_folder", "jobs_folder", "sample_folder", "settings_file"),
-    "plan": ("Plan", "PlannedTensor", "make_plan"),
+    "plan": ("Plan", "PlannedTensor", "make_plan", "make_plans"),
     "quantize": ("check_job", "run"),
     "recommend": ("Want", "quality_of", "recommend"),
     "recipes": ("RECIPES", "Overrides", "Recipe", "find_recipe", "read_overrides"),
@@ -259,6 +259,7 @@ if TYPE_CHECKING:
     from core.plan import Plan as Plan
     from core.plan import PlannedTensor as PlannedTensor
     from core.plan import make_plan as make_plan
+    from core.plan import make_plans as make_plans
     from core.quantize import check_job as check_job
     from core.quantize import run as run
     from core.recipes import RECIPES as RECIPES

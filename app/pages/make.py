@@ -52,7 +52,7 @@ class MakePage(Page):
         self.model: ModelInfo | None = None
         self._importance: ImportanceMatrix | None = None
         self._given: Override | None = None
-        self._job = ""
+        self._job = self._asked = ""
         self.make = self.add_action(button("Make", self._act, role="primary"))
         self.options: RowModel[Option] = RowModel(OPTION_COLUMNS, key=lambda option: option.recipe.name)
         self.table = RowView(self.options, name="Quantizations of this model")
@@ -136,6 +136,13 @@ class MakePage(Page):
         self.show_state("loading")
         self.refresh()
 
+    def choose(self, recipe: str, *, context: int) -> None:
+        """Selects this quantization as soon as the table is there for this context."""
+        self._asked = recipe
+        self.context.setValue(context)
+        self._show_choice()
+        self.refresh()
+
     def refresh(self) -> None:
         """Works the table out again, for the memory that is free now."""
         model, context, importance = self.model, self.context.value(), self._importance
@@ -159,7 +166,8 @@ class MakePage(Page):
         before = self.table.current()
         self.options.set_rows(options)
         self.show_state("content")
-        self.table.choose(_wanted(options, before))
+        self.table.choose(self._asked or _wanted(options, before))
+        self._asked = ""
         if before is None and self.isVisible():
             self.table.setFocus()
 

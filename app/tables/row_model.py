@@ -64,6 +64,14 @@ class RowModel(QAbstractTableModel, Generic[Row]):
         self._rows = list(rows)
         self.endResetModel()
 
+    def replace_rows(self, rows: Sequence[Row]) -> None:
+        """Shows `rows`; where they are the same ones in the same order, the view stays as it is."""
+        if [self._key(row) for row in rows] != [self._key(row) for row in self._rows]:
+            self.set_rows(rows)
+        elif rows:
+            self._rows = list(rows)
+            self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(self.columns) - 1))
+
     def update_row(self, row: Row) -> None:
         """Shows the new values of a row that is already there."""
         position = self.position_of(self._key(row))

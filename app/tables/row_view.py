@@ -75,6 +75,12 @@ class RowView(QTableView, Generic[Row]):
         self.selectionModel().setCurrentIndex(index, flags)
         self.scrollTo(index)
 
+    def show_only(self, text: str) -> None:
+        """Shows the rows that hold `text` in any column; all of them for ""."""
+        self._sorted.setFilterKeyColumn(-1)
+        self._sorted.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self._sorted.setFilterFixedString(text)
+
     def current(self) -> Row | None:
         """The selected row."""
         index = self.currentIndex()

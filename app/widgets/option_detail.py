@@ -16,7 +16,7 @@ from app.widgets.verdict_chip import VerdictChip
 if TYPE_CHECKING:
     from core import Fit, Option
 
-_PLACES = {"GPU": "usable on the GPU", "CPU": "usable RAM", "GPU + CPU": "usable on GPU and in RAM"}
+PLACES = {"GPU": "usable on the GPU", "CPU": "usable RAM", "GPU + CPU": "usable on GPU and in RAM"}
 
 
 class OptionDetail(QWidget):
@@ -44,7 +44,7 @@ class OptionDetail(QWidget):
         self.chip.show_chip(str(option.fit.verdict))
         self.summary.setText(option.recipe.summary)
         self.reason.show_text(option.reason)
-        self.memory.show_need(need_of(option.fit), place=_PLACES.get(option.fit.place, ""))
+        self.memory.show_need(need_of(option.fit), place=PLACES.get(option.fit.place, ""))
 
 
 def need_of(fit: Fit) -> Need:
