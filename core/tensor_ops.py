@@ -93,6 +93,34 @@ class RopePermute:
 
 
 @dataclass(frozen=True, slots=True)
+class RopeHalves:
+    """The first `turned` rows of each head of q or k from interleaved rotary pairs to halves: RopePermute's inverse.
+
+    Per head: row i of the result is row 2i of the source, row i + turned/2 is row 2i+1; the rest stay.
+    """
+
+    heads: int
+    turned: int
+    moves: ClassVar[bool] = True
+
+    def shape(self, shape: Shape) -> Shape:
+        size = _divided(matrix(shape)[0], self.heads, "heads")
+        if self.turned % 2 or not 0 <= self.turned <= size:
+            raise SnugError(
+                f"{self.turned} of {size} rows of a head cannot turn in pairs.", "Download config.json again."
+            )
+        return shape
+
+    def step(self, shape: Shape) -> int:
+        return matrix(shape)[0] // self.heads
+
+    def apply(self, slab: Array, shape: Shape) -> Array:
+        heads = slab.reshape(-1, self.step(shape), slab.shape[-1])
+        turned, rest = heads[:, : self.turned], heads[:, self.turned :]
+        return np.concatenate((turned[:, ::2], turned[:, 1::2], rest), axis=1).reshape(slab.shape)
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Of each matrix the rows from `start` to `stop`, every `stride`-th."""
 

@@ -29,7 +29,7 @@ from core.architectures.shared import (
     without_tied_output,
 )
 from core.model import Metadata
-from core.tensor_ops import Heads, Reshape, Rows, Transpose
+from core.tensor_ops import Heads, Reshape, RopeHalves, Rows, Transpose
 
 
 def _more_layers(config: Config) -> int:
@@ -175,10 +175,34 @@ _LLAMA4 = Architecture(
 
 _half_rotated = turned_part(0.5)
 _GLM4 = Architecture(
-    classes=("Glm4ForCausalLM", "Glm4vForConditionalGeneration"),
+    classes=("Glm4ForCausalLM",),
     arch="glm4",
     keys=SHARED,
     extra=(*COMMON, _half_rotated),
+)
+
+
+def _as_halves(config: Config) -> tuple[Tensor, ...]:
+    """Rotary embeddings with sections turn halves in llama.cpp, so q and k have to come in that order."""
+    if not rope(config).values.get("mrope_section"):
+        return ()
+    size, part = head_dim(config), fraction(rope(config).values, "partial_rotary_factor", 0.5)
+    heads = (("q", "num_attention_heads"), ("k", "num_key_value_heads"))
+    return tuple(
+        Tensor(
+            BLOCK + rf"self_attn\.{letter}_proj\.(weight|bias)",
+            f"blk.{{0}}.attn_{letter}.{{1}}",
+            (RopeHalves(required(config, name), int(size * part)),),
+        )
+        for letter, name in heads
+    )
+
+
+_GLM4_SEEING = replace(
+    _GLM4,
+    classes=("Glm4vForConditionalGeneration",),
+    tensors=_as_halves,
+    extra=(*COMMON, _half_rotated, rope_sections),
 )
 
 
@@ -242,7 +266,7 @@ _GLM4_MOE = Architecture(
         _SIGMOID,
     ),
     tensors=lambda config: (POST_ATTENTION,),
-    extra=(*COMMON, _half_rotated, _glm_layers),
+    extra=(*COMMON, _half_rotated, rope_sections, _glm_layers),
 )
 _SOLAR_OPEN = replace(_GLM4_MOE, classes=("SolarOpenForCausalLM",), extra=(*COMMON, rope_dimensions, _glm_layers))
 _MINIMAX_M2 = Architecture(
@@ -401,6 +425,6 @@ _HUNYUAN_MOE = Architecture(
 )
 
 ENTRIES = (
-    _DEEPSEEK, _YOUTU, _GLM4_MOE_LITE, _GPT_OSS, _LLAMA4, _CHATGLM, _GLM4, _GLM4_MOE, _SOLAR_OPEN, _MINIMAX_M2, _AFMOE,
-    _DOTS1, _ERNIE, _PADDLE_OCR, _ERNIE_MOE, _HUNYUAN, _HUNYUAN_MOE,
+    _DEEPSEEK, _YOUTU, _GLM4_MOE_LITE, _GPT_OSS, _LLAMA4, _CHATGLM, _GLM4, _GLM4_SEEING, _GLM4_MOE, _SOLAR_OPEN,
+    _MINIMAX_M2, _AFMOE, _DOTS1, _ERNIE, _PADDLE_OCR, _ERNIE_MOE, _HUNYUAN, _HUNYUAN_MOE,
 )  # fmt: skip

@@ -123,6 +123,19 @@ _PADDLE_EYES: dict[str, Any] = {
     "patch_size": 8,
 }
 _PADDLE_ROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 500000.0, "mrope_section": [2, 3, 3]}}
+_GLM_EYES: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "out_hidden_size": 64,
+    "depth": 1,
+    "num_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
+_GLM_ROPE: dict[str, Any] = {
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+    | {"mrope_section": [2, 1, 1]}
+}
 _HUNYUAN_ROPE: dict[str, Any] = {
     "type": "dynamic",
     "alpha": 1000.0,
@@ -237,6 +250,13 @@ MOE = (
             "use_qk_norm": True,
             "qk_norm_type": "per_layer",
         },
+    ),
+    TinyModel(
+        "glm4v",
+        "Glm4vForConditionalGeneration",
+        {"model_type": "glm4v", "tie_word_embeddings": False, "vision_config": _GLM_EYES}
+        | {"text_config": SHAPE | BYTES | {"model_type": "glm4v_text", "attention_bias": True} | _GLM_ROPE},
+        "bytes",
     ),
     TinyModel(
         "youtu",
