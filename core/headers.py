@@ -1,4 +1,4 @@
-"""A model known from a range read of its headers alone: config, tensor names, dtypes and shapes. No files, no tokenizer."""
+"""A model known from a range read of its headers: config, tensor names, dtypes, shapes. No files, no tokenizer."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def _head_normed(b: Builder, layer: int, name: str, part: Node, rules: Rules) ->
 def _turned(b: Builder, layer: int, part: Node, rules: Rules, *, query: bool) -> Node:
     if rules.turns(layer, b.is_windowed(layer) or b.shape.windowed[layer]):
         factors = b.shared("rope_freqs.weight", layer) or b.shared("rope_factors_short.weight", layer)
-        if factors is not None and not rules.uses_factors(b.shape.windowed[layer]):
+        if b.shape.architecture == "gemma4" and b.shape.windowed[layer]:
             factors = None
         part = g.like("ROPE", part, positions(b), *([factors] if factors else []))
         if rules.norms_after_turn:
@@ -258,7 +258,8 @@ def _alike(op: str, source: Node, *others: Node) -> Node:
 
 def _all_at_once(b: Builder, layer: int, q: Node, k: Node | None, v: Node | None) -> Node:
     """Without a cache: every token sees all others of its batch."""
-    assert k is not None and v is not None
+    assert k is not None
+    assert v is not None
     count, length, tokens = q.ne[1], v.ne[0], b.tokens
     rows = _seen_by(b, q)
     name = "mask of the window" if b.shape.windowed[layer] else "mask"

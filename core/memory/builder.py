@@ -105,7 +105,10 @@ class Builder:
     def rotation(self, what: str, lengths: tuple[int, ...], *, layer: int) -> Node | None:
         """The matrix by which parts of a head are turned before they are quantized; None where none is."""
         length = lengths[layer]
-        if not self.settings.quantized_kv or self.shape.is_mla or length % 64 or len(set(lengths)) > 1:
+        alike = {
+            lengths[index] for index, windowed in enumerate(self.shape.windowed) if windowed == self.is_windowed(layer)
+        }
+        if not self.settings.quantized_kv or self.shape.is_mla or length % 64 or len(alike) > 1:
             return None
         size = 64
         while what == "keys" and length % (2 * size) == 0:

@@ -30,8 +30,29 @@ def compute(shape: Shape, settings: Settings) -> tuple[int, int]:
     key = (_same(settings), settings.cells, window, shape.formats if _copies(shape, settings) else 0)
     found: tuple[int, int] | None = shape.remembered.get(key)
     if found is None:
-        found = shape.remembered[key] = peaks(_kept(shape, settings), cells=settings.cells, window=window)
+        found = shape.remembered[key] = _computed(shape, settings, window)
     return found
+
+
+def _computed(shape: Shape, settings: Settings, window: int) -> tuple[int, int]:
+    try:
+        return peaks(_kept(shape, settings), cells=settings.cells, window=window)
+    except (IndexError, KeyError):
+        if rules_of(shape)[1]:
+            raise
+        return bound(shape, settings)
+
+
+def bound(shape: Shape, settings: Settings) -> tuple[int, int]:
+    """For a family whose graph is not known: the widest moment of a layer, the masks and the logits, from above."""
+    widest = max((held.ne[1] for layer in shape.layers for held in layer.values() if len(held.ne) > 1), default=0)
+    row = 4 * (3 * widest + 6 * shape.embedding)
+    masks = settings.tokens * 2 * (settings.cells + shape.embedding * 4)
+    logits = 4 * shape.vocabulary * settings.tokens if settings.outputs == "all" else 0
+    whole = settings.tokens * row + masks + logits
+    if not settings.has_gpu:
+        return 0, whole
+    return whole + (largest_copy(shape) if first_gpu_layer(shape, settings) else 0), masks
 
 
 def compute_of_split(shape: Shape, settings: Settings) -> tuple[int, int]:

@@ -9,6 +9,15 @@ from core.memory.attention import attention, positions
 from core.memory.builder import Builder
 from core.memory.feed_forward import feed_forward
 from core.memory.graph import Node
+from core.memory.per_layer import (
+    feed_forward_of_gemma4,
+    gathered,
+    layer_of_gemma3n,
+    looked_up_per_layer,
+    mixed_in,
+    per_layer_inputs,
+    spread,
+)
 from core.memory.recurrent import recurrent
 from core.memory.rules import Rules
 from core.memory.settings import Settings
@@ -21,8 +30,15 @@ def model_graph(
     """The builder with its graph made, of these `layers`."""
     b = Builder(shape, settings, flash=flash, tokens=tokens, outputs=outputs)
     x = _embedded(b, rules)
-    for layer in layers:
-        x = _layer(b, layer, x, rules)
+    inputs = per_layer_inputs(b, x, looked_up_per_layer(b))
+    if shape.architecture == "gemma3n" and inputs is not None:
+        x = spread(b, x)
+        for layer in layers:
+            x = layer_of_gemma3n(b, layer, x, inputs, rules)
+        x = gathered(b, x)
+    else:
+        for layer in layers:
+            x = _layer(b, layer, x, rules, inputs)
     _output(b, x, rules)
     return b
 
@@ -48,7 +64,7 @@ def _embedded(b: Builder, rules: Rules) -> Node:
     return x
 
 
-def _layer(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
+def _layer(b: Builder, layer: int, x: Node, rules: Rules, inputs: Node | None) -> Node:
     names = b.names(layer)
     if rules.norm_after:
         return _norms_after(b, layer, x, rules)
@@ -75,12 +91,19 @@ def _layer(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     x = g.like("ADD", x, out) if rules.residual_first else g.like("ADD", out, x)
     if not any(name.startswith("ffn_") for name in names) or (not before_ffn and _is_single(b)):
         return x
-    inner = b.norm(x, layer, before_ffn, op=rules.norm) if before_ffn else x
-    inner = feed_forward(b, layer, inner, rules)
+    if not before_ffn and b.shape.architecture == "stablelm":
+        inner = feed_forward(b, layer, b.picked(normed) if layer == len(b.shape.layers) - 1 else normed, rules)
+    elif b.shape.architecture == "gemma4":
+        inner = feed_forward_of_gemma4(b, layer, x, rules)
+    else:
+        inner = b.norm(x, layer, before_ffn, op=rules.norm) if before_ffn else x
+        inner = feed_forward(b, layer, inner, rules)
     if "post_ffw_norm.weight" in names:
         inner = b.norm(inner, layer, "post_ffw_norm", op=rules.norm)
     if rules.scales_residual:
         inner = g.like("SCALE", inner)
+    if b.shape.architecture == "gemma4":
+        return mixed_in(b, layer, g.like("ADD", inner, x), inputs)
     residual_first = rules.residual_first or rules.residual_first_at_end
     return g.like("ADD", x, inner) if residual_first else g.like("ADD", inner, x)
 

@@ -82,7 +82,7 @@ def predict(shape: Shape, settings: Settings, *, cards: int = 1, quick: bool = F
         raise ValueError(reason)
     on_gpu, as_stored, repacked = weights(shape, settings)
     remembered = cache(shape, settings)
-    is_split = settings.has_gpu and 0 < first_gpu_layer(shape, settings)
+    is_split = settings.has_gpu and first_gpu_layer(shape, settings) > 0
     gpu_compute, host_compute = (compute_of_split if quick and is_split else compute)(shape, settings)
     if cards > 1:
         inputs = (_COPIES - 1) * _inputs(shape, settings)

@@ -24,7 +24,7 @@ def recurrent(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
 def _states(b: Builder, layer: int, which: int) -> tuple[Node, Node, Node]:
     """(the cache, its rows of the slots at work, the numbers of the slots)."""
     width = state_widths(b.shape)[which]
-    slots, all_slots = b.slots, b.settings.parallel
+    all_slots = b.settings.parallel
     leaf = b.state(layer, which, width)
     rows = g.reshaped(leaf, width, all_slots)
     ids = b.given("state slots", all_slots)
@@ -37,9 +37,8 @@ def _states(b: Builder, layer: int, which: int) -> tuple[Node, Node, Node]:
 def _read(b: Builder, layer: int, which: int) -> Node:
     """The state of the slots at work."""
     width = state_widths(b.shape)[which]
-    leaf, rows, ids = _states(b, layer, which)
-    state = b.expand(g.new("GET_ROWS", (width, b.slots), rows, g.view(ids, b.slots)))
-    return state
+    _, rows, ids = _states(b, layer, which)
+    return b.expand(g.new("GET_ROWS", (width, b.slots), rows, g.view(ids, b.slots)))
 
 
 def _write(b: Builder, leaf: Node, source: Node) -> None:
@@ -50,7 +49,7 @@ def _write(b: Builder, leaf: Node, source: Node) -> None:
 
 
 def _convolved(b: Builder, layer: int, x: Node, *, kernel: int, width: int) -> Node:
-    """The window that a convolution looks at: the state and then x [width, tokens]; the last of it becomes the state."""
+    """The window that a convolution looks at: the state, then x [width, tokens]; its end becomes the state."""
     state = _read(b, layer, 0)
     per_slot = b.tokens // b.slots
     before = g.reshaped(state, kernel - 1, width, b.slots)

@@ -22,8 +22,9 @@ class Settings:
     `gpu_layers` counts from the output, which is one, back to the first layer; `has_gpu` is said apart, for a GPU works
     even without layers of its own. `host_experts` are the first layers whose experts stay in RAM (--n-cpu-moe).
     `outputs` is "one" (a row of logits a slot, as llama-server does) or "all" (one a token). `flash` is "auto", "on" or
-    "off". `copies` counts the weights that a GPU fetches from RAM one by one;
-    `brief` lets a few layers stand for all alike, ten times faster and in rare cases a few hundredths off. `repacked` are the formats that this processor has rearranged, which matters only without a GPU.
+    "off". `copies` counts the weights that a GPU fetches from RAM one by one. `brief` lets a few layers stand for all
+    alike: several times faster, and in rare cases some hundredths off. `repacked` are the formats that this processor
+    has rearranged, which matters only without a GPU.
     """
 
     context: int = 4096
