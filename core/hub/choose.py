@@ -41,6 +41,8 @@ def wanted_files(info: RepoInfo, choice: str = "") -> list[RepoFile]:
     Raises SnugError when there is nothing Snug can use, or several GGUF files to choose from.
     """
     choice = choice or info.source.choice
+    if file := info.file(choice):
+        return list(_with_parts(info, file))
     if choice:
         return _unique([file for item in choice.split(",") for file in _named(info, item.strip())])
     weights = weight_files(info)

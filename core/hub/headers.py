@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -61,6 +61,7 @@ class HeaderSource:
     folder: Path
     remote: Mapping[str, RepoFile]
     is_quick: bool = False
+    _readers: dict[str, RangeReader] = field(default_factory=dict, repr=False, compare=False)
 
     def model(self) -> ModelInfo:
         """The model; its path is the name on the Hub. Raises SnugError when Snug cannot convert it."""
@@ -75,8 +76,12 @@ class HeaderSource:
 
     def read(self, tensor: TensorInfo, first: int, count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Bytes `first` on of a stored tensor, from the Hub."""
-        reader = RangeReader(self.hub, self.info, self.remote[tensor.file.name])
-        return np.frombuffer(bytearray(reader.read(tensor.offset + first, count)), np.uint8)
+        data = self.reader(tensor.file.name).read(tensor.offset + first, count)
+        return np.frombuffer(bytearray(data), np.uint8)
+
+    def reader(self, name: str) -> RangeReader:
+        """The one that remembers where the bytes of this file are to be had."""
+        return self._readers.setdefault(name, RangeReader(self.hub, self.info, self.remote[name]))
 
 
 def open_remote(source: HubSource, *, hub: Hub | None = None, quick: bool = False) -> ModelInfo:

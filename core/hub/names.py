@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -85,6 +86,11 @@ def unsafe(name: str, *, windows: bool = sys.platform == "win32") -> str:
     if windows and any(_WINDOWS.search(part) for part in parts):
         return "Windows has no such names"
     return ""
+
+
+def as_seen_here(name: str, *, folded: bool = sys.platform in ("win32", "darwin")) -> str:
+    """What two names must differ in: not all systems tell upper from lower case, or spellings of one accent."""
+    return unicodedata.normalize("NFC", name).casefold() if folded else name
 
 
 def shown(value: Any, most: int = 200) -> str:

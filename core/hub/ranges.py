@@ -190,16 +190,22 @@ class RangeReader:
 
     def read(self, start: int, count: int) -> bytes:
         """Bytes `start` on, fewer at the file's end. Raises SnugError when they cannot be had, and Cancelled."""
-        end = min(start + count, self.file.size)
-        data, patience = bytearray(), Patience(self._place.hub)
-        while start + len(data) < end:
+        return b"".join(self.stream(start, min(start + count, self.file.size)))
+
+    def stream(self, start: int, end: int) -> Iterator[bytes]:
+        """Bytes `start` to `end` (excluded) in order, each once, in pieces as they come; goes on after failures.
+
+        Raises SnugError when they cannot be had, and Cancelled, which is heeded whenever something comes.
+        """
+        patience = Patience(self._place.hub)
+        while start < end:
             try:
-                for piece in self._pieces(start + len(data), end):
-                    data += piece
+                for piece in self._pieces(start, end):
+                    start += len(piece)
                     patience.add(len(piece))
+                    yield piece
             except Interrupted as error:
                 pause(patience.failed(error), self._cancelled)
-        return bytes(data)
 
     def _pieces(self, start: int, end: int) -> Iterator[bytes]:
         """What comes of these bytes; what a server without ranges sends before them is thrown away."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from core.errors import JobFailed, SnugError
 from core.hub.connection import Hub, connect
-from core.hub.names import HubSource, hub_source, is_commit, shown, unsafe
+from core.hub.names import HubSource, as_seen_here, hub_source, is_commit, shown, unsafe
 from core.hub.search import Repo, row_of, whole
 from core.hub.web import get_bytes, get_json
 
@@ -82,23 +82,27 @@ def info_of(source: HubSource, values: Any) -> RepoInfo:
     if len(listed) > MAX_FILES:
         raise JobFailed(f"{source.id} lists {len(listed):,} files, more than any model has.", "Open its page.")
     files: dict[str, RepoFile] = {}
+    taken: set[str] = set()
     refused: list[tuple[str, str]] = []
     for entry in listed:
-        name, reason = _checked(entry, files)
-        if reason:
-            refused.append((name, reason))
+        found = _file_of(entry)
+        if isinstance(found, RepoFile) and as_seen_here(found.name) in taken:
+            found = found.name, "another file has that name already, as this system sees it"
+        if isinstance(found, tuple):
+            refused.append(found)
+            continue
+        files[found.name] = found
+        taken.add(as_seen_here(found.name))
     return RepoInfo(source, str(commit), row, tuple(files.values()), tuple(refused))
 
 
-def _checked(entry: Any, files: dict[str, RepoFile]) -> tuple[str, str]:
-    """Adds the file that `entry` lists to `files`; its name, and the reason if it is refused."""
+def _file_of(entry: Any) -> RepoFile | tuple[str, str]:
+    """The file that `entry` lists, or its name and why it is refused."""
     name = entry.get("rfilename") if isinstance(entry, dict) else None
     if not isinstance(name, str):
         return "a file", "it has no name"
     if reason := unsafe(name):
         return name, reason
-    if name in files:
-        return name, "it is listed twice"
     lfs = entry.get("lfs")
     sha256 = lfs.get("sha256") if isinstance(lfs, dict) else ""
     size, blob_id = entry.get("size"), entry.get("blobId")
@@ -106,8 +110,7 @@ def _checked(entry: Any, files: dict[str, RepoFile]) -> tuple[str, str]:
         return name, "its SHA-256 is none"
     if not isinstance(blob_id, str) or not _SHA1.fullmatch(blob_id) or whole(size) != size:
         return name, "its size or hash is missing"
-    files[name] = RepoFile(name, whole(size), blob_id, sha256 or "")
-    return name, ""
+    return RepoFile(name, whole(size), blob_id, sha256 or "")
 
 
 def file_url(hub: Hub, info: RepoInfo, file: RepoFile) -> str:

@@ -56,6 +56,7 @@ def test_a_set_with_a_part_missing_is_refused() -> None:
 GGUFS = (
     "M-Q4_K_M.gguf", "M-Q8_0.gguf", "M.IQ2_XXS.gguf", "M-BF16-00001-of-00002.gguf", "M-BF16-00002-of-00002.gguf",
     "UD/M-UD-Q3_K_XL.gguf", "mmproj-M-f16.gguf", "M-imatrix.gguf", "README.md",
+    "a, b.json",
 )  # fmt: skip
 
 
@@ -80,6 +81,7 @@ def test_ggufs_are_named_by_their_quantization() -> None:
         ("Q8_0,README.md", ["M-Q8_0.gguf", "README.md"]),
         ("*.md", ["README.md"]),
         ("mmproj-M-f16.gguf", ["mmproj-M-f16.gguf"]),
+        ("a, b.json", ["a, b.json"]),
     ],
 )
 def test_a_choice_is_a_name_a_pattern_or_a_quantization(choice: str, names: list[str]) -> None:
@@ -112,3 +114,9 @@ def test_without_any_weights_that_is_said() -> None:
         wanted_files(info("README.md"))
     with pytest.raises(SnugError, match=r"only such as unet/model\.safetensors"):
         wanted_files(info("unet/model.safetensors"))
+
+
+def test_a_name_that_is_listed_twice_is_taken_once() -> None:
+    found = info("config.json", "model.safetensors", "config.json")
+    assert [name for name, _ in found.refused] == ["config.json"]
+    assert chosen(found) == ["config.json", "model.safetensors"]

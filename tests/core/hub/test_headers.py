@@ -11,9 +11,9 @@ import pytest
 
 import core
 from core.errors import SnugError
-from core.hub import PullJob, downloaded, header_source, hub_source, open_remote, pull
+from core.hub import PullJob, RangeReader, downloaded, header_source, hub_source, open_remote, pull, repo_info
 from core.hub.headers import FIRST_BYTES
-from tests.core.hub.conftest import Start, folder_repo
+from tests.core.hub.conftest import Start, folder_repo, noise
 from tests.fake_hub import FakeRepo, Fault
 from tests.models import CONFIG, SAMPLE, llama_shapes, make_llama, write_raw
 
@@ -170,6 +170,26 @@ def test_the_bytes_of_a_tensor_can_be_read(start: Start, tmp_path: Path) -> None
     whole = (folder / tensor.file.name).read_bytes()[tensor.offset :]
     assert source.read(tensor, 100, 5000).tobytes() == whole[100:5100]
     assert source.remote[tensor.file.name].size == (folder / tensor.file.name).stat().st_size
+
+
+def test_a_stream_gives_every_byte_once_through_failures(start: Start) -> None:
+    data = noise(3 << 20)
+    fake, hub = start(FakeRepo("org/model", {"model.safetensors": data}))
+    source = repo_info("org/model", hub=hub)
+    reader = RangeReader(hub, source, source.files[0])
+    storage = "/storage/*"
+    fake.faults = [
+        Fault(storage, cut_after=1_000_000),
+        Fault(storage, status=503),
+        Fault(storage, cut_after=5, reset=True),
+    ]
+    assert b"".join(reader.stream(1000, len(data) - 7)) == data[1000:-7]
+    asked = len(fake.log)
+    assert reader.read(5, 10) == data[5:15]
+    assert len(fake.log) == asked + 1  # the signed address is known
+    fake.expire()
+    assert reader.read(len(data) - 4, 100) == data[-4:]
+    assert reader.read(len(data), 100) == b""
 
 
 def test_a_server_without_ranges_still_gives_headers(start: Start, tmp_path: Path) -> None:

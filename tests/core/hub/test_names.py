@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import SnugError
-from core.hub.names import HubSource, as_hub_source, hub_source, shown, unsafe
+from core.hub.names import HubSource, as_hub_source, as_seen_here, hub_source, shown, unsafe
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,9 @@ def test_what_windows_cannot_name_is_refused_there(name: str) -> None:
 def test_a_strangers_text_is_one_short_line() -> None:
     assert shown("a\x1b[31mb\nc\u202e") == "a\ufffd[31mb\ufffdc\ufffd"
     assert len(shown("x" * 1000)) == 200
+
+
+def test_names_that_some_systems_take_for_one_are_known() -> None:
+    pairs = [("Config.json", "config.json"), ("e\u0301", "\u00e9")]
+    assert all(as_seen_here(one, folded=True) == as_seen_here(other, folded=True) for one, other in pairs)
+    assert all(as_seen_here(one, folded=False) != as_seen_here(other, folded=False) for one, other in pairs)
