@@ -32,6 +32,13 @@ def offline_error() -> SnugError:
     )
 
 
+def untrusted(url: str) -> SnugError:
+    return SnugError(
+        f"The certificate of {host_of(url)} is not one that this computer trusts.",
+        "If a proxy of your company stands in between, set SSL_CERT_FILE to its certificates.",
+    )
+
+
 def given_up(hub: Hub, reason: str) -> JobFailed:
     """After the last try."""
     return JobFailed(

@@ -15,7 +15,7 @@ import httpx2
 from core.errors import Cancelled, JobFailed
 from core.hub.connection import CONNECT_SECONDS, READ_SECONDS, Hub, client
 from core.hub.names import shown
-from core.hub.problems import TRANSIENT, Interrupted, given_up, host_of, offline_error, refusal, retry_after
+from core.hub.problems import TRANSIENT, Interrupted, given_up, host_of, offline_error, refusal, retry_after, untrusted
 
 MAX_REDIRECTS = 6
 MAX_JSON = 48 << 20
@@ -62,6 +62,8 @@ def opened(
     except httpx2.TimeoutException as error:
         raise Interrupted(f"{host_of(url)} sent nothing for {read_seconds:.0f} seconds") from error
     except (httpx2.TransportError, httpx2.StreamError) as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise untrusted(url) from error
         raise Interrupted(f"the connection to {host_of(url)} broke ({type(error).__name__})") from error
     except (httpx2.InvalidURL, UnicodeError) as error:
         raise JobFailed("The Hub names an address that is none.", "Try again later.") from error

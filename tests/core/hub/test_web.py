@@ -11,6 +11,7 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import pytest
 
 import core
@@ -217,3 +218,20 @@ def test_looking_at_a_file_costs_no_network_library(tmp_path: Path) -> None:
     code = f"import core, sys; core.open_model({str(core.sample_folder())!r}); print('httpx2' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
+
+
+def test_a_certificate_that_is_not_trusted_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Distrusting:
+        def build_request(self, *_: object, **__: object) -> None: ...
+
+        def send(self, *_: object, **__: object) -> None:
+            asked.append(1)
+            raise httpx2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed (x)")
+
+    monkeypatch.setattr(web, "client", Distrusting)
+    with pytest.raises(SnugError, match=r"certificate of hub\.example") as caught:
+        repo_info("org/model", hub=Hub("https://hub.example", Path("x")))
+    assert "SSL_CERT_FILE" in caught.value.hint
+    assert asked == [1]
