@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import core
-from app import check_report, doctor_command, fit_command, hub_command, library_command, report, words
+from app import check_report, doctor_command, fit_answer, fit_command, hub_command, library_command, report, words
 from app.machine_options import Gpus, Ram, machine_asked
 
 app = typer.Typer(
@@ -140,13 +140,20 @@ def fit(
     ram: Ram = "",
     gpu: Gpus = None,
     header: Annotated[str, typer.Option(metavar="FILE", help="Judge a model by its headers alone: FILE.json.")] = "",
-    kv: Annotated[str, typer.Option("--kv", metavar="TYPE", help="With --header: the cache's format.")] = "f16",
+    kv: Annotated[str, typer.Option("--kv", metavar="TYPE", help="The cache's format: f16, q8_0, q4_0, ...")] = "f16",
+    want: Annotated[
+        str, typer.Option(metavar="W", help="quality, balanced or context: what counts most.")
+    ] = "balanced",
+    level: Annotated[str, typer.Option("--type", "-t", metavar="T", help="Answer about this recipe.")] = "",
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure this machine for a second, for a better estimate of speed.")
+    ] = False,
     gpu_layers: Annotated[int, typer.Option(metavar="N", help="With --header: layers on a GPU; 0: no GPU.")] = 0,
     cpu_moe: Annotated[bool, typer.Option("--cpu-moe", help="With --header: all experts stay in RAM.")] = False,
     n_cpu_moe: Annotated[int, typer.Option(metavar="N", help="With --header: experts of N layers stay in RAM.")] = 0,
     as_json: Json = False,
 ) -> int:
-    """Show every recipe with its exact size, and which fits this machine."""
+    """Show every recipe with its exact size, which fits this machine, how fast, and what would change that."""
     if header:
         found, code = fit_command.predicted(
             header, context=ctx, kv=kv, gpu_layers=gpu_layers, cpu_moe=cpu_moe, n_cpu_moe=n_cpu_moe
@@ -157,8 +164,14 @@ def fit(
         raise core.SnugError("snug fit needs a model.", "Name a model folder or a .gguf file, or a --header.")
     hardware = machine_asked(ram, gpu)
     model = core.open_model(source)
-    options = core.options_for(model, hardware, context=ctx, importance=_importance(imatrix))
-    _print_json(report.fit_values(model, options)) if as_json else report.fit(model, options, context=ctx)
+    asked = fit_answer.want_of(want)
+    options, answer = fit_command.answered(model, hardware, context=ctx, kv=kv, want=asked, level=level,
+                                           importance=_importance(imatrix), calibrate=calibrate)  # fmt: skip
+    if as_json:
+        _print_json(report.fit_values(model, options) | {"answer": fit_answer.values(answer)})
+        return 0
+    report.fit(model, options, context=ctx)
+    fit_answer.show(answer)
     return 0
 
 

@@ -1,8 +1,9 @@
-"""snug fit --header: what a model of which only the headers are known takes in llama.cpp, before any download."""
+"""snug fit: the table of levels with the answer; with --header what a model takes in llama.cpp, before any download."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,29 @@ def predicted(
     whole: dict[str, Any] = {name: gpu[name] + host[name] for name in gpu}
     rough = {"rough": True, "doubt": found.doubt} if found.doubt else {}
     return whole | {"gpu": gpu, "host": host} | rough, 0
+
+
+def answered(
+    model: core.ModelInfo,
+    hardware: core.Hardware,
+    *,
+    context: int,
+    kv: str,
+    want: core.Want,
+    level: str,
+    importance: core.ImportanceMatrix | None,
+    calibrate: bool,
+) -> tuple[list[core.Option], core.Answer]:
+    """Every level, with that marked which the answer takes, and the answer."""
+    name = core.find_recipe(level).name if level else ""
+    if kv not in core.KV_TYPES:
+        raise core.SnugError(f"--kv {kv} is no format of a cache.", f"Choose one of {', '.join(core.KV_TYPES)}.")
+    options = core.options_for(model, hardware, context=context, importance=importance, kv_type=kv)
+    trial = core.calibrate(hardware) if calibrate and not hardware.given else None
+    answer = core.answer_for([option.plan for option in options], hardware, context=context, kv_type=kv, want=want,
+                             level=name, calibration=trial)  # fmt: skip
+    taken = answer.advice.recipe
+    return [replace(option, recommended=option.recipe.name == taken) for option in options], answer
 
 
 def _read(file: str) -> dict[str, Any]:

@@ -117,7 +117,6 @@ def fit(model: core.ModelInfo, options: list[core.Option], *, context: int) -> N
         console.print("No recipe fits this machine: choose a smaller model or a smaller context (--ctx).")
         return
     console.print(Text.assemble("* ", (best.recipe.name, "bold"), f" is recommended. {best.recipe.summary}"))
-    console.print(best.reason)
 
 
 def _room(free_after: int) -> str:

@@ -102,6 +102,7 @@ _FACE = {
         "tensor_histogram",
     ),
     "merge": ("merge_gguf",),
+    "memory": ("KV_TYPES",),
     "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
     "options": ("Option", "options_for"),
     "output": ("part_path",),
@@ -159,6 +160,8 @@ if TYPE_CHECKING:
     from core.fit import Verdict as Verdict
     from core.fit import estimate_fit as estimate_fit
     from core.fit import largest_context as largest_context
+    from core.glance import Glance as Glance
+    from core.glance import glance as glance
     from core.hardware import Disk as Disk
     from core.hardware import GivenGpu as GivenGpu
     from core.hardware import Gpu as Gpu
@@ -176,8 +179,6 @@ if TYPE_CHECKING:
     from core.hardware import read_size as read_size
     from core.hardware import source_of as source_of
     from core.hardware import with_measured as with_measured
-    from core.glance import Glance as Glance
-    from core.glance import glance as glance
     from core.headers import Header as Header
     from core.headers import open_headers as open_headers
     from core.headers import predict_header as predict_header
@@ -241,6 +242,7 @@ if TYPE_CHECKING:
     from core.library import remember_output as remember_output
     from core.library import scan_library as scan_library
     from core.library import tensor_histogram as tensor_histogram
+    from core.memory import KV_TYPES as KV_TYPES
     from core.merge import merge_gguf as merge_gguf
     from core.model import Metadata as Metadata
     from core.model import ModelInfo as ModelInfo

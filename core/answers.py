@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from core.advice import Advice, advise
 from core.arithmetic import Arithmetic, arithmetic_of
-from core.choice import Choice, choose, longest_context
+from core.choice import Choice, choose, least_of, longest_context
 from core.counterfactuals import Counterfactual, counterfactuals_of
 from core.fit import Fit, Verdict, estimate_fit
 from core.hardware import Hardware
@@ -29,7 +29,7 @@ class Answer:
     """`plan` with `fit` is what is recommended, or the level that was asked about; `advice` is about the recommended.
 
     `largest_context` runs whole, without splitting, at this level and cache (0: none does); `speed` is None where the
-    model does not run.
+    model does not run. `slowdown` is how many times slower a split is than the same model whole on such a GPU, else 1.
     """
 
     plan: Plan
@@ -37,6 +37,7 @@ class Answer:
     advice: Advice
     placement: Placement
     speed: Speed | None
+    slowdown: float
     largest_context: int
     counterfactuals: tuple[Counterfactual, ...]
     arithmetic: Arithmetic
@@ -63,21 +64,34 @@ def answer_for(
     about = _about(plans, hardware, chosen, context=context, kv_type=kv_type, level=level)
     plan, fit = about.plan, about.fit
     placement = place_model(plan, hardware, fit)
-    speed = None
+    speed, slowdown = None, 1.0
     if fit.verdict is not Verdict.NO:
         speed = estimate_speed(plan, hardware, placement, context=fit.context, kv_type=fit.kv_type,
                                calibration=calibration, generation=measured[0], prompt=measured[1])  # fmt: skip
+    if fit.verdict is Verdict.SPLITS:
+        slowdown = _slowdown(plan, hardware, fit, placement, calibration)
     return Answer(
         plan,
         fit,
         advise(plans, hardware, chosen, context=context, kv_type=kv_type, want=want),
         placement,
         speed,
+        slowdown,
         longest_context(plan, hardware, kv_type=fit.kv_type),
         counterfactuals_of(plans, hardware, about, want=want),
         arithmetic_of(plan, fit),
         run_lines(plan, fit, placement, path=path),
     )
+
+
+def _slowdown(plan: Plan, hardware: Hardware, fit: Fit, placement: Placement, calibration: Calibration | None) -> float:
+    """How many times longer a token takes than with every layer on a GPU of that bandwidth."""
+    whole = replace(placement, gpu_layers=placement.blocks + 1, host_experts=0)
+    rates = [
+        estimate_speed(plan, hardware, where, context=fit.context, kv_type=fit.kv_type, calibration=calibration)
+        for where in (placement, whole)
+    ]
+    return rates[1].generation.likely / rates[0].generation.likely
 
 
 def _about(
@@ -87,8 +101,7 @@ def _about(
     if chosen is not None and level in ("", chosen.plan.recipe.name):
         return chosen
     named = [plan for plan in plans if plan.recipe.name == level]
-    plain = [plan for plan in plans if not plan.recipe.needs_importance] or list(plans)
-    plan = named[0] if named else min(plain, key=lambda plan: plan.tensor_bytes)
+    plan = named[0] if named else least_of(plans)
     return Choice(plan, estimate_fit(plan, hardware, context=context, kv_type=kv_type))
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.fit import Fit
+from core.memory import CELL
+from core.memory.settings import padded
 
 if TYPE_CHECKING:
     from core.plan import Plan
@@ -42,7 +44,7 @@ def arithmetic_of(plan: Plan, fit: Fit) -> Arithmetic:
     gpu, host = fit.on_gpu, fit.on_host
     said = {
         "weights": _weights_words(plan, gpu.weights + host.weights),
-        "kv": f"{fit.context:,} tokens of context in {fit.kv_type}",
+        "kv": _kv_words(plan, fit, gpu.kv + host.kv),
         "compute": "buffers for what is being computed",
         "output": "one row of scores for the next token",
         "overhead": "the program, its word list and the table of the cache",
@@ -54,6 +56,18 @@ def arithmetic_of(plan: Plan, fit: Fit) -> Arithmetic:
     total = gpu.total + host.total
     line = " + ".join(f"{_size(part.nbytes)} {part.name}" for part in parts if part.nbytes)
     return Arithmetic(parts, total, band_of(fit), f"{line} = {_size(total)}")
+
+
+def _kv_words(plan: Plan, fit: Fit, held: int) -> str:
+    """What is remembered grows with the context, but for windows and running states."""
+    shape, cells = plan.shape, padded(fit.context, CELL)
+    if not any(shape.cached) and not any(shape.recurrent):
+        return "nothing is remembered between tokens"
+    if any(shape.recurrent):
+        return f"{cells:,} tokens of context in {fit.kv_type}, and a running state that does not grow"
+    if any(shape.windowed):
+        return f"{cells:,} tokens of context in {fit.kv_type}; some layers keep only the last {shape.window:,}"
+    return f"{cells:,} tokens x {held / cells / 1e3:.1f} kB in {fit.kv_type} = {_size(held)}"
 
 
 def _weights_words(plan: Plan, held: int) -> str:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from core.fit import Fit, Verdict, estimate_fit
 from core.hardware import Hardware
 from core.memory import CELL
-from core.recommend import Want, preferences
+from core.recommend import ADVISED, LAST_RESORT, Want, good_formats, preferences
 
 if TYPE_CHECKING:
     from core.plan import Plan
 
 WHOLE = frozenset({Verdict.FITS, Verdict.TIGHT})
 RUNS = WHOLE | {Verdict.SPLITS}
-_PLAIN_CACHES = ("f32", "f16", "bf16")
+PLAIN_CACHES = ("f32", "f16", "bf16")
 FREE_CACHE = "q8_0"
 _UNKNOWN_LIMIT = 131072
 
@@ -43,7 +43,7 @@ def choose(
         longest = _longest(ready, hardware, context=context, kv_type=kv_type)
         if longest is not None:
             return longest
-    kv_types = (kv_type, FREE_CACHE) if kv_type in _PLAIN_CACHES else (kv_type,)
+    kv_types = (kv_type, FREE_CACHE) if kv_type in PLAIN_CACHES else (kv_type,)
     found: dict[tuple[str, Verdict], Choice] = {}
     for cache in kv_types:
         for plan in ready:
@@ -53,17 +53,26 @@ def choose(
     return next((found[step] for step in order if step in found), None)
 
 
+def least_of(plans: Sequence[Plan]) -> Plan:
+    """The smallest level that is worth a try; of none such, the smallest of all."""
+    useful = [
+        plan for plan in plans if plan.recipe.name in (*ADVISED, LAST_RESORT) and not plan.recipe.needs_importance
+    ]
+    return min(useful or plans, key=lambda plan: plan.tensor_bytes)
+
+
 def _longest(plans: Sequence[Plan], hardware: Hardware, *, context: int, kv_type: str) -> Choice | None:
-    """The good level with the most context that runs whole; of equals the best one."""
-    cache = FREE_CACHE if kv_type in _PLAIN_CACHES else kv_type
-    order = preferences(plans[0].model, (), context=context, want=Want.LONGEST_CONTEXT)
-    good = [name for name, verdict in order if verdict is Verdict.FITS]
+    """The good level with the most context that runs whole, with room to spare if one does; of equals the best one."""
+    cache = FREE_CACHE if kv_type in PLAIN_CACHES else kv_type
+    good = good_formats(plans[0].model.parameters, context=context, want=Want.LONGEST_CONTEXT)
     best: Choice | None = None
-    for name in reversed(good[: good.index("Q8_0") + 1]):
-        for plan in (plan for plan in plans if plan.recipe.name == name):
-            most = longest_context(plan, hardware, kv_type=cache)
+    for verdicts in (frozenset({Verdict.FITS}), WHOLE):
+        for plan in (plan for name in reversed(good) for plan in plans if plan.recipe.name == name):
+            most = longest_context(plan, hardware, kv_type=cache, verdicts=verdicts)
             if most >= context and (best is None or most > best.fit.context):
                 best = Choice(plan, estimate_fit(plan, hardware, context=most, kv_type=cache))
+        if best is not None:
+            break
     return best
 
 

@@ -10,7 +10,7 @@ from core.imatrix import ImportanceMatrix
 from core.model import ModelInfo
 from core.plan import Plan, make_plans
 from core.recipes import RECIPES, Recipe
-from core.recommend import recommend
+from core.recommend import Want, recommend
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,18 @@ class Option:
 
 
 def options_for(
-    model: ModelInfo, hardware: Hardware, *, context: int = 4096, importance: ImportanceMatrix | None = None
+    model: ModelInfo,
+    hardware: Hardware,
+    *,
+    context: int = 4096,
+    importance: ImportanceMatrix | None = None,
+    kv_type: str = "f16",
+    want: Want = Want.BALANCED,
 ) -> list[Option]:
     """Every recipe for `model` on `hardware`, best quality first; also those that need an importance matrix."""
     plans = make_plans(model, RECIPES, importance=importance)
-    fits = [estimate_fit(plan, hardware, context=context) for plan in plans]
-    chosen = recommend(plans, fits)
+    fits = [estimate_fit(plan, hardware, context=context, kv_type=kv_type) for plan in plans]
+    chosen = recommend(plans, fits, want=want)
     return [
         Option(plan, fit, reason=fit.reason, recommended=index == chosen)
         for index, (plan, fit) in enumerate(zip(plans, fits, strict=True))

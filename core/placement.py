@@ -32,6 +32,19 @@ class Placement:
         """Whether every layer is on a GPU, but perhaps for experts."""
         return self.unified is not None or self.gpu_layers > self.blocks
 
+    @property
+    def words(self) -> str:
+        """Where the layers are, for people."""
+        if self.unified is not None:
+            return f"in the RAM that {self.unified.name} shares"
+        if self.host_experts:
+            return f"all layers on the GPU, the experts of {self.host_experts} of {self.blocks} in RAM"
+        if self.is_whole:
+            return "whole on the GPU" if len(self.cards) < 2 else f"whole on {len(self.cards)} GPUs"
+        if self.gpu_layers:
+            return f"{self.gpu_layers} of {self.blocks + 1} layers on the GPU, the rest in RAM"
+        return "in RAM"
+
 
 def place_model(plan: Plan, hardware: Hardware, fit: Fit) -> Placement:
     """Where `fit` puts the model; a mixture of experts that splits keeps its experts in RAM instead of whole layers."""

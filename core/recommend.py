@@ -29,7 +29,6 @@ class Want(StrEnum):
 
 LONG_CONTEXT = 65536
 SMALL_MODEL = 3e9
-_LAST = ("Q2_K",)
 _RUNS_WHOLE = (Verdict.FITS, Verdict.TIGHT)
 _RUNS = (*_RUNS_WHOLE, Verdict.SPLITS)
 
@@ -46,6 +45,9 @@ _USABLE = (
     "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "IQ4_NL", "IQ4_XS", "Q4_1", "Q4_0",
     "MXFP4_MOE", "Q3_K_L", "Q3_K_M", "IQ3_M", "IQ3_S", "Q3_K_S", "IQ3_XS", "IQ3_XXS",
 )  # fmt: skip
+# Those worth naming first: not the older formats, which are larger than K-quants of the same loss.
+ADVISED = tuple(name for name in _USABLE if not name.endswith(("_0", "_1", "NL", "MOE")) or name == "Q8_0")
+LAST_RESORT = "Q2_K"
 
 # Kullback-Leibler divergence from the original, Llama-3-8B; between the rows by bits.
 _LOSS: tuple[tuple[str, float], ...] = (
@@ -74,9 +76,9 @@ def recommend(plans: Sequence[Plan], fits: Sequence[Fit], *, want: Want = Want.B
 
 def preferences(model: ModelInfo, names: Sequence[str], *, context: int, want: Want) -> list[tuple[str, Verdict]]:
     """Recipes with verdicts in the order in which they are taken."""
-    good = _good_formats(model.parameters, context=context, want=want)
+    good = good_formats(model.parameters, context=context, want=want)
     low = tuple(name for name in _USABLE if name not in good)
-    last = tuple(dict.fromkeys(name for name in names if name.startswith(_LAST)))
+    last = tuple(dict.fromkeys(name for name in names if name.startswith(LAST_RESORT)))
     steps = [(good, verdict) for verdict in _RUNS_WHOLE]
     if want is Want.BEST_QUALITY:
         steps += [(good, Verdict.SPLITS)]
@@ -86,7 +88,7 @@ def preferences(model: ModelInfo, names: Sequence[str], *, context: int, want: W
     return list(dict.fromkeys((name, verdict) for names, verdict in steps for name in names))
 
 
-def _good_formats(parameters: int, *, context: int, want: Want) -> tuple[str, ...]:
+def good_formats(parameters: int, *, context: int, want: Want) -> tuple[str, ...]:
     """Best quality takes them from the top; a long context wants a level more than the model's size alone."""
     tier = next(index for index, (limit, _) in enumerate(_GOOD) if parameters < limit)
     good = _GOOD[tier][1]
@@ -103,11 +105,18 @@ def loss_of(recipe: str) -> float:
 
 
 def quality_of(model: ModelInfo, recipe: str) -> float:
-    """A rank across models and levels: doublings of size, less what the level costs a model of this size.
+    """A rank across models and levels, comparable with any other: see quality_of_size."""
+    return quality_of_size(size_of(model), recipe)
 
-    A mixture of experts counts as a dense model of the geometric mean of all and active weights.
-    """
-    size = math.sqrt(max(1, model.parameters) * max(1, model.active_parameters))
+
+def size_of(model: ModelInfo) -> float:
+    """Weights; a mixture of experts counts as a dense model of the geometric mean of all and active ones."""
+    return math.sqrt(max(1, model.parameters) * max(1, model.active_parameters))
+
+
+def quality_of_size(size: float, recipe: str) -> float:
+    """Doublings of size, less what the level costs a model of this size."""
+    size = max(1.0, size)
     return math.log2(size) - _LOSS_WEIGHT * loss_of(recipe) * math.pow(_LOSS_MODEL / size, _LOSS_EXPONENT)
 
 
