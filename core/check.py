@@ -90,4 +90,4 @@ def _tokenizer(model: ModelInfo) -> str:
     if not kind:
         return "none"
     name = _TOKENIZERS.get(str(kind), str(kind))
-    return f"{name}, split as {rule}" if rule and rule != "default" else name
+    return f"{name}, split as {rule}" if kind == "gpt2" and rule and rule != "default" else name

@@ -111,6 +111,8 @@ def read_header(path: Path, whole: int | None = None) -> GgufHeader:
 
     `whole`: the length of the file where `path` holds only its first bytes; CutHeader when those are too few.
     """
+    if path.is_dir():
+        raise SnugError(f"{path} is a folder, not a GGUF file.", "Give the .gguf file itself.")
     try:
         with path.open("rb") as file:
             length = file.seek(0, 2)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import core
+from core.errors import SnugError
 from core.gguf import encode_header, read_header
 from core.model import Metadata
 
@@ -147,3 +148,8 @@ def test_a_format_number_that_nobody_knows_is_named(tmp_path: Path) -> None:
     file.write_bytes(header[:where] + struct.pack("<I", 999) + header[where + 4 :] + bytes(64))
     with pytest.raises(core.SnugError, match="format number 999"):
         read_header(file)
+
+
+def test_a_folder_is_no_gguf_file(tmp_path: Path) -> None:
+    with pytest.raises(SnugError, match="is a folder"):
+        read_header(tmp_path)
