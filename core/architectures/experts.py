@@ -200,8 +200,8 @@ def _as_halves(config: Config) -> tuple[Tensor, ...]:
 
 _GLM4_SEEING = replace(
     _GLM4,
-    classes=("Glm4vForConditionalGeneration",),
-    tensors=_as_halves,
+    classes=("Glm4vForConditionalGeneration", "GlmOcrForConditionalGeneration"),
+    tensors=lambda config: (_next_token_layers(config), *_as_halves(config)),
     extra=(*COMMON, _half_rotated, rope_sections),
 )
 

@@ -150,6 +150,12 @@ _NEMOTRON = Architecture(
     tensors=lambda config: (Tensor(r".*norm\.weight", ops=(Add(1.0),)),),
     extra=(*COMMON, _nemotron_rope),
 )
+_JAIS2 = Architecture(
+    classes=("Jais2ForCausalLM",),
+    arch="jais2",
+    keys=SHARED,
+    extra=(*COMMON, rope_dimensions),
+)
 _SEED_OSS = Architecture(
     classes=("SeedOssForCausalLM",),
     arch="seed_oss",
@@ -191,6 +197,6 @@ _BITNET = Architecture(
 )
 
 ENTRIES = (
-    _ARCEE, _SMOLLM3, _INTERNLM3, _MISTRAL3, _MINICPM, _MINICPM3, _OLMO, _OLMO2, _OLMOE, _NEMOTRON, _SEED_OSS,
+    _ARCEE, _SMOLLM3, _INTERNLM3, _MISTRAL3, _MINICPM, _MINICPM3, _OLMO, _OLMO2, _OLMOE, _NEMOTRON, _JAIS2, _SEED_OSS,
     _APERTUS, _BITNET,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tests.core.families.tables.shape import SHAPE
-from tests.core.families.tiny import GELU, TinyModel
+from tests.core.families.tiny import ABSENT, GELU, TinyModel
 from tests.core.families.vocabularies import BYTES, ROBERTA, T5_PIECES, WORDS
 
 _BERT: dict[str, Any] = {
@@ -64,6 +64,25 @@ _MODERN: dict[str, Any] = {
 }
 
 ENCODERS = (
+    TinyModel(
+        "nomic",
+        "NomicBertModel",
+        {"model_type": "nomic_bert", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+        | {"num_attention_heads": 4, "max_position_embeddings": 256, "type_vocab_size": 2, "layer_norm_eps": 1e-12}
+        | WORDS,
+        "words",
+        published=dict.fromkeys(("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"))
+        | {"n_embd": 64, "n_inner": 128, "n_layer": 2, "n_head": 4, "n_positions": 8192, "max_trained_positions": 2048}
+        | {
+            "layer_norm_epsilon": 1e-12,
+            "layer_norm_eps": ABSENT,
+            "rotary_emb_base": 1000,
+            "activation_function": "swiglu",
+        }
+        | {"max_position_embeddings": ABSENT},
+        kind="embeddings",
+        files=SENTENCE_BERT,
+    ),
     TinyModel(
         "eurobert",
         "EuroBertModel",

@@ -136,6 +136,10 @@ _GLM_ROPE: dict[str, Any] = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
     | {"mrope_section": [2, 1, 1]}
 }
+_GLM_OCR_ROPE: dict[str, Any] = {
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0}
+    | {"mrope_section": [4, 2, 2]}
+}
 _HUNYUAN_ROPE: dict[str, Any] = {
     "type": "dynamic",
     "alpha": 1000.0,
@@ -256,6 +260,13 @@ MOE = (
         "Glm4vForConditionalGeneration",
         {"model_type": "glm4v", "tie_word_embeddings": False, "vision_config": _GLM_EYES}
         | {"text_config": SHAPE | BYTES | {"model_type": "glm4v_text", "attention_bias": True} | _GLM_ROPE},
+        "bytes",
+    ),
+    TinyModel(
+        "glm-ocr",
+        "GlmOcrForConditionalGeneration",
+        {"model_type": "glm_ocr", "tie_word_embeddings": False, "vision_config": _GLM_EYES}
+        | {"text_config": SHAPE | BYTES | {"model_type": "glm_ocr_text", "head_dim": 16} | _GLM_OCR_ROPE},
         "bytes",
     ),
     TinyModel(

@@ -277,6 +277,20 @@ PHI_GPT = (
         "bytes",
     ),
     TinyModel(
+        "jais2",
+        "Jais2ForCausalLM",
+        _NO_RMS
+        | BYTES
+        | {
+            "model_type": "jais2",
+            "num_key_value_heads": 4,
+            "hidden_act": "relu2",
+            "layer_norm_eps": 1e-5,
+            "head_dim": 16,
+        },
+        "bytes",
+    ),
+    TinyModel(
         "nemotron",
         "NemotronForCausalLM",
         _NO_RMS
