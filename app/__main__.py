@@ -1,4 +1,4 @@
-"""Where Snug starts: without arguments the window, `worker` a job for it, `hub` its questions, else the command line."""
+"""Where Snug starts: without arguments the window, `worker` a job, `hub` its questions, else the command line."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Desk:
         return {"of": of, "rows": page, "more": len(page) == PAGE_ROWS}
 
     def glance(self, request: Request) -> dict[str, Any]:
-        return asdict(core.glance(core.hub_source(request.values["source"]), self.machine()))
+        return asdict(core.glance_at(core.hub_source(request.values["source"]), self.machine()))
 
     def model(self, request: Request) -> dict[str, Any]:
         """Files, GGUF files, and what a download of Snug's choice would take."""

@@ -23,9 +23,11 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QMessageBox, QStackedWidget, QWidget
 
 from app import theme, words
+from app.hub_tasks import HubTasks
 from app.icons import app_icon
 from app.job_queue import JobQueue
 from app.job_record import read_records
+from app.pages.find import FindPage
 from app.pages.fit import FitPage, Making
 from app.pages.jobs import JobsPage
 from app.pages.machine import MachinePage
@@ -42,8 +44,15 @@ from core import Settings, data_folder, jobs_folder, load_settings, save_setting
 if TYPE_CHECKING:
     from core import ModelInfo
 
-ENTRIES = (("Machine", "machine"), ("Models", "models"), ("Fit", "fit"), ("Make", "make"), ("Jobs", "jobs"))
-MACHINE, MODELS, FIT, MAKE, JOBS = range(len(ENTRIES))
+ENTRIES = (
+    ("Machine", "machine"),
+    ("Find", "find"),
+    ("Models", "models"),
+    ("Fit", "fit"),
+    ("Make", "make"),
+    ("Jobs", "jobs"),
+)
+MACHINE, FIND, MODELS, FIT, MAKE, JOBS = range(len(ENTRIES))
 _GEOMETRY, _PAGE = "window/geometry", "window/page"
 
 
@@ -55,7 +64,8 @@ class MainWindow(QMainWindow):
         self.store = QSettings(str(data_folder() / "window.ini"), QSettings.Format.IniFormat)
         self.tasks = Tasks(self)
         self.queue = JobQueue(jobs_folder(), command=worker_command, parent=self)
-        self._painted = False
+        self.hub = HubTasks(self)
+        self._painted = self._goes_on = False
         self.setWindowTitle("Snug")
         self.setWindowIcon(app_icon())
         self.setMinimumSize(SIZES.least_width, SIZES.least_height)
@@ -68,6 +78,7 @@ class MainWindow(QMainWindow):
 
     def _make_pages(self) -> None:
         self.machine = MachinePage(self.tasks)
+        self.finder = FindPage(self.hub, self.store)
         self.models = ModelsPage(self.tasks, self.store, last_folder=self.settings.last_folder)
         self.fit = FitPage(self.tasks, self.store, context=self.settings.context)
         self.make = MakePage(self.tasks, self.queue, self.store, self.settings)
@@ -75,7 +86,7 @@ class MainWindow(QMainWindow):
         self.side = SideBar(ENTRIES, theme=self.settings.theme)
         self.pages = QStackedWidget()
         self.pages.setObjectName("pages")
-        for page in (self.machine, self.models, self.fit, self.make, self.jobs):
+        for page in (self.machine, self.finder, self.models, self.fit, self.make, self.jobs):
             self.pages.addWidget(page)
         content = QWidget()
         layout = QHBoxLayout(content)
@@ -90,6 +101,7 @@ class MainWindow(QMainWindow):
         self.side.theme_chosen.connect(lambda name: self._keep(replace(self.settings, theme=name)))
         self.machine.models_wanted.connect(lambda: self.show_page(MODELS))
         self.machine.asked_changed.connect(self.make.take_machine)
+        self.finder.downloaded.connect(self._make_of)
         self.models.opened.connect(self._model_opened)
         self.models.quantize_wanted.connect(lambda: self.show_page(MAKE))
         self.machine.detected.connect(self.fit.take_hardware)
@@ -130,8 +142,14 @@ class MainWindow(QMainWindow):
 
     def open_path(self, path: Path) -> None:
         """Opens a model, wherever in the window that was asked for."""
+        self._goes_on = False
         self.show_page(MODELS)
         self.models.open_path(path)
+
+    def _make_of(self, path: Path) -> None:
+        """Opens a model and goes on to the page Make."""
+        self.open_path(path)
+        self._goes_on = True
 
     def _ask_folder(self) -> None:
         self.show_page(MODELS)
@@ -150,6 +168,9 @@ class MainWindow(QMainWindow):
         self.make.show_model(model)
         self.fit.take_model(model)
         self._keep(replace(self.settings, last_folder=str(model.path.parent)))
+        if self._goes_on:
+            self._goes_on = False
+            self.show_page(MAKE)
 
     def _look_for_fit(self) -> None:
         self.machine.refresh()
@@ -235,6 +256,7 @@ class MainWindow(QMainWindow):
         self.store.setValue(_GEOMETRY, self.saveGeometry())
         self.store.setValue(_PAGE, self.pages.currentIndex())
         self.tasks.close()
+        self.hub.close()
         self.queue.close()
         super().closeEvent(event)
 

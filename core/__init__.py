@@ -24,7 +24,7 @@ _FACE = {
     "checkpoint": ("open_model",),
     "doctor": ("examine",),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
-    "glance": ("Glance", "glance"),
+    "glance": ("Glance", "glance_at"),
     "headers": ("Header", "open_headers", "predict_header"),
     "hardware": (
         "Disk",
@@ -161,7 +161,7 @@ if TYPE_CHECKING:
     from core.fit import estimate_fit as estimate_fit
     from core.fit import largest_context as largest_context
     from core.glance import Glance as Glance
-    from core.glance import glance as glance
+    from core.glance import glance_at as glance_at
     from core.hardware import Disk as Disk
     from core.hardware import GivenGpu as GivenGpu
     from core.hardware import Gpu as Gpu

@@ -1,4 +1,4 @@
-"""A model of the Hub at a glance: whether Snug can convert it, and what fits here best. From its headers, kept by commit."""
+"""A model of the Hub at a glance, from its headers: whether Snug can convert it, and what fits here best."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Glance:
     active_parameters: int = 0
 
 
-def glance(source: HubSource, hardware: Hardware, *, hub: Hub | None = None, context: int = 4096) -> Glance:
+def glance_at(source: HubSource, hardware: Hardware, *, hub: Hub | None = None, context: int = 4096) -> Glance:
     """What fits of `source`; asks the Hub only for headers not kept yet.
 
     Raises SnugError when they cannot be had, not when the model is one that Snug cannot convert.

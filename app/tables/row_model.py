@@ -72,6 +72,13 @@ class RowModel(QAbstractTableModel, Generic[Row]):
             self._rows = list(rows)
             self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(self.columns) - 1))
 
+    def add_rows(self, rows: Sequence[Row]) -> None:
+        """More rows at the end; what is selected and how far it is scrolled stays."""
+        if rows:
+            self.beginInsertRows(_NOWHERE, len(self._rows), len(self._rows) + len(rows) - 1)
+            self._rows += rows
+            self.endInsertRows()
+
     def update_row(self, row: Row) -> None:
         """Shows the new values of a row that is already there."""
         position = self.position_of(self._key(row))

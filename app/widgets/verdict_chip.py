@@ -25,6 +25,7 @@ CHIPS = {
     "tight": Chip("Tight", "tight", "triangle"),
     "splits": Chip("Splits", "splits", "halves"),
     "no": Chip("No", "no", "cross"),
+    "unsupported": Chip("Not yet", "muted", "dash"),
     "done": Chip("Done", "fits", "check"),
     "running": Chip("Running", "accent", "arrow"),
     "pending": Chip("Waiting", "tight", "dots"),

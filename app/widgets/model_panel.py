@@ -1,0 +1,203 @@
+"""One model of the Hub: what it is, what fits, its files, ready GGUFs of others, and its card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QSettings, Signal
+from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+from app import words
+from app.tables.hub_columns import (
+    FILE_COLUMNS,
+    GGUF_COLUMNS,
+    LEVEL_COLUMNS,
+    HubRow,
+    Values,
+    best_in_words,
+    parameters_in_words,
+)
+from app.tables.row_model import RowModel
+from app.tables.row_view import RowView
+from app.theme import SIZES
+from app.widgets.card_view import CardView
+from app.widgets.facts import Facts
+from app.widgets.parts import Elided, button, column, holder, label, row, scrolled
+
+OVERVIEW, LEVELS, GGUFS, FILES, CARD = range(5)
+_LOOKING = "Looking at the headers: names and shapes of the weights, and the tokenizer. No weights are read."
+
+
+class ModelPanel(QWidget):
+    """`download_wanted` carries a repository and the name of one of its GGUF files."""
+
+    back_wanted = Signal()
+    page_wanted = Signal()
+    download_wanted = Signal(str, str)
+
+    def __init__(self, store: QSettings) -> None:
+        super().__init__()
+        self.row: HubRow | None = None
+        self.back = button("Back", self.back_wanted.emit, tip="Escape")
+        self.name = Elided(role="heading")
+        self.web = button("Its page", self.page_wanted.emit, tip="Open the model's page in your browser")
+        self.state, self.verdict = label(role="muted", wrap=True), label(wrap=True)
+        self.facts, self.ways = Facts(), Facts()
+        self.levels = RowModel[Values](LEVEL_COLUMNS, key=lambda item: str(item["level"]))
+        self.ggufs = RowModel[Values](GGUF_COLUMNS, key=lambda item: f"{item['repo']}/{item['name']}")
+        self.files = RowModel[Values](FILE_COLUMNS, key=lambda item: str(item["name"]))
+        self.level_table = RowView(self.levels, name="Every quantization with its verdict here")
+        self.gguf_table = RowView(self.ggufs, name="GGUF files that exist already")
+        self.file_table = RowView(self.files, name="Files of the model")
+        for key, table in (("levels", self.level_table), ("ggufs", self.gguf_table), ("files", self.file_table)):
+            table.remember_widths(store, f"widths/find-{key}")
+        self.gguf_state, self.file_state = label(role="muted", wrap=True), label(role="muted", wrap=True)
+        self.get_gguf = button("Download this file", self._get_gguf, glyph="download")
+        self.gguf_table.chosen.connect(lambda item: self.get_gguf.setEnabled(item is not None))
+        self.card = CardView()
+        self.tabs = self._make_tabs()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SIZES.s)
+        head = row(self.back, self.name, self.web)
+        head.setStretch(1, 1)
+        layout.addLayout(head)
+        layout.addWidget(self.tabs, 1)
+
+    def _make_tabs(self) -> QTabWidget:
+        tabs = QTabWidget()
+        tabs.setAccessibleName("About the model")
+        tabs.setDocumentMode(True)
+        tabs.tabBar().setDrawBase(False)
+        overview = column(
+            self.verdict, self.state, self.facts, label("Make or download?", role="section"), self.ways, 1,
+            spacing=SIZES.m,
+        )  # fmt: skip
+        ggufs = column(self.gguf_state, self.gguf_table, spacing=SIZES.s)
+        ggufs.addLayout(row(1, self.get_gguf))
+        for widget, title in (
+            (scrolled(overview, name="What the model is"), "Overview"),
+            (self.level_table, "What fits"),
+            (holder(ggufs), "Ready files"),
+            (holder(column(self.file_state, self.file_table)), "Files"),
+            (self.card, "Card"),
+        ):
+            tabs.addTab(widget, title)
+        return tabs
+
+    def start(self, row: HubRow) -> None:
+        """Shows what the list knew; the rest comes as it is found."""
+        self.row = row
+        self.name.show_text(row.id)
+        self.verdict.setText("")
+        self.verdict.hide()
+        self.state.setText(_LOOKING)
+        self.state.show()
+        self.facts.show_facts(_row_facts(row))
+        self.ways.show_facts([])
+        for model in (self.levels, self.ggufs, self.files):
+            model.set_rows([])
+        self.gguf_state.setText("Looking for files that others have made of this model.")
+        self.file_state.setText("Asking for the list of files.")
+        self.get_gguf.setEnabled(False)
+        self.card.show_card("")
+        self._details: Values = {}
+        self._options: list[Values] = []
+        self._others: list[Values] | None = None
+        self.show_row(row)
+        self.tabs.setCurrentIndex(OVERVIEW)
+
+    def show_row(self, row: HubRow) -> None:
+        """A verdict that has come meanwhile."""
+        self.row = row
+        if row.glance is not None:
+            self.verdict.setText(f"On this machine: {best_in_words(row)}")
+            self.verdict.show()
+
+    def show_details(self, details: Values) -> None:
+        self._details = details
+        self.files.set_rows(details["files"])
+        shown, count = len(details["files"]), details["file_count"]
+        more = f"; the first {shown:,} are listed" if shown < count else ""
+        self.file_state.setText(details["refusal"] or f"{words.count(count, 'file')}{more}.")
+        self._show_ggufs()
+        self._show_ways()
+
+    def show_check(self, found: Values) -> None:
+        check = found["check"]
+        self._options = found["options"]
+        self.levels.set_rows(self._options)
+        best = next((item for item in self._options if item["recommended"]), None)
+        self.level_table.choose(best["level"] if best else "")
+        self.state.setVisible(bool(check["notes"]))
+        self.state.setText("\n".join(check["notes"]))
+        self.facts.show_facts(check_facts(check))
+        if best:
+            self.verdict.setText(f"On this machine: {best['level']}, {words.size(best['size'])}. {best['reason']}")
+            self.verdict.show()
+        self._show_ways()
+
+    def show_trouble(self, text: str) -> None:
+        """The check found that it cannot be, or could not be made."""
+        self.state.setText(text)
+        self.state.show()
+        self.verdict.hide()
+
+    def show_others(self, found: list[Values]) -> None:
+        self._others = found
+        self._show_ggufs()
+        self._show_ways()
+
+    def _show_ggufs(self) -> None:
+        own = self._details.get("choices", [])
+        both = [*own, *(self._others or [])]
+        self.ggufs.set_rows(both)
+        if both:
+            self.gguf_table.choose(f"{both[0]['repo']}/{both[0]['name']}")
+            self.gguf_state.setText(f"{words.count(len(both), 'GGUF file')} that exist already, made by others.")
+        elif self._others is not None:
+            self.gguf_state.setText("Nobody has published GGUF files that name this model as their base.")
+
+    def _show_ways(self) -> None:
+        """Bytes that each way takes over the line."""
+        facts = []
+        best = next((item for item in self._options if item["recommended"]), None)
+        if self._details.get("wanted_bytes") and not self._details["refusal"]:
+            made = f", makes a file of {words.size(best['size'])} ({best['level']})" if best else ""
+            facts.append(("Make it here", f"fetches {words.size(self._details['wanted_bytes'])}{made}"))
+        both = self.ggufs.rows
+        same = [item for item in both if best and item["label"] == best["level"]]
+        if same or both:
+            item = same[0] if same else both[0]
+            facts.append(("Download a GGUF", f"fetches {words.size(item['size'])} ({item['label']}, {item['repo']})"))
+        elif self._others is not None and self._details:
+            facts.append(("Download a GGUF", "nobody has published one that names this model"))
+        self.ways.show_facts(facts)
+
+    def _get_gguf(self) -> None:
+        item = self.gguf_table.current()
+        if item is not None:
+            self.download_wanted.emit(item["repo"], item["name"])
+
+
+def _row_facts(row: HubRow) -> list[tuple[str, str]]:
+    facts = [("Parameters", parameters_in_words(row)), ("Licence", row.licence), ("Good at", row.note)]
+    if row.gated:
+        facts.append(("Access", "Its authors ask you to accept terms first"))
+    return [(name, value) for name, value in facts if value]
+
+
+def check_facts(check: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the check found, in words."""
+    active, experts = check["active_parameters"], check["experts"]
+    rows = [
+        ("Family", f"{check['family']} ({check['architecture']})"),
+        ("Parameters", words.parameters(check["parameters"])),
+        ("Active", f"{words.parameters(active)} for each token, {experts} experts" if experts else ""),
+        ("Context", words.tokens(check["context"]) if check["context"] else "not stated"),
+        ("Weights", f"{check['dtype']}, {words.size(check['source_bytes'])}, {check['layers']} layers"),
+        ("Tokenizer", f"{check['tokenizer']}, {words.count(check['vocabulary'], 'token')}"),
+        ("Licence", check["licence"]),
+        ("Left out", "; ".join(f"{item['tensors']} tensors: {item['reason']}" for item in check["left_out"])),
+    ]
+    return [(name, value) for name, value in rows if value]
