@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from core.fit import Fit, Verdict, gpu_budget, ram_budget, usable_gpus
@@ -61,6 +62,7 @@ def _experts_in_ram(shape: Shape, hardware: Hardware, fit: Fit, placed: Placemen
     """All layers on the GPU with the experts of as few as possible in RAM; None where even all of them are too few."""
     vram, ram = gpu_budget(hardware), ram_budget(hardware)
 
+    @cache
     def needs(host_experts: int) -> tuple[Needs, Needs]:
         settings = Settings(context=fit.context, kv_type=fit.kv_type, gpu_layers=ALL_LAYERS, has_gpu=True,
                             host_experts=host_experts, brief=True)  # fmt: skip
@@ -68,11 +70,17 @@ def _experts_in_ram(shape: Shape, hardware: Hardware, fit: Fit, placed: Placemen
         return found.gpu, found.host
 
     low, high = 1, len(shape.layers)
-    if needs(high)[0].total > vram:
+    left = vram - needs(high)[0].total
+    if left < 0:
         return None
+    # Layers are alike: where the mean one says that the edge lies, it is or is near.
+    experts = sum(held.nbytes for layer in shape.layers for name, held in layer.items() if "exps" in name)
+    mean = max(1, experts // len(shape.layers))
+    middle = high
     while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if needs(middle)[0].total <= vram else (middle + 1, high)
+        middle = min(max(middle - left // mean, low), high - 1)
+        left = vram - needs(middle)[0].total
+        low, high = (low, middle) if left >= 0 else (middle + 1, high)
     gpu, host = needs(low)
     if fit.verdict is not Verdict.NO and host.total > ram:
         return None
