@@ -40,7 +40,7 @@ class Fetch:
 
     @property
     def is_done(self) -> bool:
-        return not any(thread.is_alive() for thread in self._threads)
+        return self.error is not None or not any(thread.is_alive() for thread in self._threads)
 
     def wait(self, seconds: float) -> None:
         """Until it is done, but no longer than that."""
