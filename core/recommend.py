@@ -55,8 +55,8 @@ _LOSS: tuple[tuple[str, float], ...] = (
     ("IQ4", 0.0363), ("Q3", 0.0844), ("IQ3", 0.184), ("Q2", 0.332), ("TQ2", 0.812), ("IQ2", 0.812), ("TQ1", 2.2),
     ("IQ1", 2.2),
 )  # fmt: skip
-# So that a doubled model at four bits beats this one at eight, and three bits beat four at no size.
-_LOSS_WEIGHT = 8.0
+# So that a doubled model at four bits beats this one at eight, and three bits beat four only for large models.
+_LOSS_WEIGHT = 9.0
 _LOSS_MODEL, _LOSS_EXPONENT = 8e9, 0.32
 
 

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING
 
 from core.hardware import Confidence, Hardware
@@ -166,8 +167,8 @@ def active_weights(shape: Shape) -> int:
     """Weights that one token is multiplied with."""
     share = _used_share(shape)
     tables: Iterable[Iterable[Held]] = (table.values() for table in (*shape.layers, shape.output))
-    used = sum(round(held.weights * (share if _is_expert(held) else 1)) for table in tables for held in table)
-    return used + (shape.tied.weights if shape.tied else 0)
+    used = sum(round(prod(held.ne) * (share if _is_expert(held) else 1)) for table in tables for held in table)
+    return used + (prod(shape.tied.ne) if shape.tied else 0)
 
 
 def _is_expert(held: Held) -> bool:
@@ -221,8 +222,8 @@ class _Machine:
         return self._rate(1 / max(seconds, 1e-6), "bytes read a token, by each memory's bandwidth")
 
     def prompt(self, shape: Shape, placement: Placement, weights: int, tokens: int) -> Rate:
-        inside = weights - sum(held.weights for held in shape.output.values() if len(held.ne) > 1)
-        inside -= shape.tied.weights if shape.tied else 0
+        inside = weights - sum(prod(held.ne) for held in shape.output.values() if len(held.ne) > 1)
+        inside -= prod(shape.tied.ne) if shape.tied else 0
         heads = sum(h * k for h, k, kept in zip(shape.heads, shape.key_lengths, shape.cached, strict=True) if kept)
         operations = 2 * max(inside, 1) + 4 * heads * tokens / 2
         if not self.cards:
