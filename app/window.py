@@ -30,6 +30,7 @@ from app.job_record import read_records
 from app.pages.find import FindPage
 from app.pages.fit import FitPage, Making
 from app.pages.jobs import JobsPage
+from app.pages.library import LibraryPage
 from app.pages.machine import MachinePage
 from app.pages.make import MakePage
 from app.pages.models import ModelsPage
@@ -48,11 +49,12 @@ ENTRIES = (
     ("Machine", "machine"),
     ("Find", "find"),
     ("Models", "models"),
+    ("Library", "library"),
     ("Fit", "fit"),
     ("Make", "make"),
     ("Jobs", "jobs"),
 )
-MACHINE, FIND, MODELS, FIT, MAKE, JOBS = range(len(ENTRIES))
+MACHINE, FIND, MODELS, LIBRARY, FIT, MAKE, JOBS = range(len(ENTRIES))
 _GEOMETRY, _PAGE = "window/geometry", "window/page"
 
 
@@ -81,12 +83,13 @@ class MainWindow(QMainWindow):
         self.finder = FindPage(self.hub, self.store)
         self.models = ModelsPage(self.tasks, self.store, last_folder=self.settings.last_folder)
         self.fit = FitPage(self.tasks, self.store, context=self.settings.context)
+        self.library = LibraryPage(self.tasks, self.store, self.settings)
         self.make = MakePage(self.tasks, self.queue, self.store, self.settings)
         self.jobs = JobsPage(self.tasks, self.queue, self.store)
         self.side = SideBar(ENTRIES, theme=self.settings.theme)
         self.pages = QStackedWidget()
         self.pages.setObjectName("pages")
-        for page in (self.machine, self.finder, self.models, self.fit, self.make, self.jobs):
+        for page in (self.machine, self.finder, self.models, self.library, self.fit, self.make, self.jobs):
             self.pages.addWidget(page)
         content = QWidget()
         layout = QHBoxLayout(content)
@@ -108,6 +111,10 @@ class MainWindow(QMainWindow):
         self.fit.look_wanted.connect(self._look_for_fit)
         self.fit.models_wanted.connect(lambda: self.show_page(MODELS))
         self.fit.make_wanted.connect(self._make_this)
+        self.library.make_wanted.connect(self._make_of)
+        self.library.folders_changed.connect(
+            lambda folders: self._keep(replace(self.settings, library_folders=folders))
+        )
         self.make.models_wanted.connect(lambda: self.show_page(MODELS))
         self.make.jobs_wanted.connect(self._show_job)
         self.make.settings_changed.connect(self._keep)
@@ -161,6 +168,8 @@ class MainWindow(QMainWindow):
 
     def _refresh(self) -> None:
         self.machine.refresh()
+        if self.page is self.library:
+            self.library.refresh()
         if self.page is self.make:
             self.make.refresh()
 
@@ -192,6 +201,7 @@ class MainWindow(QMainWindow):
         changed_theme = settings.theme != self.settings.theme
         self.settings = settings
         self.make.take_settings(settings)
+        self.library.take_settings(settings)
         try:
             save_settings(settings_file(), settings)
         except OSError as error:

@@ -26,6 +26,8 @@ class RowView(QTableView, Generic[Row]):
         super().__init__(parent)
         self.rows_model = model
         self._sorted = SortedRows(model)
+        self._sorted.setFilterKeyColumn(-1)
+        self._sorted.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.setModel(self._sorted)
         self.setAccessibleName(name)
         self.setItemDelegate(CellDelegate(self))
@@ -76,10 +78,16 @@ class RowView(QTableView, Generic[Row]):
         self.scrollTo(index)
 
     def show_only(self, text: str) -> None:
-        """Shows the rows that hold `text` in any column; all of them for ""."""
-        self._sorted.setFilterKeyColumn(-1)
-        self._sorted.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        """Only rows with `text` in one of their cells; all of them for ""."""
         self._sorted.setFilterFixedString(text)
+
+    def shown_rows(self) -> int:
+        return self._sorted.rowCount()
+
+    def is_shown(self, key: str) -> bool:
+        """Whether the row with this key is there and no filter hides it."""
+        position = self.rows_model.position_of(key)
+        return position is not None and self._sorted.mapFromSource(self.rows_model.index(position, 0)).isValid()
 
     def current(self) -> Row | None:
         """The selected row."""

@@ -14,7 +14,7 @@ Inode = tuple[int, int]
 class Origin(StrEnum):
     """Whose a file is."""
 
-    HUB = "Hugging Face cache"
+    HUB = "Hugging Face"
     SNUG = "made with Snug"
     OLLAMA = "Ollama"
     LM_STUDIO = "LM Studio"

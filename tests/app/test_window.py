@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLineE
 from pytestqt.qtbot import QtBot
 
 from app.job_record import read_records
-from app.window import FIT, JOBS, MACHINE, MAKE, MODELS, MainWindow
+from app.window import ENTRIES, JOBS, MAKE, MODELS, MainWindow
 from core import QuantizeJob, create, data_folder, jobs_folder, sample_folder
 from tests.app.conftest import MakeWindow
 
@@ -57,9 +57,9 @@ def test_copying_the_machine_says_that_it_was_done(window: MainWindow, qtbot: Qt
     assert window.machine.banner.message.startswith("Copied")
 
 
-@pytest.mark.parametrize(("key", "number"), [("1", MACHINE), ("2", MODELS), ("3", FIT), ("4", MAKE), ("5", JOBS)])
-def test_every_page_has_a_key(window: MainWindow, qtbot: QtBot, key: str, number: int) -> None:
-    qtbot.keyClick(window, getattr(Qt.Key, f"Key_{key}"), CONTROL)
+@pytest.mark.parametrize("number", range(len(ENTRIES)))
+def test_every_page_has_a_key(window: MainWindow, qtbot: QtBot, number: int) -> None:
+    qtbot.keyClick(window, getattr(Qt.Key, f"Key_{number + 1}"), CONTROL)
     assert window.pages.currentIndex() == number
 
 
@@ -101,7 +101,7 @@ def test_an_opened_model_is_described_and_listed_as_recent(window: MainWindow, q
     assert window.models.choose.isEnabled()
 
 
-@pytest.mark.parametrize("number", [MACHINE, MODELS, FIT, MAKE, JOBS])
+@pytest.mark.parametrize("number", range(len(ENTRIES)))
 def test_every_control_has_an_accessible_name(window: MainWindow, qtbot: QtBot, job_for: JobFor, number: int) -> None:
     make_sample(window, qtbot)
     record = window.queue.add(job_for("plain"))
