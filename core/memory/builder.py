@@ -45,7 +45,7 @@ class Builder:
     def weight(self, layer: int, name: str) -> Node | None:
         """A weight of a layer, by its name without blk.N."""
         held = self.shape.layers[layer].get(name)
-        return self._stored(held, layer) if held else None
+        return self._stored(held, layer, f"{layer}.{name}") if held else None
 
     def needed(self, layer: int, name: str) -> Node:
         found = self.weight(layer, name)

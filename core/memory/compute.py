@@ -20,14 +20,12 @@ _FLASH_HEADS = frozenset({(size, size) for size in (40, 64, 72, 80, 96, 112, 128
 
 # So many layers before one decide, as measured, where its results come to lie.
 _LOOKS_BACK = 4
-# With these, where results come to lie does not come round.
-_NEVER_SETTLES = frozenset({"mamba", "mamba2", "both"})
 
 
 def compute(shape: Shape, settings: Settings) -> tuple[int, int]:
     """Bytes (on the GPU, in RAM)."""
     window = window_cells(shape, settings)
-    key = (_same(settings), settings.cells, window, shape.formats if _copies(shape, settings) else 0)
+    key = (settings.graph, settings.cells, window, shape.formats if _copies(shape, settings) else 0)
     found: tuple[int, int] | None = shape.remembered.get(key)
     if found is None:
         found = shape.remembered[key] = _computed(shape, settings, window)
@@ -69,16 +67,11 @@ def compute_of_split(shape: Shape, settings: Settings) -> tuple[int, int]:
 
 def _kept(shape: Shape, settings: Settings) -> Lifetimes:
     """The lifetimes, found once for all contexts: they are linear in it."""
-    key = (_same(settings), shape.formats if _copies(shape, settings) else 0)
+    key = (settings.graph, shape.formats if _copies(shape, settings) else 0)
     found = shape.remembered.get(key)
     if found is None:
         found = shape.remembered[key] = planned(shape, settings)
     return found
-
-
-def _same(settings: Settings) -> Settings:
-    """What settings that give the same graph have in common."""
-    return replace(settings, context=settings.tokens, repacked=frozenset())
 
 
 def _copies(shape: Shape, settings: Settings) -> bool:
@@ -104,7 +97,7 @@ def telling_layers(shape: Shape, settings: Settings) -> list[int]:
 
     An even number is left out at a time, for two neighbours often change places.
     """
-    if not settings.brief or rules_of(shape)[0].state in _NEVER_SETTLES:
+    if not settings.brief:
         return list(range(len(shape.layers)))
     kinds = _kinds(shape, settings)
     last = len(kinds) - 1
@@ -142,10 +135,9 @@ def uses_flash(shape: Shape, settings: Settings) -> bool:
         return settings.flash == "on"
     if not settings.has_gpu or settings.quantized_kv:
         return True
-    one = replace(settings, parallel=1, unified=False, context=0, repacked=frozenset())
-    key = ("flash", one)
+    key = ("flash", settings.graph)
     if key not in shape.remembered:
-        shape.remembered[key] = _flash_stays(shape, one)
+        shape.remembered[key] = _flash_stays(shape, replace(settings, parallel=1, unified=False, context=0))
     return bool(shape.remembered[key])
 
 

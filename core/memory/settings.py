@@ -60,6 +60,14 @@ class Settings:
         return min(padded(self.context, CELL), self.ubatch)
 
     @property
+    def graph(self) -> tuple[object, ...]:
+        """What settings that give the same graph have in common: all but the length of the context."""
+        return (
+            (self.tokens, self.ubatch, self.parallel, self.unified, self.outputs, self.kv_type, self.flash),
+            (self.gpu_layers, self.has_gpu, self.host_experts, self.kv_on_host, self.swa_full, self.copies, self.brief),
+        )
+
+    @property
     def quantized_kv(self) -> bool:
         return KV_BLOCKS[self.kv_type][1] > 1
 

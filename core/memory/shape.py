@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.memory.windows import windowed_layers
 from core.model import ModelInfo
@@ -37,9 +37,8 @@ _NORM_OF_OUTPUT = frozenset({"lfm2", "lfm2moe"})
 _SHARED = ("rope_freqs.", "rope_factors_long.", "rope_factors_short.")
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A tensor as memory sees it: `ne` as GGUF has it, the row length first."""
+class Held(NamedTuple):
+    """A tensor as memory sees it: `ne` as GGUF has it, the row length first; `name` without blk.N."""
 
     name: str
     format: str
@@ -180,16 +179,16 @@ def shape_of(plan: Plan) -> Shape:
     layers: list[dict[str, Held]] = [{} for _ in range(loaded)]
     places: dict[str, dict[str, Held]] = {"input": {}, "output": {}, "shared": {}}
     for planned in plan.tensors:
-        name = planned.name
-        held = Held(name, planned.format, tuple(reversed(planned.tensor.shape)), planned.nbytes)
+        tensor = planned.tensor
+        name = tensor.name
         if name.startswith("blk."):
-            _, number, rest = name.split(".", 2)
-            if int(number) < loaded:
-                layers[int(number)][rest] = held
+            _, number, name = name.split(".", 2)
+            table = layers[int(number)] if int(number) < loaded else {}
         elif name.startswith(_FIRST_LAYER) and model.architecture not in _NORM_OF_OUTPUT and layers:
-            layers[0][name] = held
+            table = layers[0]
         else:
-            places[_place(name)][name] = held
+            table = places[_place(name)]
+        table[name] = Held(name, planned.format, tensor.shape[::-1], planned.nbytes)
     return Shape(
         model.architecture,
         tuple(layers),

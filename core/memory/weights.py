@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 
 from core.memory.settings import Settings, padded
 from core.memory.shape import Held, Shape
@@ -76,15 +78,26 @@ def _sums(shape: Shape, rearranged: frozenset[str]) -> list[_Sums]:
 def _sum(tensors: Iterable[Held], rearranged: frozenset[str]) -> _Sums:
     gpu = host = repacked = experts_gpu = experts_host = 0
     for held in tensors:
-        on_gpu, on_host = gpu_bytes(held), host_bytes(held)
+        on_gpu, on_host, moved, is_expert = _one(held, rearranged)
         gpu += on_gpu
-        if may_repack(held, rearranged):
+        if moved:
             repacked += on_host
         else:
             host += on_host
-        if _EXPERTS.search(held.name):
+        if is_expert:
             experts_gpu, experts_host = experts_gpu + on_gpu, experts_host + on_host
     return _Sums(gpu, host, repacked, experts_gpu, experts_host)
+
+
+@lru_cache(maxsize=1 << 14)
+def _one(held: Held, rearranged: frozenset[str]) -> tuple[int, int, bool, bool]:
+    """(bytes on a GPU, in RAM, whether it is rearranged, whether it is of experts): the same for most layers."""
+    return gpu_bytes(held), host_bytes(held), may_repack(held, rearranged), is_experts(held)
+
+
+def is_experts(held: Held) -> bool:
+    """Whether a tensor is what `--cpu-moe` keeps in RAM."""
+    return _EXPERTS.search(held.name) is not None
 
 
 def largest_copy(shape: Shape) -> int:
@@ -99,14 +112,14 @@ def largest_copy(shape: Shape) -> int:
 
 def stays_on_host(held: Held, layer: int, settings: Settings) -> bool:
     """Whether these are experts that are kept in RAM."""
-    return layer < settings.host_experts and _EXPERTS.search(held.name) is not None
+    return layer < settings.host_experts and is_experts(held)
 
 
 def may_repack(held: Held, formats: Iterable[str]) -> bool:
     """Whether llama.cpp rearranges a matrix for this processor."""
     return (
         held.format in formats
-        and (len(held.ne) == 2 or (len(held.ne) == 3 and _EXPERTS.search(held.name) is not None))
+        and (len(held.ne) == 2 or (len(held.ne) == 3 and is_experts(held)))
         and held.ne[1] % 8 == 0
         and _NOT_MULTIPLIED.search(held.name) is None
     )
@@ -122,4 +135,4 @@ def gpu_bytes(held: Held) -> int:
     missing = -columns % _GPU_ROW
     if not missing or held.format in _FLOATS:
         return padded(held.nbytes, _GPU_ALIGNMENT)
-    return padded(held.nbytes + missing * held.nbytes // held.weights, _GPU_ALIGNMENT)
+    return padded(held.nbytes + missing * held.nbytes // prod(held.ne), _GPU_ALIGNMENT)

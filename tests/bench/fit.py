@@ -18,12 +18,13 @@ from typing import Any
 from core.fit import estimate_fit
 from core.hardware import Cpu, Gpu, Hardware, Memory
 from core.memory.shape import Shape
+from core.recipes import RECIPES
 from tests.core.memory.goldens import MIB, NAMES, plan_of, predicted, rows, shape_by, truth
 
 GIB = 1024**3
 _BITS = {"Q8_0": 8.5, "Q6_K": 6.56, "Q5_K_M": 5.7, "Q4_K_M": 4.64, "Q4_0": 4.5, "IQ4_XS": 4.25, "Q3_K_M": 3.9,
          "Q2_K": 3.0, "MXFP4_MOE": 4.25, "source": 16.0}  # fmt: skip
-LEVELS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "IQ4_XS", "Q3_K_M", "Q2_K")
+LEVELS = tuple(recipe.name for recipe in RECIPES if not recipe.needs_importance)[:20]
 
 
 def main() -> None:
@@ -105,8 +106,7 @@ def speed() -> None:
     """40 models x 20 levels x 6 contexts x 3 cache formats, on a processor and on a GPU."""
     gpu = Gpu("Card", "NVIDIA", "GPU-0", 24 * GIB, 24 * GIB, used_by_others=0, driver="1")
     cpu, memory = Cpu("Processor", 8, 16, 16.0, ("AVX2",)), Memory(64 * GIB, 64 * GIB, "system")
-    plans = [plan_of(name, level) for name in list(NAMES)[:40] for level in LEVELS]
-    plans = [plan for index, plan in enumerate(plans * 3) if index < 800]
+    plans = [plan_of(name, level) for name in NAMES[:40] for level in LEVELS]
     for what, hardware in (("a processor", Hardware(cpu, memory, ())), ("a GPU", Hardware(cpu, memory, (gpu,)))):
         seconds, count = timed(plans, hardware)
         print(f"{count:,} verdicts for {what}: {seconds:.2f} s of processor time, {seconds / count * 1e6:.0f} us each")

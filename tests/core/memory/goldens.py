@@ -6,6 +6,7 @@ import hashlib
 import json
 import lzma
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -57,17 +58,18 @@ def truth(row: dict[str, Any], part: str) -> int:
     return sum(row[column] for columns in parts for column in columns)
 
 
-def header_of(name: str, level: str) -> Header:
+@cache
+def header_of(name: str) -> Header:
     """The model as a range read of its checkpoint gives it."""
     model = goldens()["models"][name]
     tensors = {tensor: {"dtype": dtype, "shape": shape} for tensor, (dtype, shape) in _expand(model["tensors"])}
     said = {"embeddings": True} if model["kind"] == "embedding" else {}
-    return open_headers({"id": name, "config": model["config"], "tensors": tensors, "quant": level, "settings": said})
+    return open_headers({"id": name, "config": model["config"], "tensors": tensors, "settings": said})
 
 
 @cache
 def plan_of(name: str, level: str) -> Plan:
-    return header_plan(header_of(name, level))
+    return header_plan(replace(header_of(name), quant=level))
 
 
 @cache
