@@ -10,11 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from app.window import FIND, MainWindow, make_app
 from tests.app.hub_models import hub_environment, hub_models
 from tests.app.screenshots import take, wait
 from tests.fake_hub import FakeHub
-
-from app.window import FIND, MainWindow, make_app
 
 
 def main(folder: Path) -> None:
@@ -27,23 +26,24 @@ def main(folder: Path) -> None:
         window.show()
         window.show_page(FIND)
         page = window.finder
+        lists = page.lists
         wait(app, 3)
         take(app, window, folder, "find-0-known")
-        page.filters.toggle.click()
-        page.filters.text.setText("o")
-        wait(app, 0.5, until=lambda: page._shown.currentWidget() is page._waiting)
-        wait(app, 8, until=lambda: any(row.glance for row in page.found.rows))
+        lists.filters.toggle.click()
+        lists.filters.text.setText("o")
+        wait(app, 0.5, until=lambda: lists.state == "waiting")
+        wait(app, 8, until=lambda: any(row.glance for row in lists.found.rows))
         wait(app, 2)
         take(app, window, folder, "find-1-found")
-        page.filters.text.setText("nothing like it")
-        wait(app, 2, until=lambda: page._shown.currentWidget() is page._nothing)
+        lists.filters.text.setText("nothing like it")
+        wait(app, 2, until=lambda: lists.state == "nothing")
         take(app, window, folder, "find-2-nothing")
-        page.filters.toggle.click()
-        page.filters.text.setText("")
+        lists.filters.toggle.click()
+        lists.filters.text.setText("")
         wait(app, 1)
-        page.filters.order.setCurrentIndex(1)
-        wait(app, 5, until=lambda: page.found.rows)
-        page.open_model(page.found.rows[0])
+        lists.filters.order.setCurrentIndex(1)
+        wait(app, 5, until=lambda: lists.found.rows)
+        page.open_model(lists.found.rows[0])
         wait(app, 8, until=lambda: page.panel.levels.rows and page.panel.ggufs.rows)
         wait(app, 0.3)
         for tab in range(page.panel.tabs.count()):
@@ -59,14 +59,16 @@ def main(folder: Path) -> None:
         wait(app, 5, until=lambda: not page.is_downloading)
         print(f"cancelled in {time.monotonic() - began:.2f} s")
         take(app, window, folder, "find-5-cancelled")
-        page.open_model(next(row for row in page.found.rows if row.gated))
+        page.open_model(next(row for row in lists.found.rows if row.gated))
         wait(app, 5, until=lambda: page.banner.message)
         take(app, window, folder, "find-6-gated")
-        page.ask_token()
+        page.account.ask_token()
+        box = page.account.box
+        assert box is not None
         wait(app, 0.3)
-        page._login.resize(page._login.sizeHint())
-        page._login.grab().save(str(folder / "find-7-login.png"))
-        page._login.reject()
+        box.resize(box.sizeHint())
+        box.grab().save(str(folder / "find-7-login.png"))
+        box.reject()
         window.close()
 
 

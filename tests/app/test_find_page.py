@@ -1,0 +1,334 @@
+"""The page Find, in the real window, against a Hub of the tests' own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QAccessible, QDesktopServices
+from PySide6.QtWidgets import QPushButton, QWidget
+from pytestqt.qtbot import QtBot
+
+from app.pages.find import FindPage
+from app.pages.find_lists import known_models
+from app.window import FIND, MAKE, MainWindow
+from tests.app.conftest import MakeWindow
+from tests.app.hub_models import hub_environment, hub_models
+from tests.fake_hub import FakeHub, FakeRepo, Fault
+
+PATIENCE = 15_000
+
+
+@pytest.fixture(scope="module")
+def repos(tmp_path_factory: pytest.TempPathFactory) -> list[FakeRepo]:
+    return hub_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def fake(repos: list[FakeRepo], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
+    with FakeHub(repos) as started:
+        for name, value in hub_environment(started, tmp_path).items():
+            monkeypatch.setenv(name, value)
+        yield started
+
+
+@pytest.fixture
+def page(fake: FakeHub, make_window: MakeWindow) -> Iterator[FindPage]:
+    window = make_window()
+    window.show_page(FIND)
+    yield window.finder
+    window.hub.close()
+
+
+def window_of(page: FindPage) -> MainWindow:
+    window = page.window()
+    assert isinstance(window, MainWindow)
+    return window
+
+
+def search(page: FindPage, qtbot: QtBot, text: str) -> None:
+    with qtbot.waitSignal(page.lists.began):
+        page.lists.filters.text.setText(text)
+    qtbot.waitUntil(lambda: page.lists.state != "waiting", timeout=PATIENCE)
+
+
+def open_found(page: FindPage, qtbot: QtBot, id: str) -> None:
+    search(page, qtbot, id)
+    page.open_model(page.lists.found.rows[0])
+    assert page.state == "model"
+
+
+def press(page: FindPage, text: str) -> None:
+    """A button of the banner."""
+    next(one for one in page.banner.findChildren(QPushButton) if one.text() == text and one.isVisible()).click()
+
+
+def test_the_first_page_is_there_without_the_hub(page: FindPage) -> None:
+    assert page.lists.state == "known"
+    assert len(page.lists.known.rows) == len(known_models()) >= 40
+    assert all(row.note and row.parameters for row in page.lists.known.rows)
+    assert len({row.id for row in known_models()}) == len(known_models())
+
+
+def test_typing_searches_after_a_moment_and_clearing_brings_the_first_page_back(page: FindPage, qtbot: QtBot) -> None:
+    search(page, qtbot, "small")
+    assert [row.id for row in page.lists.found.rows] == ["org/small", "quants/small-GGUF"]
+    assert page.lists.filters.sort == "trending"
+    qtbot.keyClick(page.lists.filters.text, Qt.Key.Key_Escape)
+    assert page.lists.filters.text.text() == ""
+
+
+def test_verdicts_come_by_themselves_and_are_kept(page: FindPage, qtbot: QtBot, fake: FakeHub) -> None:
+    def verdicts() -> dict[str, str]:
+        return {row.id: row.verdict for row in page.lists.found.rows}
+
+    search(page, qtbot, "org/")
+    qtbot.waitUntil(lambda: all(verdicts().values()), timeout=PATIENCE)
+    assert verdicts() == {"org/small": "fits", "org/larger-in-two-parts": "fits", "org/of-another-kind": "unsupported"}
+    small = next(row for row in page.lists.found.rows if row.id == "org/small")
+    assert small.glance is not None
+    assert small.glance["level"] == "Q8_0"
+    asked = len(fake.log)
+    found, again = [], {"source": small.source}
+    page._hub.ask("glance", again, done=found.append, failed=lambda problem: pytest.fail(problem.message))
+    qtbot.waitUntil(lambda: bool(found), timeout=PATIENCE)
+    assert found == [small.glance]
+    assert len(fake.log) == asked
+
+
+def test_what_does_not_fit_can_be_left_out(page: FindPage, qtbot: QtBot) -> None:
+    page.lists.filters.fits.setChecked(True)
+    search(page, qtbot, "org/")
+    qtbot.waitUntil(lambda: len(page.lists.found.rows) == 2, timeout=PATIENCE)
+    assert "org/of-another-kind" not in [row.id for row in page.lists.found.rows]
+
+
+def test_filters_reach_the_hub(page: FindPage, qtbot: QtBot, fake: FakeHub) -> None:
+    filters = page.lists.filters
+    for box in (filters.task, filters.library, filters.parameters, filters.licence, filters.access):
+        box.setCurrentIndex(1)
+    filters.author.setText("org")
+    filters.gguf.setChecked(True)
+    filters.order.setCurrentIndex(filters.order.findData("likes"))
+    qtbot.waitUntil(lambda: any("sort=likes" in path for path in fake.paths()), timeout=PATIENCE)
+    asked = next(path for path in fake.paths() if "sort=likes" in path)
+    for part in ("pipeline_tag=text-generation", "author=org", "gated=false", "max%3A2000000000", "sort=likes",
+                 "filter=gguf", "license%3Aapache-2.0", "filter=transformers"):  # fmt: skip
+        assert part in asked
+    assert filters.toggle.text() == "Filters: 7"
+    filters.clear.click()
+    qtbot.waitUntil(lambda: page.lists.state == "found", timeout=PATIENCE)
+
+
+def test_more_rows_come_as_one_scrolls(page: FindPage, qtbot: QtBot) -> None:
+    search(page, qtbot, "many")
+    assert len(page.lists.found.rows) == 20
+    for _ in range(3):
+        page.lists.found_table.scrollToBottom()
+        count = len(page.lists.found.rows)
+        qtbot.waitUntil(
+            lambda count=count: len(page.lists.found.rows) > count or not page.lists._has_more, timeout=PATIENCE
+        )  # type: ignore[misc]
+    ids = [row.id for row in page.lists.found.rows]
+    assert len(ids) == len(set(ids)) == 60
+
+
+def test_a_model_shows_check_levels_files_ready_files_and_card(page: FindPage, qtbot: QtBot) -> None:
+    open_found(page, qtbot, "org/small")
+    panel = page.panel
+    qtbot.waitUntil(lambda: bool(panel.levels.rows and panel.ggufs.rows and panel.files.rows), timeout=PATIENCE)
+    assert "Tokenizer: SentencePiece BPE, 1,536 tokens" in panel.facts.as_text()
+    assert sum(item["recommended"] for item in panel.levels.rows) == 1
+    assert [item["label"] for item in panel.ggufs.rows] == ["Q4_K_M", "Q8_0"]
+    wanted = {file["name"]: file["wanted"] for file in panel.files.rows}
+    assert wanted["model.safetensors"]
+    assert not wanted["pytorch_model.bin"]
+    assert "Make it here: fetches 4.4 MB, makes a file of 2.3 MB (Q8_0)" in panel.ways.as_text()
+    assert "Download a GGUF: fetches 2.4 MB (Q8_0, quants/small-GGUF)" in panel.ways.as_text()
+    qtbot.waitUntil(lambda: "A small model" in panel.card.toPlainText(), timeout=PATIENCE)
+
+
+def test_a_card_is_words_alone_and_its_links_are_asked(
+    page: FindPage, qtbot: QtBot, fake: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toString()))
+    open_found(page, qtbot, "org/small")
+    card = page.panel.card
+    qtbot.waitUntil(lambda: "A small model" in card.toPlainText(), timeout=PATIENCE)
+    assert "alert" not in card.toPlainText()
+    assert "<img" not in card.toPlainText()
+    assert "[a picture]" in card.toPlainText()
+    assert card.loadResource(2, "https://example.com/chart.png") is None
+    for address in ("file:///etc/passwd", "javascript:alert(1)", "https://example.com/paper"):
+        card.anchorClicked.emit(address)
+    assert opened == []
+    assert page.banner.hint == "https://example.com/paper"
+    press(page, "Open")
+    assert opened == ["https://example.com/paper"]
+
+
+def test_a_download_goes_on_to_the_page_make(page: FindPage, qtbot: QtBot, tmp_path: Path) -> None:
+    window = window_of(page)
+    open_found(page, qtbot, "org/small")
+    qtbot.keyClick(page.panel.tabs, Qt.Key.Key_Return)
+    assert page.is_downloading
+    assert not page.look.isEnabled()
+    qtbot.waitUntil(lambda: window.pages.currentIndex() == MAKE and window.make.state == "content", timeout=PATIENCE)
+    assert window.models.model is not None
+    assert tmp_path / "cache" in window.models.model.path.parents
+    assert not page.is_downloading
+
+
+def test_a_ready_file_is_downloaded_and_offered(page: FindPage, qtbot: QtBot, tmp_path: Path) -> None:
+    open_found(page, qtbot, "org/small")
+    qtbot.waitUntil(lambda: bool(page.panel.ggufs.rows) and page.panel.get_gguf.isEnabled(), timeout=PATIENCE)
+    page.panel.gguf_table.choose("quants/small-GGUF/small-Q8_0")
+    page.panel.get_gguf.click()
+    qtbot.waitUntil(lambda: "is downloaded" in page.banner.message, timeout=PATIENCE)
+    assert len(list((tmp_path / "cache").rglob("small-Q8_0.gguf"))) == 1
+    assert list((tmp_path / "cache").rglob("small-Q4_K_M.gguf")) == []
+
+
+def test_a_download_pauses_goes_on_and_is_cancelled_within_a_second(
+    page: FindPage, qtbot: QtBot, fake: FakeHub
+) -> None:
+    open_found(page, qtbot, "org/small")
+    fake.rate = 400_000
+    page.download.click()
+    qtbot.waitUntil(lambda: page.progress.bar.value() > 0, timeout=PATIENCE)
+    page.progress.pause.click()
+    qtbot.waitUntil(lambda: page.progress.heading.whole == "Paused org/small", timeout=2000)
+    shown = page.progress.amount.text()
+    qtbot.wait(200)
+    assert page.progress.amount.text() == shown
+    page.progress.pause.click()
+    qtbot.waitUntil(lambda: page.progress.heading.whole == "Downloading org/small", timeout=2000)
+    began = time.monotonic()
+    page.progress.cancel.click()
+    qtbot.waitUntil(lambda: not page.is_downloading, timeout=2000)
+    assert time.monotonic() - began < 1.0
+    assert page.banner.message.startswith("Cancelled")
+    assert page.progress.isHidden()
+
+
+def test_gated_models_say_what_to_do_and_open_after_logging_in(page: FindPage, qtbot: QtBot, tmp_path: Path) -> None:
+    open_found(page, qtbot, "meta/gated")
+    qtbot.waitUntil(lambda: "you are not logged in" in page.banner.message, timeout=PATIENCE)
+    assert "snug login" not in page.banner.hint
+    press(page, "Log in…")
+    box = page.account.box
+    assert box is not None
+    box.token.setText("hf_wrong")
+    box.enter.click()
+    qtbot.waitUntil(lambda: "does not accept" in box.problem.text(), timeout=PATIENCE)
+    box.token.setText("hf_full")
+    qtbot.keyClick(box.token, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: page.banner.message == "Logged in as ada.", timeout=PATIENCE)
+    assert not box.isVisible()
+    assert (tmp_path / "home" / "token").read_text() == "hf_full"
+    qtbot.waitUntil(lambda: bool(page.panel.levels.rows), timeout=PATIENCE)
+    page.account.button.click()
+    qtbot.waitUntil(lambda: page.banner.message == "Logged out.", timeout=PATIENCE)
+    assert not (tmp_path / "home" / "token").exists()
+
+
+def test_who_has_not_accepted_the_terms_is_told_where(
+    page: FindPage, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, fake: FakeHub
+) -> None:
+    window_of(page).hub.close()
+    monkeypatch.setenv("HF_TOKEN", "hf_plain")
+    open_found(page, qtbot, "meta/gated")
+    qtbot.waitUntil(lambda: "terms that you have not accepted" in page.banner.message, timeout=PATIENCE)
+    assert f"{fake.url}/meta/gated" in page.banner.hint
+
+
+def test_a_hub_that_cannot_be_asked_is_a_banner_with_a_way_on(page: FindPage, qtbot: QtBot, fake: FakeHub) -> None:
+    fake.faults.append(Fault("/api/models?*", -1, status=418))
+    page.lists.filters.text.setText("small")
+    qtbot.waitUntil(lambda: "refused" in page.banner.message, timeout=PATIENCE)
+    fake.faults.clear()
+    press(page, "Try again")
+    qtbot.waitUntil(lambda: len(page.lists.found.rows) == 2, timeout=PATIENCE)
+    assert page.banner.message == ""
+
+
+def test_offline_says_so_and_asks_nothing(
+    fake: FakeHub, make_window: MakeWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    window = make_window()
+    window.show_page(FIND)
+    qtbot.waitUntil(lambda: window.finder.banner.message.startswith("Offline"), timeout=PATIENCE)
+    assert len(window.finder.lists.known.rows) >= 40
+    qtbot.wait(400)
+    assert fake.log == []
+    window.hub.close()
+
+
+def test_the_process_may_go_away_and_the_next_question_starts_another(page: FindPage, qtbot: QtBot) -> None:
+    search(page, qtbot, "small")
+    process = page._hub._process
+    assert process is not None
+    process.kill()
+    qtbot.waitUntil(lambda: page._hub._process is None, timeout=PATIENCE)
+    search(page, qtbot, "larger")
+    assert [row.id for row in page.lists.found.rows] == ["org/larger-in-two-parts"]
+
+
+def test_keys_lead_from_the_words_to_the_model_and_back(page: FindPage, qtbot: QtBot) -> None:
+    text = page.lists.filters.text
+    assert text.hasFocus()
+    text.setText("org/small")
+    qtbot.keyClick(text, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: page.lists.state == "found", timeout=PATIENCE)
+    page.lists.table.setFocus()
+    qtbot.keyClick(page.lists.table, Qt.Key.Key_Return)
+    assert page.state == "model"
+    qtbot.keyClick(page.panel.tabs, Qt.Key.Key_Escape)
+    assert page.state == "content"
+    assert page.lists.table.hasFocus()
+
+
+def nameless(page: QWidget) -> list[QWidget]:
+    found = [
+        one for one in page.findChildren(QWidget) if one.focusPolicy() & Qt.FocusPolicy.TabFocus and one.isVisible()
+    ]
+    found = [one for one in found if one.metaObject().className() not in ("QTabBar", "QComboBoxListView")]
+    return [one for one in found if not QAccessible.queryAccessibleInterface(one).text(QAccessible.Text.Name).strip()]
+
+
+def test_every_control_has_an_accessible_name(page: FindPage, qtbot: QtBot) -> None:
+    page.lists.filters.toggle.click()
+    assert nameless(page) == []
+    open_found(page, qtbot, "org/small")
+    for tab in range(page.panel.tabs.count()):
+        page.panel.tabs.setCurrentIndex(tab)
+        assert nameless(page) == []
+    page.account.ask_token()
+    assert page.account.box is not None
+    assert nameless(page.account.box) == []
+    page.account.box.reject()
+
+
+@pytest.mark.slow
+def test_the_event_loop_goes_on_while_all_of_it_is_asked(page: FindPage, qtbot: QtBot) -> None:
+    gaps, last = [], [time.monotonic()]
+
+    def beat() -> None:
+        now = time.monotonic()
+        gaps.append(now - last[0])
+        last[0] = now
+
+    timer = QTimer(page, interval=5)
+    timer.timeout.connect(beat)
+    timer.start()
+    open_found(page, qtbot, "org/larger-in-two-parts")
+    qtbot.waitUntil(lambda: bool(page.panel.levels.rows), timeout=PATIENCE)
+    page.download.click()
+    qtbot.waitUntil(lambda: "is downloaded" in page.banner.message, timeout=PATIENCE)
+    timer.stop()
+    assert sorted(gaps)[-3] < 0.25  # on a busy machine; the bench says how long it is on a quiet one
