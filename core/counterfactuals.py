@@ -174,8 +174,10 @@ def _larger_gpu(question: _Question) -> Iterator[Counterfactual]:
     if any(gpu.unified for gpu in question.hardware.gpus) or (question.about.fit.place == "GPU" and not cards):
         return
     here = max(cards, key=lambda gpu: gpu.total) if cards else None
+    others = sum(gpu.free for gpu in cards if gpu is not here)
+    least = (question.about.fit.weights + question.about.fit.kv) * 9 // 10 - others
     for total in (size * _GIB for size in _SOLD_GPU):
-        if here and total <= here.total * 1.1:
+        if total < least or (here and total <= here.total * 1.1):
             continue
         used = here.total - here.free if here else 0
         vendor = here.vendor if here else "NVIDIA"
