@@ -34,6 +34,7 @@ _NOT_LANGUAGE = Drop(
 )
 _READABLE = (*FLOATS, "MXFP4")
 _LAYERS = SHARED[0].sources
+_EACH_LAYER = ("feed_forward_length", "attention.head_count", "attention.head_count_kv")  # may differ by layer
 _WHOLE, _REAL = (int,), (int, float)
 _RANGES: dict[str, tuple[tuple[type, ...], float, float]] = {
     "u32": (_WHOLE, 0, 2**32 - 1),
@@ -71,7 +72,7 @@ def _metadata(key: Key, source: Source) -> Metadata | None:
     if value is None:
         return None
     name = f"{source.arch}.{key.name}"
-    if isinstance(value, list) and key.type in ("u32", "f32"):
+    if isinstance(value, list) and key.name in _EACH_LAYER:
         kind = "i32" if key.type == "u32" else "f32"
         return Metadata(name, f"[{kind}]", [_checked(key, item) for item in value])
     return Metadata(name, key.type, _checked(key, value))

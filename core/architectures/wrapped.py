@@ -77,7 +77,7 @@ def unwrapped(config: dict[str, Any], text: Config) -> dict[str, Any]:
     """A flat config of one of these classes as that of its language model, whose own part `text` is."""
     names = config.get("architectures")
     found = _TEXT.get(str(text.get("model_type")))
-    if found is None or not isinstance(names, list) or not names or names[0] not in WRAPPERS:
+    if found is None or not isinstance(names, list) or not names or str(names[0]) not in WRAPPERS:
         return config
     name, defaults = found
     return {**defaults, **{key: value for key, value in config.items() if value is not None}, "architectures": [name]}

@@ -91,6 +91,7 @@ def test_nonsense_in_any_setting_is_an_error_in_words_or_a_model(name: str) -> N
         ("deepseek-v2", "n_routed_experts", 2**31),
         ("deepseek-v2", "num_nextn_predict_layers", 10**6),
         ("gemma4-moe-text", "rope_parameters", {"full_attention": {"partial_rotary_factor": 2**31}}),
+        ("deepseek-v2", "n_routed_experts", [4, 4]),
         ("qwen3-0.6b", "rope_theta", -1.0),
         ("qwen3-0.6b", "rope_theta", [0] * 10**6),
     ],
@@ -132,3 +133,9 @@ def test_halves_undo_interleaved_pairs_in_the_part_of_a_head_that_turns() -> Non
     assert whole.tolist() == rows.tolist()
     with pytest.raises(SnugError, match="turn in pairs"):
         RopeHalves(2, 14).shape((24, 1))
+
+
+def test_a_class_that_is_no_word_is_not_taken_for_one() -> None:
+    config = flat_config({"architectures": [["a"]], "model_type": "x", "text_config": {"model_type": "llama"}})
+    with pytest.raises(SnugError, match="not supported"):
+        find_architecture(config)
