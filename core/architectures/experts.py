@@ -1,10 +1,10 @@
-"""Families that mostly come with experts: DeepSeek V2 and V3, gpt-oss, Llama 4, GLM, ERNIE, dots, HunYuan."""
+"""Families that mostly come with experts: DeepSeek V2 and V3, gpt-oss, Llama 4, MiniMax, ERNIE, dots, HunYuan."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from core.architectures.config import count, fraction, head_dim, number, required, rope
+from core.architectures.config import count, head_dim, number, required, rope
 from core.architectures.entry import Architecture, Config, Drop, Extra, Key, Ops, Source, Tensor
 from core.architectures.shared import (
     BLOCK,
@@ -12,10 +12,8 @@ from core.architectures.shared import (
     DENSE_FIRST,
     EXPERT_WIDTH,
     NEXT_TOKENS,
-    POST_ATTENTION,
     SHARED,
     SHARED_EXPERTS,
-    USUAL_THETA,
     VOCAB_SIZE,
     WEIGHTS_NORM,
     WEIGHTS_SCALE,
@@ -25,22 +23,21 @@ from core.architectures.shared import (
     rope_freqs,
     rope_keys,
     rope_sections,
-    turned_part,
     without_tied_output,
 )
 from core.model import Metadata
-from core.tensor_ops import Heads, Reshape, RopeHalves, Rows, Transpose
+from core.tensor_ops import Heads, Reshape, Rows, Transpose
 
 
-def _more_layers(config: Config) -> int:
+def more_layers(config: Config) -> int:
     """How many layers that guess ahead there are: one, at most a few."""
     return min(count(config, "num_nextn_predict_layers", 0), 9)
 
 
-def _next_token_layers(config: Config) -> Drop:
+def next_token_layers(config: Config) -> Drop:
     """The layers after the last one of the model proper."""
     first = required(config, "num_hidden_layers")
-    numbers = "|".join(str(first + number) for number in range(_more_layers(config) or 1))
+    numbers = "|".join(str(first + number) for number in range(more_layers(config) or 1))
     return Drop(rf"model\.layers\.({numbers})\..*", NEXT_TOKENS)
 
 
@@ -50,7 +47,7 @@ def _deepseek_tensors(config: Config) -> tuple[Tensor | Drop, ...]:
     values = required(config, "v_head_dim")
     kv_b = BLOCK + r"self_attn\.kv_b_proj\.weight"
     return (
-        _next_token_layers(config),
+        next_token_layers(config),
         *without_tied_output(config),
         Tensor(kv_b, "blk.{0}.attn_k_b.weight", (Heads(heads), Rows(0, nope), Transpose())),
         Tensor(kv_b, "blk.{0}.attn_v_b.weight", (Heads(heads), Rows(nope, nope + values))),
@@ -105,8 +102,8 @@ _YOUTU = replace(
         **config,
     },
 )
-_SIGMOID = Key("expert_gating_func", "u32", (), 2)
-_GLM4_MOE_LITE = replace(_DEEPSEEK, classes=("Glm4MoeLiteForCausalLM",), keys=(*_DEEPSEEK.keys, _SIGMOID))
+SIGMOID = Key("expert_gating_func", "u32", (), 2)
+_GLM4_MOE_LITE = replace(_DEEPSEEK, classes=("Glm4MoeLiteForCausalLM",), keys=(*_DEEPSEEK.keys, SIGMOID))
 
 
 def _gpt_oss_tensors(config: Config) -> tuple[Tensor, ...]:
@@ -173,79 +170,6 @@ _LLAMA4 = Architecture(
 )
 
 
-_half_rotated = turned_part(0.5)
-_GLM4 = Architecture(
-    classes=("Glm4ForCausalLM",),
-    arch="glm4",
-    keys=SHARED,
-    extra=(*COMMON, _half_rotated),
-)
-
-
-def _as_halves(config: Config) -> tuple[Tensor, ...]:
-    """Rotary embeddings with sections turn halves in llama.cpp, so q and k have to come in that order."""
-    if not rope(config).values.get("mrope_section"):
-        return ()
-    size, part = head_dim(config), fraction(rope(config).values, "partial_rotary_factor", 0.5)
-    heads = (("q", "num_attention_heads"), ("k", "num_key_value_heads"))
-    return tuple(
-        Tensor(
-            BLOCK + rf"self_attn\.{letter}_proj\.(weight|bias)",
-            f"blk.{{0}}.attn_{letter}.{{1}}",
-            (RopeHalves(required(config, name), int(size * part)),),
-        )
-        for letter, name in heads
-    )
-
-
-_GLM4_SEEING = replace(
-    _GLM4,
-    classes=("Glm4vForConditionalGeneration", "GlmOcrForConditionalGeneration"),
-    tensors=lambda config: (_next_token_layers(config), *_as_halves(config)),
-    extra=(*COMMON, _half_rotated, rope_sections),
-)
-
-
-def _chatglm_rope(source: Source) -> Extra:
-    """Half of each head turns; the remote code's config raises the base by a ratio."""
-    config, theta = source.config, rope(source.config).theta or USUAL_THETA
-    size = required(config, "kv_channels") if "kv_channels" in config else head_dim(config)
-    part = fraction(rope(config).values, "partial_rotary_factor", fraction(config, "partial_rotary_factor", 0.5))
-    return Extra(
-        (
-            Metadata("chatglm.rope.dimension_count", "u32", int(size * part)),
-            Metadata("chatglm.rope.freq_base", "f32", theta * number(config, "rope_ratio", 1)),
-        )
-    )
-
-
-_CHATGLM = Architecture(
-    classes=("ChatGLMModel", "ChatGLMForConditionalGeneration", "GlmForCausalLM"),
-    arch="chatglm",
-    keys=(
-        *SHARED,
-        Key("context_length", "u32", ("seq_length", "max_position_embeddings")),
-        Key("feed_forward_length", "u32", ("ffn_hidden_size", "intermediate_size")),
-        Key("attention.head_count_kv", "u32", ("multi_query_group_num", "num_key_value_heads", "num_attention_heads")),
-        Key("attention.layer_norm_rms_epsilon", "f32", ("layernorm_epsilon", "rms_norm_eps")),
-    ),
-    renames=((r"^transformer\.", ""),),
-    dropped=(Drop(r"rotary_pos_emb\.inv_freq", "a cache of rotary angles, computed anew by the runner"),),
-    extra=(_chatglm_rope,),
-)
-
-
-def _glm_layers(source: Source) -> Extra:
-    """The layer that guesses ahead stays in, where the files hold it."""
-    layers = required(source.config, "num_hidden_layers")
-    more = range(layers, layers + _more_layers(source.config))
-    there = sum(any(f"layers.{layer}." in name for name in source.tensors) for layer in more)
-    keys = [Metadata(f"{source.arch}.block_count", "u32", layers + there)]
-    if there:
-        keys.append(Metadata(f"{source.arch}.nextn_predict_layers", "u32", there))
-    return Extra(tuple(keys))
-
-
 def _minimax_rope(source: Source) -> Extra:
     """The part of a head that turns is said as a number of dimensions."""
     if source.config.get("rotary_dim") is None:
@@ -253,26 +177,10 @@ def _minimax_rope(source: Source) -> Extra:
     return Extra((Metadata("minimax-m2.rope.dimension_count", "u32", required(source.config, "rotary_dim")),))
 
 
-_GLM4_MOE = Architecture(
-    classes=("Glm4MoeForCausalLM", "Glm4vMoeForConditionalGeneration"),
-    arch="glm4moe",
-    keys=(
-        *SHARED,
-        EXPERT_WIDTH,
-        SHARED_EXPERTS,
-        DENSE_FIRST,
-        WEIGHTS_SCALE,
-        WEIGHTS_NORM,
-        _SIGMOID,
-    ),
-    tensors=lambda config: (POST_ATTENTION,),
-    extra=(*COMMON, _half_rotated, rope_sections, _glm_layers),
-)
-_SOLAR_OPEN = replace(_GLM4_MOE, classes=("SolarOpenForCausalLM",), extra=(*COMMON, rope_dimensions, _glm_layers))
 _MINIMAX_M2 = Architecture(
     classes=("MiniMaxM2ForCausalLM",),
     arch="minimax-m2",
-    keys=(*SHARED, Key("expert_feed_forward_length", "u32", ("intermediate_size",)), _SIGMOID),
+    keys=(*SHARED, Key("expert_feed_forward_length", "u32", ("intermediate_size",)), SIGMOID),
     extra=(rope_keys, _minimax_rope),
 )
 _AFMOE = Architecture(
@@ -287,7 +195,7 @@ _AFMOE = Architecture(
         Key("expert_weights_norm", "bool", ("route_norm",), True),
         Key("expert_weights_scale", "f32", ("route_scale",)),
         Key("attention.sliding_window", "u32", ("sliding_window",)),
-        _SIGMOID,
+        SIGMOID,
     ),
     renames=((r"expert_bias$", "expert_bias.bias"),),
     extra=(rope_keys, rope_dimensions),
@@ -425,6 +333,6 @@ _HUNYUAN_MOE = Architecture(
 )
 
 ENTRIES = (
-    _DEEPSEEK, _YOUTU, _GLM4_MOE_LITE, _GPT_OSS, _LLAMA4, _CHATGLM, _GLM4, _GLM4_SEEING, _GLM4_MOE, _SOLAR_OPEN,
-    _MINIMAX_M2, _AFMOE, _DOTS1, _ERNIE, _PADDLE_OCR, _ERNIE_MOE, _HUNYUAN, _HUNYUAN_MOE,
+    _DEEPSEEK, _YOUTU, _GLM4_MOE_LITE, _GPT_OSS, _LLAMA4, _MINIMAX_M2, _AFMOE, _DOTS1, _ERNIE, _PADDLE_OCR, _ERNIE_MOE,
+    _HUNYUAN, _HUNYUAN_MOE,
 )  # fmt: skip
