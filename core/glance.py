@@ -17,6 +17,7 @@ from core.hub.headers import header_source
 from core.hub.kept import write_whole
 from core.hub.names import HubSource
 from core.hub.repo import RepoInfo
+from core.known import known_model
 from core.model import ModelInfo
 from core.paths import cache_folder
 from core.plan import make_plans
@@ -45,13 +46,18 @@ class Glance:
 
 
 def glance_at(source: HubSource, hardware: Hardware, *, hub: Hub | None = None, context: int = 4096) -> Glance:
-    """What fits of `source`; asks the Hub only for headers not kept yet.
+    """What fits of `source`; asks the Hub only for headers not kept yet, and for none of a known model's newest state.
 
     Raises SnugError when they cannot be had, not when the model is one that Snug cannot convert.
     """
     file = _kept_file(source, hardware, context)
     if (kept := _read(file)) is not None:
         return kept
+    if source == HubSource(source.id) and (known := known_model(source.id)) is not None:
+        found = _judged(known, LEVELS, hardware, context)
+        with suppress(OSError):
+            write_whole(file, _text(found))
+        return found
     headers = header_source(source, hub=hub or connect(), quick=True)
     try:
         found = _judged(headers.model(), _levels(headers.info), hardware, context)

@@ -13,6 +13,7 @@ from app import words
 from app.hub_tasks import HubTasks
 from app.pages.find_account import HubAccount, for_window
 from app.pages.find_lists import HubLists
+from app.store import stored_number
 from app.tables.hub_columns import HubRow
 from app.widgets.download_panel import DownloadPanel
 from app.widgets.model_panel import ModelPanel
@@ -21,6 +22,8 @@ from app.widgets.parts import button
 from app.widgets.question import ask
 from app.words import Problem
 
+RATE = "find/rate"
+LONG_ENOUGH = 2.0
 _OFFLINE = "Well-known models are listed; nothing is asked or downloaded. Unset it and start Snug anew to search."
 _NO_ACCESS = ("terms", "access", "request", "private")
 
@@ -32,7 +35,7 @@ class FindPage(Page):
 
     def __init__(self, hub: HubTasks, store: QSettings) -> None:
         super().__init__("Find", "Search Hugging Face and see what fits this machine before anything is downloaded.")
-        self._hub = hub
+        self._hub, self._store = hub, store
         self._asks: list[int] = []
         self._pull, self._pulled, self._then_make = 0, "", False
         self.account = HubAccount(hub, self.banner, self)
@@ -40,6 +43,7 @@ class FindPage(Page):
         self.download = self.add_action(button("Download only", lambda: self._download(then_make=False)))
         self.look = self.add_action(button("Look at it", self._act, role="primary"))
         self.lists, self.panel, self.progress = HubLists(hub, store), ModelPanel(store), DownloadPanel()
+        self.panel.rate = float(stored_number(store, RATE, 0))
         self.add_state("content", self.lists)
         self.add_state("model", self.panel)
         self.show_state("content")
@@ -73,7 +77,6 @@ class FindPage(Page):
         self.account.look()
 
     def _account_known(self) -> None:
-        self.lists.is_offline = self.account.is_offline
         if self.account.is_offline:
             self.banner.show_message("info", "Offline: HF_HUB_OFFLINE is set.", _OFFLINE)
 
@@ -196,9 +199,14 @@ class FindPage(Page):
             {"source": repo, "choice": choice},
             done=self._download_done,
             failed=self._download_failed,
-            heard=self.progress.show_event,
+            heard=self._download_heard,
         )
         self._show_actions()
+
+    def _download_heard(self, event: dict[str, Any]) -> None:
+        self.progress.show_event(event)
+        if event["event"] == "progress" and event["stage"] == "download" and event["elapsed"] > LONG_ENOUGH:
+            self.panel.rate = event["rate"] or self.panel.rate
 
     def _stop_download(self) -> None:
         self.progress.show_stopping()
@@ -223,6 +231,7 @@ class FindPage(Page):
 
     def _download_ended(self) -> None:
         self._pull = 0
+        self._store.setValue(RATE, round(self.panel.rate))
         self.progress.hide()
         self._show_actions()
 

@@ -31,7 +31,7 @@ _ROOM_FOR_ALL = 1000
 def known_models() -> list[HubRow]:
     """The well-known models that come with Snug."""
     file = RESOURCES / "data" / "curated.json"
-    return [HubRow(**values) for values in json.loads(file.read_text(encoding="utf-8"))]
+    return [row_from(values) for values in json.loads(file.read_text(encoding="utf-8"))]
 
 
 class HubLists(QWidget):
@@ -47,7 +47,6 @@ class HubLists(QWidget):
     def __init__(self, hub: HubTasks, store: QSettings) -> None:
         super().__init__()
         self._hub = hub
-        self.is_offline = False
         self._search = self._more = 0
         self._has_more = False
         self._empty_pages = 0
@@ -172,8 +171,7 @@ class HubLists(QWidget):
         rows = [row_from(values) for values in page["rows"]]
         for row in rows:
             before = self._rows.get(row.id)
-            same = before is not None and before.commit in ("", row.commit)
-            self._rows[row.id] = replace(row, glance=before.glance) if before and same else row
+            self._rows[row.id] = _with_known(row, before) if before else row
         return [self._rows[row.id] for row in rows]
 
     def _counted(self) -> None:
@@ -248,7 +246,7 @@ class HubLists(QWidget):
 
     def _look_at_sight(self) -> None:
         """Asks for the verdicts of the rows in sight that have none."""
-        if not self.isVisible() or self.is_offline:
+        if not self.isVisible():
             return
         for row in self._in_sight():
             if row.glance is None and not row.trouble and row.id not in self._glances:
@@ -288,3 +286,9 @@ class HubLists(QWidget):
         if current is not None:
             self.table.choose(current.id)
         self._scrolled()
+
+
+def _with_known(row: HubRow, before: HubRow) -> HubRow:
+    """The row with what was known of it; the verdict only if it is of the same commit."""
+    same = before.commit in ("", row.commit)
+    return replace(row, note=before.note, glance=before.glance if same else None)

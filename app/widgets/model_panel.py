@@ -29,7 +29,10 @@ _LOOKING = "Looking at the headers: names and shapes of the weights, and the tok
 
 
 class ModelPanel(QWidget):
-    """`download_wanted` carries a repository and the name of one of its GGUF files."""
+    """`download_wanted` carries a repository and the name of one of its GGUF files.
+
+    `rate` is how fast the line was in the last download, in bytes a second; 0 before the first.
+    """
 
     back_wanted = Signal()
     page_wanted = Signal()
@@ -38,6 +41,7 @@ class ModelPanel(QWidget):
     def __init__(self, store: QSettings) -> None:
         super().__init__()
         self.row: HubRow | None = None
+        self.rate = 0.0
         self.back = button("Back", self.back_wanted.emit, tip="Escape")
         self.name = Elided(role="heading")
         self.web = button("Its page", self.page_wanted.emit, tip="Open the model's page in your browser")
@@ -164,15 +168,19 @@ class ModelPanel(QWidget):
         best = next((item for item in self._options if item["recommended"]), None)
         if self._details.get("wanted_bytes") and not self._details["refusal"]:
             made = f", makes a file of {words.size(best['size'])} ({best['level']})" if best else ""
-            facts.append(("Make it here", f"fetches {words.size(self._details['wanted_bytes'])}{made}"))
+            facts.append(("Make it here", f"fetches {self._fetching(self._details['wanted_bytes'])}{made}"))
         both = self.ggufs.rows
         same = [item for item in both if best and item["label"] == best["level"]]
         if same or both:
             item = same[0] if same else both[0]
-            facts.append(("Download a GGUF", f"fetches {words.size(item['size'])} ({item['label']}, {item['repo']})"))
+            facts.append(("Download a GGUF", f"fetches {self._fetching(item['size'])} ({item['label']}, {item['repo']})"))
         elif self._others is not None and self._details:
             facts.append(("Download a GGUF", "nobody has published one that names this model"))
         self.ways.show_facts(facts)
+
+    def _fetching(self, size: int) -> str:
+        """Bytes, and how long they take at the speed of the last download."""
+        return f"{words.size(size)} in {words.about(size / self.rate)}" if self.rate else words.size(size)
 
     def _get_gguf(self) -> None:
         item = self.gguf_table.current()

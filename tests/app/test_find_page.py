@@ -73,6 +73,12 @@ def test_the_first_page_is_there_without_the_hub(page: FindPage) -> None:
     assert len({row.id for row in known_models()}) == len(known_models())
 
 
+def test_well_known_models_have_verdicts_without_the_hub(page: FindPage, qtbot: QtBot, fake: FakeHub) -> None:
+    qtbot.waitUntil(lambda: page.lists.known.rows[0].verdict != "", timeout=PATIENCE)
+    assert page.lists.known.rows[0].id == "Qwen/Qwen3-0.6B"
+    assert not [path for path in fake.paths() if "Qwen3-0.6B" in path]
+
+
 def test_typing_searches_after_a_moment_and_clearing_brings_the_first_page_back(page: FindPage, qtbot: QtBot) -> None:
     search(page, qtbot, "small")
     assert [row.id for row in page.lists.found.rows] == ["org/small", "quants/small-GGUF"]
