@@ -38,7 +38,8 @@ def _as_halves(config: Config) -> tuple[Tensor, ...]:
     """Rotary embeddings with sections turn halves in llama.cpp, so q and k have to come in that order."""
     if not rope(config).values.get("mrope_section"):
         return ()
-    size, part = head_dim(config), fraction(rope(config).values, "partial_rotary_factor", 0.5)
+    size, said = head_dim(config), fraction(config, "partial_rotary_factor", 0.5)
+    part = fraction(rope(config).values, "partial_rotary_factor", said)
     heads = (("q", "num_attention_heads"), ("k", "num_key_value_heads"))
     return tuple(
         Tensor(
