@@ -147,6 +147,7 @@ def assert_ggml_s_bytes(source: Path, out: Path, recipe: str, matrix: Path, **op
     return formats
 
 
+@pytest.mark.slow
 def test_a_mix_has_the_bytes_of_ggml_with_the_same_importance(sample_matrix: Path, tmp_path: Path) -> None:
     assert assert_ggml_s_bytes(SAMPLE, tmp_path / "o.gguf", "Q4_K_M", sample_matrix) == {"Q4_K", "Q6_K"}
 
@@ -165,6 +166,7 @@ def test_each_expert_has_its_own_importance_whatever_the_slabs(tmp_path: Path, m
     assert_ggml_s_bytes(folder, tmp_path / "b.gguf", "Q4_0", matrix, threads=3)
 
 
+@pytest.mark.slow
 def test_the_older_container_makes_the_same_file_but_for_its_name(
     model: core.ModelInfo, sample_matrix: Path, tmp_path: Path
 ) -> None:
