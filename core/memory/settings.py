@@ -61,9 +61,13 @@ class Settings:
 
     @property
     def graph(self) -> tuple[object, ...]:
-        """What settings that give the same graph have in common: all but the length of the context."""
+        """What settings that give the same graph have in common: all but the length of the context.
+
+        Of the cache's format, a graph without a GPU to copy to knows only whether it is quantized.
+        """
+        kv = self.kv_type if self.has_gpu else self.quantized_kv
         return (
-            (self.tokens, self.ubatch, self.parallel, self.unified, self.outputs, self.kv_type, self.flash),
+            (self.tokens, self.ubatch, self.parallel, self.unified, self.outputs, kv, self.flash),
             (self.gpu_layers, self.has_gpu, self.host_experts, self.kv_on_host, self.swa_full, self.copies, self.brief),
         )
 

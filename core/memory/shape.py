@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.memory.windows import windowed_layers
-from core.model import ModelInfo
+from core.model import ModelInfo, OutputTensor
 
 if TYPE_CHECKING:
     from core.plan import Plan
@@ -176,29 +176,32 @@ def shape_of(plan: Plan) -> Shape:
     model = plan.model
     blocks = int(model.key("block_count", 0))
     loaded = blocks - int(model.key("nextn_predict_layers", 0) or 0)
-    layers: list[dict[str, Held]] = [{} for _ in range(loaded)]
-    places: dict[str, dict[str, Held]] = {"input": {}, "output": {}, "shared": {}}
-    for planned in plan.tensors:
-        tensor = planned.tensor
-        name = tensor.name
-        if name.startswith("blk."):
-            _, number, name = name.split(".", 2)
-            table = layers[int(number)] if int(number) < loaded else {}
-        elif name.startswith(_FIRST_LAYER) and model.architecture not in _NORM_OF_OUTPUT and layers:
-            table = layers[0]
-        else:
-            table = places[_place(name)]
-        table[name] = Held(name, planned.format, tensor.shape[::-1], planned.nbytes)
-    return Shape(
-        model.architecture,
-        tuple(layers),
-        blocks,
-        places["input"],
-        places["output"],
-        places["shared"],
-        model.key,
-        _remembered(model),
-    )
+    remembered = _remembered(model)
+    key = ("places", len(plan.tensors))
+    if key not in remembered:
+        remembered[key] = [_slot(planned.tensor, model, loaded) for planned in plan.tensors]
+    tables: list[dict[str, Held]] = [{} for _ in range(loaded + _APART)]
+    for planned, (place, name, ne) in zip(plan.tensors, remembered[key], strict=True):
+        tables[place][name] = Held(name, planned.format, ne, planned.nbytes)
+    at_start, at_end, shared, _ = tables[loaded:]
+    return Shape(model.architecture, tuple(tables[:loaded]), blocks, at_start, at_end, shared, model.key, remembered)
+
+
+# Places after the layers: the input, the output, small tables, and what is not loaded.
+_INPUT_PLACE, _OUTPUT_PLACE, _SHARED_PLACE, _NOT_LOADED, _APART = range(5)
+
+
+def _slot(tensor: OutputTensor, model: ModelInfo, loaded: int) -> tuple[int, str, tuple[int, ...]]:
+    """(place, name there, shape) of a tensor."""
+    name, ne = tensor.name, tensor.shape[::-1]
+    if name.startswith("blk."):
+        _, number, rest = name.split(".", 2)
+        return int(number) if int(number) < loaded else loaded + _NOT_LOADED, rest, ne
+    if name.startswith(_FIRST_LAYER) and model.architecture not in _NORM_OF_OUTPUT and loaded:
+        return 0, name, ne
+    if name.startswith(_INPUT):
+        return loaded + _INPUT_PLACE, name, ne
+    return loaded + (_SHARED_PLACE if name.startswith(_SHARED) else _OUTPUT_PLACE), name, ne
 
 
 # What was found out about a model serves all its formats; it is forgotten with the model.
@@ -211,12 +214,6 @@ def _remembered(model: ModelInfo) -> dict[Any, Any]:
         number = id(model)
         known = _KNOWN[number] = (weakref.ref(model, lambda _: _KNOWN.pop(number, None)), {})
     return known[1]
-
-
-def _place(name: str) -> str:
-    if name.startswith(_INPUT):
-        return "input"
-    return "shared" if name.startswith(_SHARED) else "output"
 
 
 def _numbers(value: Any, count: int, default: int) -> tuple[int, ...]:
