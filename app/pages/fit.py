@@ -34,7 +34,7 @@ WAIT_MS = 200
 # Memory comes and goes all the time; what moves less than this changes no verdict that would stay.
 _WORTH_A_LOOK = 64 * 1024**2
 _PURPOSE = "Which model runs on this machine, at which level and with how much context."
-_PURPOSE_ELSEWHERE = "Which model runs on the machine that you asked about on the page Machine, and how."
+_PURPOSE_ELSEWHERE = "Which model runs on the machine that you asked about, and how."
 _NONE = "Open one; Snug reads its headers, and says at which level it runs here and how fast."
 _WANT, _CONTEXT, _CACHE = "fit/want", "fit/context", "fit/cache"
 
@@ -79,6 +79,7 @@ class FitPage(Page):
         self._judged_for: Hardware | None = None
         self._calibration: Calibration | None = None
         self._stale = False
+        self._cache_shown = ""
         self.add_action(button("Open a model", self.models_wanted.emit, tip="Add a model to this list"))
         self.make = self.add_action(button("Make this", self._make_this, role="primary"))
         self.make.setEnabled(False)
@@ -129,7 +130,7 @@ class FitPage(Page):
         split.setChildrenCollapsible(False)
         split.addWidget(self.table)
         split.addWidget(card(self.detail, margin=SIZES.m))
-        split.setSizes([SIZES.row * 4, SIZES.row * 12])
+        split.setSizes([SIZES.row * 5, SIZES.row * 12])
         split.setStretchFactor(1, 1)
         split.handle(1).setAccessibleName("Border between the list and the answer")
         content = QWidget()
@@ -238,6 +239,9 @@ class FitPage(Page):
         source, hardware = self._source(), self._hardware
         if source is None or source.model is None or source.path != full.path or hardware is None:
             return
+        if full.asked.kv_type != self._cache_shown:
+            self._cache_shown = full.asked.kv_type
+            self.detail.grid.cache.choose(full.asked.kv_type)
         self.detail.show_full(full, name=source.model.name, measurable=not hardware.given)
         self._show_primary()
 

@@ -11,7 +11,7 @@ from app import words
 from app.tables.fit_grid import Cell
 
 if TYPE_CHECKING:
-    from core import Answer, Calibration, Fit, Hardware, ModelInfo, Plan, Rate, Speed
+    from core import Answer, Calibration, Fit, Hardware, ModelInfo, Part, Plan, Rate, Speed
 
 # What runs whole comes first, then what splits.
 _GROUP = {"fits": 0, "tight": 0, "splits": 1, "no": 2}
@@ -66,11 +66,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class Full:
-    """Everything about the chosen model."""
+    """Everything about the chosen model; `grids` by cache."""
 
     path: Path
+    asked: Asked
     answer: Answer
-    grid: tuple[tuple[Cell, ...], ...]
+    grids: dict[str, tuple[tuple[Cell, ...], ...]]
 
 
 def open_sources(paths: Sequence[Path]) -> list[Source]:
@@ -106,39 +107,30 @@ def _judged(source: Source, asked: Asked, hardware: Hardware, calibration: Calib
     import core
 
     assert source.model is not None
-    want = core.Want(asked.want)
-    chosen = core.choose(source.plans, hardware, context=asked.context, kv_type=asked.kv_type, want=want)
-    plan = chosen.plan if chosen else _smallest(source.plans)
-    fit = chosen.fit if chosen else core.estimate_fit(plan, hardware, context=asked.context, kv_type=asked.kv_type)
-    speed = None
-    if chosen:
-        placement = core.place_model(plan, hardware, fit)
-        speed = core.estimate_speed(
-            plan, hardware, placement, context=fit.context, kv_type=fit.kv_type, calibration=calibration
-        )
+    answer = _answer(source, asked, hardware, calibration)
+    recipe = answer.plan.recipe
     return Judged(
         source.path,
         source.model,
-        level=plan.recipe.name,
-        why=plan.recipe.summary,
-        fit=fit,
-        speed=speed,
-        largest=core.longest_context(plan, hardware, kv_type=fit.kv_type),
-        quality=core.quality_of(source.model, plan.recipe.name),
-        sum_line=core.arithmetic_of(plan, fit).words,
+        level=recipe.name,
+        why=recipe.summary,
+        fit=answer.fit,
+        speed=answer.speed,
+        largest=answer.largest_context,
+        quality=core.quality_of(source.model, recipe.name),
+        sum_line=sum_line(answer.plan, answer.fit),
     )
 
 
-def _smallest(plans: Sequence[Plan]) -> Plan:
-    plain = [plan for plan in plans if not plan.recipe.needs_importance] or list(plans)
-    return min(plain, key=lambda plan: plan.tensor_bytes)
-
-
 def answer_in_full(source: Source, asked: Asked, hardware: Hardware, calibration: Calibration | None) -> Full:
-    """The recommendation with its reasons, and the grid for the cache that was asked about."""
+    """The recommendation with its reasons, and the grids."""
+    return Full(source.path, asked, _answer(source, asked, hardware, calibration), _grids(source, hardware))
+
+
+def _answer(source: Source, asked: Asked, hardware: Hardware, calibration: Calibration | None) -> Answer:
     import core
 
-    answer = core.answer_for(
+    return core.answer_for(
         source.plans,
         hardware,
         context=asked.context,
@@ -146,25 +138,24 @@ def answer_in_full(source: Source, asked: Asked, hardware: Hardware, calibration
         want=core.Want(asked.want),
         calibration=calibration,
     )
-    return Full(source.path, answer, _grid(source, asked.kv_type, hardware))
 
 
-def _grid(source: Source, kv_type: str, hardware: Hardware) -> tuple[tuple[Cell, ...], ...]:
+def _grids(source: Source, hardware: Hardware) -> dict[str, tuple[tuple[Cell, ...], ...]]:
+    """For each cache, every level by every context that the model was trained for."""
     import core
 
     assert source.model is not None
     trained = int(source.model.key("context_length", 0) or 0)
     contexts = [c for c in core.CONTEXTS if not trained or c <= trained] or [core.CONTEXTS[0]]
-    grid = core.verdict_grid(source.plans, hardware, contexts=contexts, kv_types=(kv_type,))
-    return tuple(
-        tuple(_cell(plan, grid.cells[plan.recipe.name, context, kv_type], context, kv_type) for context in contexts)
-        for plan in source.plans
-    )
+    grid = core.verdict_grid(source.plans, hardware, contexts=contexts)
+
+    def row(plan: Plan, kv_type: str) -> tuple[Cell, ...]:
+        return tuple(_cell(plan, grid.cells[plan.recipe.name, count, kv_type], count, kv_type) for count in contexts)
+
+    return {kv_type: tuple(row(plan, kv_type) for plan in source.plans) for kv_type in grid.kv_types}
 
 
 def _cell(plan: Plan, fit: Fit, context: int, kv_type: str) -> Cell:
-    import core
-
     return Cell(
         plan.recipe.name,
         context,
@@ -174,25 +165,41 @@ def _cell(plan: Plan, fit: Fit, context: int, kv_type: str) -> Cell:
         fit.budget,
         fit.place,
         fit.reason,
-        core.arithmetic_of(plan, fit).words,
+        sum_line(plan, fit),
     )
+
+
+def sum_line(plan: Plan, fit: Fit) -> str:
+    """The parts and their sum, with what of it counts against the budget."""
+    import core
+
+    return core.arithmetic_of(plan, fit).words + _on_gpu(fit)
+
+
+def _on_gpu(fit: Fit) -> str:
+    """What of the sum is on the GPU, where only that is held against the budget."""
+    return f", of it {words.size(fit.on_gpu.total)} on the GPU" if fit.place == "GPU" else ""
 
 
 def sum_lines(answer: Answer) -> list[str]:
     """How the memory is worked out: a line for each part, and their sum."""
-    names = {"kv": "KV cache"}
-    parts = (part for part in answer.arithmetic.parts if part.nbytes)
-    lines = [f"{names.get(p.name, p.name.capitalize())} {words.size(p.nbytes)}: {p.words}" for p in parts]
-    return [*lines, answer.arithmetic.words]
+    lines = [_part_line(part) for part in answer.arithmetic.parts if part.nbytes]
+    return [*lines, answer.arithmetic.words + _on_gpu(answer.fit)]
+
+
+def _part_line(part: Part) -> str:
+    name = "KV cache" if part.name == "kv" else part.name.capitalize()
+    split = f" ({words.size(part.gpu)} on the GPU, {words.size(part.host)} in RAM)" if part.gpu and part.host else ""
+    return f"{name} {words.size(part.nbytes)}{split}: {part.words}"
 
 
 def band_line(answer: Answer) -> str:
     """The band, and on which side of it this is."""
-    fit, band = answer.fit, answer.arithmetic.band
-    left = (
-        f"{words.size(fit.free_after)} would be left" if fit.free_after >= 0 else f"{words.size(-fit.free_after)} short"
-    )
-    return f"{left}. Band: {words.size(band)}; with less than that left, an estimate cannot tell, and Snug says Tight."
+    fit, band = answer.fit, words.size(answer.arithmetic.band)
+    if fit.free_after < 0:
+        return f"{words.size(-fit.free_after)} are missing; the band of the estimate is {band}."
+    left = f"{words.size(fit.free_after)} would be left"
+    return f"{left}. Band: {band}; with less than that left, an estimate cannot tell, and Snug says Tight."
 
 
 def pace(rate: Rate) -> str:

@@ -10,7 +10,7 @@ from PySide6.QtGui import QAction, QActionGroup, QKeyEvent
 from PySide6.QtWidgets import QButtonGroup, QMenu, QPushButton, QSizePolicy, QWidget
 
 from app.theme import SIZES
-from app.widgets.parts import button, row
+from app.widgets.parts import row
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,19 @@ class Segments(QWidget):
             self.changed.emit(self._choices[number].key)
 
 
+class _MenuButton(QPushButton):
+    """A button whose Up and Down are for its owner; others would move the focus."""
+
+    stepped = Signal(int)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()), 0)
+        if step:
+            self.stepped.emit(step)
+            return
+        super().keyPressEvent(event)
+
+
 class MenuChoice(QWidget):
     """A button that shows what is chosen and opens the rest; Up and Down go through them."""
 
@@ -70,8 +83,9 @@ class MenuChoice(QWidget):
     def __init__(self, name: str, choices: Sequence[Choice]) -> None:
         super().__init__()
         self._name, self._choices, self.key = name, list(choices), choices[0].key
-        self.button = button("", self._open)
+        self.button = _MenuButton()
         self.button.setProperty("role", "menu")
+        self.button.stepped.connect(self._step)
         menu = QMenu(self.button)
         menu.setAccessibleName(name)
         menu.setToolTipsVisible(True)
@@ -94,9 +108,6 @@ class MenuChoice(QWidget):
         self._show()
         self.changed.emit(key)
 
-    def _open(self) -> None:
-        self.button.showMenu()
-
     def _show(self) -> None:
         position = self._position()
         choice = self._choices[position]
@@ -108,10 +119,6 @@ class MenuChoice(QWidget):
     def _position(self) -> int:
         return next(i for i, choice in enumerate(self._choices) if choice.key == self.key)
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()), 0)
-        if not step:
-            super().keyPressEvent(event)
-            return
+    def _step(self, step: int) -> None:
         position = min(max(0, self._position() + step), len(self._choices) - 1)
         self.choose(self._choices[position].key)

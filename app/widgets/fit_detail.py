@@ -49,6 +49,7 @@ class FitDetail(QWidget):
         self._make_answer()
         head = row(self.chip)
         head.addWidget(self.name, 1)
+        head.addWidget(self.grid.bar)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SIZES.s)
@@ -77,6 +78,11 @@ class FitDetail(QWidget):
         run = scrolled(column(self.lines, 1, spacing=0), name="How to run it")
         for widget, title in ((answer, "Answer"), (run, "Run it"), (self.grid, "Every level")):
             self.tabs.addTab(widget, title)
+        self.tabs.currentChanged.connect(lambda tab: self.grid.bar.setVisible(tab == GRID))
+        room = self.grid.bar.sizePolicy()
+        room.setRetainSizeWhenHidden(True)
+        self.grid.bar.setSizePolicy(room)
+        self.grid.bar.hide()
 
     def show_full(self, full: Full, *, name: str, measurable: bool) -> None:
         """`measurable`: whether the machine that was asked about is this one."""
@@ -95,7 +101,7 @@ class FitDetail(QWidget):
         self.measure.setVisible(measurable and answer.speed is not None)
         self._show_changes(answer)
         self.lines.show_lines([(line.program, line.text, line.note) for line in answer.run_lines])
-        self.grid.show_cells(full.grid, level=answer.plan.recipe.name, context=fit.context)
+        self.grid.show_grids(full.grids, level=answer.plan.recipe.name, context=fit.context)
 
     def _show_changes(self, answer: Answer) -> None:
         sentences = [change.words for change in answer.counterfactuals]
@@ -117,8 +123,19 @@ def _facts_of(answer: Answer) -> list[tuple[str, str]]:
         ("Answers", pace(speed.generation)),
         ("With full context", pace(speed.full)),
         ("Reading", pace(speed.prompt)),
+        *_split(answer),
         *facts,
     ]
+
+
+def _split(answer: Answer) -> list[tuple[str, str]]:
+    """Where the layers are when not all are on the GPU, and what that costs."""
+    place = answer.placement
+    if answer.fit.place != "GPU + CPU":
+        return []
+    layers = f"{min(place.gpu_layers, place.blocks + 1)} of {place.blocks + 1} layers on the GPU"
+    experts = f", the experts of {place.host_experts} in RAM" if place.host_experts else ", the rest in RAM"
+    return [("Split", f"{layers}{experts}; about {answer.slowdown:.1f} times slower than whole on it")]
 
 
 def _tips_of(answer: Answer) -> dict[str, str]:

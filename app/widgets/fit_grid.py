@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QModelIndex, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
@@ -11,9 +11,12 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxL
 from app.tables.cell_delegate import CellDelegate
 from app.tables.fit_grid import Cell, GridModel, as_text
 from app.theme import SIZES
-from app.widgets.parts import label
+from app.widgets.choices import Choice, Segments
+from app.widgets.parts import button, holder, label, row
 
 _CELL_WIDTH = 84
+_CACHES = ("f16", "q8_0", "q4_0")
+Grids = Mapping[str, Sequence[Sequence[Cell]]]
 _ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
@@ -21,6 +24,7 @@ class GridView(QTableView):
     """Arrow keys go from cell to cell; `taken` carries the Cell that Enter or a double click takes."""
 
     moved = Signal(object)
+    copy_wanted = Signal()
     taken = Signal(object)
 
     def __init__(self, model: GridModel) -> None:
@@ -52,7 +56,7 @@ class GridView(QTableView):
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.matches(QKeySequence.StandardKey.Copy):
-            QGuiApplication.clipboard().setText(as_text(self.grid.rows))
+            self.copy_wanted.emit()
         elif event.key() in _ENTER and self.current() is not None:
             self.taken.emit(self.current())
         else:
@@ -60,7 +64,7 @@ class GridView(QTableView):
 
 
 class FitGrid(QWidget):
-    """`taken` carries the Cell that is to be made."""
+    """`taken` carries the Cell that is to be made. `bar` chooses the cache and copies, wherever it is put."""
 
     taken = Signal(object)
 
@@ -70,20 +74,36 @@ class FitGrid(QWidget):
         self.view = GridView(self.model)
         self.line = label(wrap=True, role="muted")
         self.line.setAccessibleName("How the chosen verdict is worked out")
+        self.cache = Segments("Cache of the context", [Choice(name, name) for name in _CACHES])
+        self.copy_all = button("Copy", self.copy, glyph="copy", tip="Copy all levels, contexts and caches as text")
+        self.copy_all.setAccessibleName("Copy the verdicts of all levels, contexts and caches")
+        self.bar = holder(row(label("Cache", role="muted"), self.cache, self.copy_all))
+        self._grids: Grids = {}
+        self._start = ("", 0)
+        self.cache.changed.connect(lambda _: self._show_cells())
         self.view.moved.connect(self._show_line)
         self.view.taken.connect(self.taken)
+        self.view.copy_wanted.connect(self.copy)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, SIZES.s, 0, 0)
         layout.setSpacing(SIZES.s)
         layout.addWidget(self.view, 1)
         layout.addWidget(self.line)
 
-    def show_cells(self, rows: Sequence[Sequence[Cell]], *, level: str, context: int) -> None:
-        """Shows `rows`; the keyboard starts at `level` and `context` unless it is somewhere already."""
+    def show_grids(self, grids: Grids, *, level: str, context: int) -> None:
+        """Shows `grids`, one for each cache; the keyboard starts at `level` and `context` unless it is there."""
+        self._grids = grids
+        self._start = (level, context)
+        self._show_cells()
+
+    def copy(self) -> None:
+        QGuiApplication.clipboard().setText("\n\n".join(as_text(rows) for rows in self._grids.values()))
+
+    def _show_cells(self) -> None:
         before = self.view.current()
-        self.model.set_cells(rows)
-        if self.view.current() is None or before is None:
-            self.view.setCurrentIndex(self.model.find(level, context))
+        self.model.set_cells(self._grids.get(self.cache.key, ()))
+        if before is None or self.view.current() is None:
+            self.view.setCurrentIndex(self.model.find(*self._start))
         self._show_line(self.view.current())
 
     def _show_line(self, cell: Cell | None) -> None:

@@ -11,6 +11,8 @@ from PySide6.QtWidgets import QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 from app.theme import SIZES
 from app.widgets.parts import button, label, row
 
+_LINE = 90
+
 
 class RunLines(QWidget):
     """`copied` carries the name of the program whose line is on the clipboard now."""
@@ -68,5 +70,5 @@ class RunLines(QWidget):
 
     def _show(self, box: QPlainTextEdit, text: str) -> None:
         box.setPlainText(text)
-        lines = sum(1 + len(line) // 90 for line in text.splitlines()) or 1
+        lines = sum(1 + len(line) // _LINE for line in text.split("\n"))
         box.setFixedHeight(box.fontMetrics().lineSpacing() * lines + 2 * SIZES.m)
