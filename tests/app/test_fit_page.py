@@ -9,21 +9,22 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QSettings, Qt, QTimer
 from PySide6.QtGui import QAccessible
 from PySide6.QtWidgets import QApplication, QPushButton
 from pytestqt.qtbot import QtBot
 
+import core
 from app.pages.fit import FitPage, _differs
 from app.pages.fit_answers import Source, pace, source_of_model
 from app.tables.row_model import Role
+from app.tasks import Tasks
 from app.widgets.fit_detail import ANSWER, GRID, RUN
-from app.window import FIT, MAKE, MODELS, MainWindow
-from core import Override, Rate, read_override, sample_folder
+from app.window import FIT, MAKE, MODELS, MainWindow, make_app
+from core import Hardware, Rate, sample_folder
 from tests.app.known_models import known_model
 
 SLOW = 20_000
-CARD = read_override(ram="16G", gpus=["RTX 4070"])
 
 
 def settle(page: FitPage, qtbot: QtBot) -> None:
@@ -39,20 +40,28 @@ def source(name: str) -> Source:
     return source_of_model(known_model(name))
 
 
-def ask_about(window: MainWindow, qtbot: QtBot, given: Override) -> None:
-    with qtbot.waitSignal(window.machine.detected):
-        window.machine.ask_about(given)
+@cache
+def machine(*gpus: str, ram: str = "16G") -> Hardware:
+    """This processor with that memory and those GPUs."""
+    return core.override(core.detect(), core.read_override(ram=ram, gpus=gpus))
 
 
 @pytest.fixture
-def page(window: MainWindow, qtbot: QtBot) -> FitPage:
+def page(qtbot: QtBot, tmp_path: Path) -> FitPage:
     """Three models on a machine with 16 GB of RAM and an RTX 4070; the best is chosen."""
-    ask_about(window, qtbot, CARD)
-    window.fit._take_sources([source(name) for name in ("Llama-3.2-3B", "Llama-3.3-70B", "Llama-3.1-8B")])
-    window.show_page(FIT)
-    qtbot.waitUntil(lambda: window.fit.detail.full is not None, timeout=SLOW)
-    settle(window.fit, qtbot)
-    return window.fit
+    make_app([])
+    tasks = Tasks()
+    page = FitPage(tasks, QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat), context=4096)
+    qtbot.addWidget(page, before_close_func=lambda _: tasks.close())
+    page._take_sources([source(name) for name in ("Llama-3.2-3B", "Llama-3.3-70B", "Llama-3.1-8B")])
+    page.resize(1000, 700)
+    with qtbot.waitActive(page):
+        page.show()
+        page.activateWindow()
+    page.take_hardware(machine("RTX 4070"))
+    qtbot.waitUntil(lambda: page.detail.full is not None, timeout=SLOW)
+    settle(page, qtbot)
+    return page
 
 
 def test_without_a_model_the_page_says_what_to_do(window: MainWindow, qtbot: QtBot) -> None:
@@ -111,16 +120,15 @@ def test_a_verdict_follows_the_context_that_is_wanted(page: FitPage, qtbot: QtBo
     assert page.rows.rows[0].fit.kv > before.kv
 
 
-def test_a_verdict_follows_the_memory_that_is_free(page: FitPage, window: MainWindow, qtbot: QtBot) -> None:
-    ask_about(window, qtbot, read_override(ram="128G", gpus=["RTX 4090", "RTX 4090"]))
+def test_a_verdict_follows_the_memory_that_is_free(page: FitPage, qtbot: QtBot) -> None:
+    page.take_hardware(machine("RTX 4090", "RTX 4090", ram="128G"))
     settle(page, qtbot)
     assert {str(row.fit.verdict) for row in page.rows.rows} <= {"fits", "tight"}
     assert page.rows.rows[0].model.name == "Llama-3.3-70B"
 
 
-def test_memory_that_moves_a_little_is_no_reason_to_judge_again(page: FitPage, window: MainWindow) -> None:
-    here = window.machine.hardware
-    assert here is not None
+def test_memory_that_moves_a_little_is_no_reason_to_judge_again() -> None:
+    here = machine("RTX 4070")
     moved = replace(here, memory=replace(here.memory, available=here.memory.available - 1_000_000))
     freed = replace(here, memory=replace(here.memory, available=here.memory.available // 2))
     assert not _differs(here, moved)
@@ -137,11 +145,11 @@ def test_the_three_wishes_give_what_they_say(page: FitPage, qtbot: QtBot) -> Non
     assert found["context"].fit.context > found["balanced"].fit.context
 
 
-def test_what_was_wanted_is_remembered(page: FitPage, window: MainWindow) -> None:
+def test_what_was_wanted_is_remembered(page: FitPage) -> None:
     page.want.choose("context")
     page.context.choose("16384")
     page.cache.choose("q8_0")
-    again = FitPage(window.tasks, window.store, context=4096)
+    again = FitPage(page._tasks, page._store, context=4096)
     assert again.asked == page.asked
     again.deleteLater()
 
@@ -185,11 +193,12 @@ def test_columns_sort_by_what_they_mean(page: FitPage) -> None:
     assert names == ["Llama-3.2-3B", "Llama-3.1-8B", "Llama-3.3-70B"]
 
 
-def test_make_this_opens_make_with_the_level_and_the_context(page: FitPage, window: MainWindow, qtbot: QtBot) -> None:
+def test_make_this_opens_make_with_the_level_and_the_context(window: MainWindow, qtbot: QtBot) -> None:
     window.open_path(sample_folder())
     qtbot.waitUntil(lambda: window.make.state == "content", timeout=SLOW)
     window.show_page(FIT)
-    settle(page, qtbot)
+    page = window.fit
+    qtbot.waitUntil(lambda: page.detail.full is not None, timeout=SLOW)
     page.detail.tabs.setCurrentIndex(GRID)
     page.detail.grid.view.setCurrentIndex(page.detail.grid.model.find("Q5_K_M", 4096))
     assert page.make.text() == "Make Q5_K_M"
@@ -271,18 +280,27 @@ def test_measuring_this_machine_makes_the_range_its_own(window: MainWindow, qtbo
     assert window.fit.detail.measure.isEnabled()
 
 
+def test_the_machine_asked_about_is_the_one_that_is_judged(window: MainWindow, qtbot: QtBot) -> None:
+    window.open_path(sample_folder())
+    qtbot.waitUntil(lambda: window.models.model is not None)
+    window.show_page(FIT)
+    window.machine.ask_about(core.read_override(ram="4G:1G", gpus=["none"]))
+    qtbot.waitUntil(lambda: "asked about" in window.fit.purpose.text(), timeout=SLOW)
+    qtbot.waitUntil(lambda: window.fit.rows.rows != [] and window.fit.rows.rows[0].fit.budget < 10**9, timeout=SLOW)
+
+
 def test_another_machine_is_not_measured(page: FitPage) -> None:
     assert not page.detail.measure.isVisible()
     assert "asked about" in page.purpose.text()
 
 
-def test_tab_reaches_every_control_in_the_order_of_the_eye(page: FitPage, window: MainWindow, qtbot: QtBot) -> None:
+def test_tab_reaches_every_control_in_the_order_of_the_eye(page: FitPage, qtbot: QtBot) -> None:
     page.detail.tabs.setCurrentIndex(ANSWER)
     page.want.findChildren(QPushButton)[1].setFocus()
     wanted = [page.context.button, page.cache.button, page.filter, page.table]
     for widget in wanted:
-        qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
-        assert window.focusWidget() is widget
+        qtbot.keyClick(page.focusWidget(), Qt.Key.Key_Tab)
+        assert page.focusWidget() is widget
 
 
 def test_a_menu_choice_goes_by_up_and_down(page: FitPage, qtbot: QtBot) -> None:
