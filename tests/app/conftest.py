@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import QCoreApplication, QEvent
 from pytestqt.qtbot import QtBot
 
 from app.window import MainWindow, make_app
@@ -31,12 +32,13 @@ def job_for(tmp_path: Path) -> Callable[[str], QuantizeJob]:
 
 def stop(window: MainWindow) -> None:
     window.tasks.close()
+    window.hub.close()
     window.queue.close()
 
 
 @pytest.fixture
-def make_window(qtbot: QtBot) -> MakeWindow:
-    """Shows a window; every one is closed without a question at the end."""
+def make_window(qtbot: QtBot) -> Iterator[MakeWindow]:
+    """Shows a window; every one is closed without a question and gone at the end: a new style reaches all there are."""
 
     def make(*, worker_command: tuple[str, ...] = FAKE_WORKER) -> MainWindow:
         window = MainWindow(make_app([]), worker_command=worker_command)
@@ -46,7 +48,8 @@ def make_window(qtbot: QtBot) -> MakeWindow:
             window.activateWindow()
         return window
 
-    return make
+    yield make
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 @pytest.fixture
