@@ -43,6 +43,7 @@ class LibraryPage(Page):
         super().__init__("Library", "Every model on this computer, whoever keeps it, and the room that it takes.")
         self._tasks, self._settings = tasks, settings
         self.library: Library | None = None
+        self._last: LibraryItem | None = None
         self.clean = self.add_action(button("Clean up", self.ask_clean_up, tip="Remove what is of no use to anyone"))
         self.make = self.add_action(button("Open in Make", self._make, role="primary"))
         self.rows: RowModel[LibraryItem] = RowModel(LIBRARY_COLUMNS, key=lambda item: item.id)
@@ -136,8 +137,7 @@ class LibraryPage(Page):
     def _show(self, library: Library) -> None:
         before = self.table.current()
         self.library = library
-        if self.rows.rows != list(library.items):
-            self.rows.set_rows(library.items)
+        self.rows.replace_rows(library.items)
         models = f"{words.count(len(library.items), 'model')}, {words.size(library.total)}"
         self.sum.setText(f"{models}{_not_seen(library)}")
         self.sum.setToolTip("\n".join(f"{trouble.path}: {trouble.message}" for trouble in library.troubles))
@@ -169,17 +169,17 @@ class LibraryPage(Page):
         self._middle.setCurrentWidget(shown if self.rows.rows else self._nothing)
 
     def _filter(self, text: str) -> None:
-        before = self.table.current()
         self.table.show_only(text)
         self._show_rows()
         if self.table.current() is None:
-            self._choose(before if before and self.table.is_shown(before.id) else None)
+            self._choose(self._last if self._last and self.table.is_shown(self._last.id) else None)
 
     def _show_item(self, item: LibraryItem | None) -> None:
         self.make.setEnabled(item is not None and item.summary.kind in _OPENS and self.state == "content")
         self.detail.setVisible(item is not None)
         if item is None:
             return
+        self._last = item
         self.name.show_text(item.name)
         self.path.show_text(words.path(item.path))
         self.facts.show_facts(item_facts(item), {"Size": words.exact(item.size)})

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.errors import SnugError
-from core.gguf import read_header
+from core.gguf import skim_header
 from core.library.item import FormatShare, LibraryItem, StoredFile, Summary, in_words
 from core.library.reading import read_table
 from core.model import TensorInfo
@@ -140,7 +140,7 @@ def _read_kind(file: StoredFile) -> FileFacts:
 
 
 def _gguf_facts(file: StoredFile) -> FileFacts:
-    header = read_header(file.real)
+    header = skim_header(file.real)
     keys = {item.key: item.value for item in header.metadata}
     family = str(keys.get("general.architecture", ""))
     role = str(keys.get("general.type", "model"))

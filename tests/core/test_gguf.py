@@ -12,7 +12,7 @@ import pytest
 
 import core
 from core.errors import SnugError
-from core.gguf import encode_header, read_header
+from core.gguf import encode_header, read_header, skim_header
 from core.model import Metadata
 
 METADATA = [
@@ -87,6 +87,23 @@ def test_a_file_cut_at_any_byte_of_its_header_is_refused_in_words(good: Path) ->
         assert caught.value.hint
 
 
+def test_skimming_finds_the_same_but_what_arrays_hold(good: Path) -> None:
+    whole, skimmed = read_header(good), skim_header(good)
+    assert (skimmed.tensors, skimmed.data_offset) == (whole.tensors, whole.data_offset)
+    arrays = [(item.key, item.type) for item in whole.metadata if item.type.startswith("[")]
+    assert [(item.key, item.type) for item in skimmed.metadata if item.value == []] == arrays
+    assert [item for item in skimmed.metadata if item.value != []] == METADATA[: -len(arrays)]
+
+
+def test_skimming_refuses_what_reading_refuses(good: Path) -> None:
+    data = good.read_bytes()
+    for length in range(0, len(data) - 32, 7):
+        good.write_bytes(data[:length])
+        with pytest.raises(core.SnugError) as caught:
+            skim_header(good)
+        assert caught.value.hint
+
+
 def test_a_file_cut_in_its_data_names_the_tensor(good: Path) -> None:
     good.write_bytes(good.read_bytes()[:-40])
     with pytest.raises(core.SnugError, match=r"z\.bias runs \d+ bytes past the end"):
@@ -99,8 +116,9 @@ def test_a_flipped_bit_anywhere_in_the_header_never_escapes_as_another_error(goo
         for bit in (0, 7):
             data[position] ^= 1 << bit
             good.write_bytes(data)
-            with contextlib.suppress(core.SnugError):
-                read_header(good)
+            for read in (read_header, skim_header):
+                with contextlib.suppress(core.SnugError):
+                    read(good)
             data[position] ^= 1 << bit
 
 

@@ -308,8 +308,8 @@ def test_headers_are_read_once(places: Places, tmp_path: Path, monkeypatch: pyte
     remember = tmp_path / "memory.json"
     (first,) = scan_library(places, remember=remember).items
     read: list[Path] = []
-    real = core.library.headers.read_header
-    monkeypatch.setattr(core.library.headers, "read_header", lambda path: read.append(path) or real(path))
+    real = core.library.headers.skim_header
+    monkeypatch.setattr(core.library.headers, "skim_header", lambda path: read.append(path) or real(path))
     (again,) = scan_library(places, remember=remember).items
     assert (again.summary, again.used) == (first.summary, pytest.approx(first.used, abs=1))
     assert read == []
