@@ -206,13 +206,11 @@ class FitPage(Page):
 
     def _show_rows(self, rows: list[Judged]) -> None:
         chosen = self._chosen if self._chosen in [judged.path for judged in rows] else rows[0].path
-        begins = self.state != "content"
         self.rows.replace_rows(rows)
-        self.show_state("content")
-        if begins and self.isVisible():
-            self.table.setFocus()
         self._chosen = chosen
-        self.table.choose(str(chosen))
+        shown = self.table.current()
+        if shown is None or shown.path != chosen:
+            self.table.choose(str(chosen))
         self._answer()
         if self._stale:
             self._stale = False
@@ -229,7 +227,7 @@ class FitPage(Page):
         if source is None or hardware is None:
             return
         work = partial(answer_in_full, source, self.asked, hardware, self._speed_of(hardware))
-        self._tasks.run("fit-answer", work, done=self._show_full, failed=self.banner.show_problem)
+        self._tasks.run("fit-answer", work, done=self._show_full, failed=self._failed)
 
     def _source(self) -> Source | None:
         source = self._sources.get(self._chosen) if self._chosen else None
@@ -243,6 +241,10 @@ class FitPage(Page):
             self._cache_shown = full.asked.kv_type
             self.detail.grid.cache.choose(full.asked.kv_type)
         self.detail.show_full(full, name=source.model.name, measurable=not hardware.given)
+        if self.state != "content":
+            self.show_state("content")
+            if self.isVisible():
+                self.take_focus()
         self._show_primary()
 
     def _show_primary(self) -> None:

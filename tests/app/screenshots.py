@@ -15,7 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from PySide6.QtWidgets import QApplication
 
-from app.window import ENTRIES, JOBS, MACHINE, MAKE, MODELS, MainWindow, make_app
+from app.window import ENTRIES, FIT, JOBS, MACHINE, MAKE, MODELS, MainWindow, make_app
+from core import read_override
+from tests.app.known_models import known_model
 from tests.imatrix import seeded_means, write_imatrix
 
 SIZES = ((1280, 800), (960, 640))
@@ -52,6 +54,30 @@ def ask_about_another(app: QApplication, window: MainWindow, folder: Path) -> No
     window.machine.reset()
 
 
+def judge_known_models(app: QApplication, window: MainWindow, folder: Path) -> None:
+    """The page Fit with models of real size, on a machine with a GPU; then back."""
+    window.machine.ask_about(read_override(ram="16G", gpus=["RTX 4070"]))
+    for name in ("Llama-3.2-3B", "Llama-3.3-70B", "Llama-3.1-8B"):
+        window.fit.take_model(known_model(name))
+        wait(app, until=lambda: not window.tasks.busy("fit-model"))
+    window.show_page(FIT)
+    wait(app, until=lambda: window.fit.detail.full)
+    for number, name in enumerate(("answer", "run", "grid")):
+        window.fit.detail.tabs.setCurrentIndex(number)
+        take(app, window, folder, f"6-fit-{name}")
+    window.fit.detail.tabs.setCurrentIndex(0)
+    window.fit.detail.show_sum.click()
+    window.fit.want.choose("quality")
+    window.fit.context.choose("65536")
+    wait(app, 2, until=lambda: "64K" in window.fit.detail.name.whole)
+    take(app, window, folder, "6-fit-sum")
+    window.fit.table.choose("Llama-3.3-70B")
+    wait(app, 2, until=lambda: "70B" in window.fit.detail.name.whole)
+    take(app, window, folder, "6-fit-no")
+    window.fit.detail.show_sum.click()
+    window.machine.reset()
+
+
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     app = make_app(sys.argv[:1])
@@ -69,6 +95,7 @@ def main(folder: Path) -> None:
     window.models.open_sample()
     wait(app, until=lambda: window.models.model)
     take(app, window, folder, "6-models-open")
+    judge_known_models(app, window, folder)
     window.show_page(MAKE)
     wait(app, until=lambda: window.make.state == "content")
     wait(app, 0.3)
