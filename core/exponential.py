@@ -1,8 +1,8 @@
 """exp in float32, to the bit as llama.cpp's converter gets it: a table of 128 steps and a parabola between them.
 
-Found by measuring: the vector library behind the converter (PyTorch's on x86-64) gives exactly these roundings for every
-float32 in its normal range; the largest error is 0.56 units in the last place. NumPy's own exp differs in the last bit
-for a third of all values.
+Found by measuring: the vector library behind the converter (PyTorch's on x86-64) gives exactly these roundings for
+every float32 in its normal range; the largest error is 0.56 units in the last place. NumPy's own exp differs in the
+last bit for a third of all values.
 """
 
 from __future__ import annotations

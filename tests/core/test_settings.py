@@ -10,12 +10,16 @@ from core import Settings, load_settings, save_settings
 
 
 def test_settings_come_back_as_they_were_saved(tmp_path: Path) -> None:
-    settings = Settings(theme="dark", last_folder="/models/模型", context=8192, threads=3, library_folders=("/a b", "/c"))
+    settings = Settings(
+        theme="dark", last_folder="/models/模型", context=8192, threads=3, library_folders=("/a b", "/c")
+    )
     save_settings(tmp_path / "new" / "settings.json", settings)
     assert load_settings(tmp_path / "new" / "settings.json") == settings
 
 
-@pytest.mark.parametrize("text", ["", "[[[", "[" * 200_000, "null", '{"context": "many"}', '{"context": true}', '{"library_folders": [1]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[[[", "[" * 200_000, "null", '{"context": "many"}', '{"context": true}', '{"library_folders": [1]}']
+)
 def test_a_spoiled_file_gives_the_defaults(text: str, tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text(text)
     assert load_settings(tmp_path / "settings.json") == Settings()
