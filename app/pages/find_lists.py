@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from app import words
 from app.hub_tasks import HubTasks
-from app.tables.hub_columns import FOUND_COLUMNS, KNOWN_COLUMNS, SPARE, HubRow, row_from
+from app.tables.hub_columns import FOUND_COLUMNS, KNOWN_COLUMNS, SPARE, SPARE_OF_KNOWN, HubRow, row_from
 from app.tables.row_model import Role, RowModel
 from app.tables.row_view import RowView
 from app.theme import RESOURCES, SIZES
@@ -104,8 +104,13 @@ class HubLists(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        for position, one in enumerate(FOUND_COLUMNS):
-            self.found_table.setColumnHidden(position, one.title in SPARE and self.width() < _ROOM_FOR_ALL)
+        is_narrow = self.width() < _ROOM_FOR_ALL
+        for table, columns, spare in (
+            (self.found_table, FOUND_COLUMNS, SPARE),
+            (self.known_table, KNOWN_COLUMNS, SPARE_OF_KNOWN),
+        ):
+            for position, one in enumerate(columns):
+                table.setColumnHidden(position, is_narrow and one.title in spare)
 
     def search(self) -> None:
         """Asks for what the filters say; well-known models where they say nothing."""

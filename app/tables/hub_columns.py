@@ -122,7 +122,7 @@ _PARAMETERS: Column[HubRow] = Column(
     tooltip=parameters_in_words,
     right=True,
 )
-_BEST: Column[HubRow] = Column("Best here", best_in_short, 124, tooltip=best_in_words, spoken=best_in_words)
+_BEST: Column[HubRow] = Column("Best here", best_in_short, 136, tooltip=best_in_words, spoken=best_in_words)
 _VERDICT: Column[HubRow] = Column(
     "Verdict",
     lambda row: row.verdict.capitalize(),
@@ -150,8 +150,9 @@ FOUND_COLUMNS: tuple[Column[HubRow], ...] = (
     Column("Updated", lambda row: row.updated[:10], 104, tooltip=lambda row: row.updated),
     _LICENCE,
 )
-# The first that go where there is not room for all.
+# What goes where there is not room for all.
 SPARE = ("Licence", "Updated", "Snug")
+SPARE_OF_KNOWN = ("Parameters",)
 
 KNOWN_COLUMNS: tuple[Column[HubRow], ...] = (
     Column(
@@ -181,7 +182,7 @@ FILE_COLUMNS: tuple[Column[Values], ...] = (
         tooltip=lambda file: words.exact(file["size"]),
         right=True,
     ),
-    Column("Downloaded by Snug", lambda file: "Yes" if file["wanted"] else "No, not needed", 144),
+    Column("Will be downloaded", lambda file: "Yes" if file["wanted"] else "No, not needed", 144),
 )
 GGUF_COLUMNS: tuple[Column[Values], ...] = (
     Column("Quantization", lambda item: str(item["label"]), 128, strong=lambda _: True),

@@ -173,7 +173,8 @@ class ModelPanel(QWidget):
         same = [item for item in both if best and item["label"] == best["level"]]
         if same or both:
             item = same[0] if same else both[0]
-            facts.append(("Download a GGUF", f"fetches {self._fetching(item['size'])} ({item['label']}, {item['repo']})"))
+            name = f"{item['label']}, {item['repo']}"
+            facts.append(("Download a GGUF", f"fetches {self._fetching(item['size'])} ({name})"))
         elif self._others is not None and self._details:
             facts.append(("Download a GGUF", "nobody has published one that names this model"))
         self.ways.show_facts(facts)
