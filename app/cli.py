@@ -192,6 +192,9 @@ def quantize(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     allow_requantize: Annotated[bool, typer.Option("--allow-requantize", help="Accept a quantized source.")] = False,
     split_max_size: Annotated[str, typer.Option(metavar="SIZE", help="Several files of at most 2G, 500M, ...")] = "",
+    keep_download: Annotated[
+        bool, typer.Option("--keep-download", help="Of hub:ORG/NAME: download it first, and keep that.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Make a GGUF file of a model."""
@@ -207,6 +210,7 @@ def quantize(
         split_max_size=split_max_size,
         effort=effort,
         imatrix=imatrix,
+        keep_download=keep_download,
     )
     result = _run(job, as_json=as_json)
     library_command.note_output(result)

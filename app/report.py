@@ -223,6 +223,8 @@ def result(values: dict[str, Any]) -> None:
     table.add_row("Size", f"{words.exact(values['file_bytes'])} ({words.size(values['file_bytes'])}), "
                           f"{values['bits_per_weight']:.2f} bits a weight")  # fmt: skip
     table.add_row("Was", words.size(values["source_bytes"]))
+    if "fetched" in values:
+        table.add_row("Fetched", f"{words.size(values['fetched'])} from the Hub, nothing of it stored")
     table.add_row(
         "Took", f"{words.span(values['seconds'])}, {words.parameters(round(values['weights_per_second']))} weights/s"
     )

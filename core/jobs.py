@@ -32,6 +32,7 @@ class QuantizeJob:
     """Everything that decides a quantization: the same job always makes the same bytes.
 
     `split_max_size`: the size of a part, such as 2G, of a file in several; "": one file.
+    `keep_download`: a model of the Hub is downloaded first, and stays in the cache; else it is read while encoding.
     """
 
     source: str
@@ -45,6 +46,7 @@ class QuantizeJob:
     split_max_size: str = ""
     effort: str = "exact"
     imatrix: str = ""
+    keep_download: bool = False
 
 
 @dataclass(frozen=True, slots=True)

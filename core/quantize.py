@@ -1,12 +1,14 @@
 """Running a Plan: one streaming pass from the source's rows to the finished file, as a generator of events.
 
 Slabs of rows are read, reshaped, encoded and written at their final place by a pool of threads; memory is bounded by
-the slabs in flight. The target has its final name only when it is complete and verified.
+the slabs in flight. The target has its final name only when it is complete and verified. The rows of a model that is
+only on the Hub are fetched from there, some slabs ahead of those that are encoded (core/stream.py).
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -30,6 +32,8 @@ from core.plan import Plan, PlannedTensor, make_plan
 from core.recipes import FLOATS, find_recipe
 from core.rows import RowReader, can_copy, refuse_non_finite, step_of
 from core.split import PlannedPart, SplitFile, check_split_target, plan_split, read_size
+from core.stream import AHEAD, MOST_THREADS, HubStream, is_streamed, open_stream, stream_notes
+from core.stream import SLAB_WEIGHTS as STREAMED_WEIGHTS
 from core.verify import VerifyReport, verify_model
 
 SLAB_WEIGHTS = {"auto": 1 << 22, "cpu": 1 << 22, "reference": 1 << 18}
@@ -52,7 +56,7 @@ def check_job(job: QuantizeJob) -> Plan:
     importance = read_importance(job.imatrix) if job.imatrix else None
     plan = make_plan(model, recipe, pure=job.pure, importance=importance)
     _check_requantize(job, plan)
-    plan = replace(plan, notes=(*plan.notes, *check_importance(plan)))
+    plan = replace(plan, notes=(*plan.notes, *check_importance(plan), *stream_notes(model)))
     _check_backend(job, plan)
     check_split_target(_parts(job, plan), sources=[model.path, *model.files], overwrite=job.overwrite)
     return plan
@@ -96,6 +100,8 @@ def run(job: QuantizeJob, *, cancelled: Callable[[], bool] = lambda: False) -> G
     """Events of the job, the last one Done or Failed. Never raises for what a user can cause or mend."""
     try:
         yield from _run(job, cancelled)
+    except _Ended as ended:
+        yield ended.event
     except Cancelled:
         yield Failed("Cancelled. Nothing was written.", cancelled=True)
     except SnugError as error:
@@ -111,18 +117,49 @@ def run(job: QuantizeJob, *, cancelled: Callable[[], bool] = lambda: False) -> G
 def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
     started = time.monotonic()
     plan = check_job(job)
+    if job.keep_download and is_streamed(plan.model):
+        job = yield from _downloaded(job, cancelled)
+        plan = check_job(job)
     yield from (Note(text) for text in (*plan.model.notes, *plan.notes))
     yield from _prepare(job, plan, cancelled)
     meter = _Meter(plan, started)
-    yield meter.event("encode", "")  # from here on there is something to sweep up
-    with SplitFile(plan, _parts(job, plan), overwrite=job.overwrite) as part:
-        yield from _encode_all(job, plan, part, meter, cancelled)
+    with contextlib.ExitStack() as stack:
+        stream = open_stream(plan.model, cancelled)
+        if stream:
+            stack.enter_context(stream)
+        yield meter.event("encode", "")  # from here on there is something to sweep up
+        part = stack.enter_context(SplitFile(plan, _parts(job, plan), overwrite=job.overwrite))
+        yield from _encode_all(job, plan, part, meter, cancelled, stream)
         yield meter.event("write", "")
         part.sync()
         yield meter.event("verify", "")
-        report = _verified(part, plan, cancelled)
+        report = _verified(part, plan, cancelled, stream)
         part.finish()
-    yield Done(_result(job, part, plan, report, time.monotonic() - started))
+    result = _result(job, part, plan, report, time.monotonic() - started)
+    yield Done(result | ({"fetched": stream.fetched} if stream else {}))
+
+
+def _downloaded(job: QuantizeJob, cancelled: Callable[[], bool]) -> Generator[Event, None, QuantizeJob]:
+    """The same job for the commit that is in the cache now. Raises what the download failed of."""
+    from core.hub.download import PullJob, pull  # only here: a file on this disk needs no network
+    from core.hub.names import hub_source
+
+    for event in pull(PullJob(job.source), cancelled=cancelled):
+        if isinstance(event, Done):
+            pinned = replace(hub_source(job.source), revision=event.result["commit"])
+            return replace(job, source=str(pinned))
+        if isinstance(event, Failed):
+            raise _Ended(event)
+        yield event
+    raise AssertionError
+
+
+class _Ended(Exception):
+    """A part of the job said how it ended."""
+
+    def __init__(self, event: Failed) -> None:
+        super().__init__(event.message)
+        self.event = event
 
 
 def _prepare(job: QuantizeJob, plan: Plan, cancelled: Callable[[], bool]) -> Iterator[Event]:
@@ -198,16 +235,25 @@ def _experts(
 
 
 def _encode_all(
-    job: QuantizeJob, plan: Plan, part: SplitFile, meter: _Meter, cancelled: Callable[[], bool]
+    job: QuantizeJob,
+    plan: Plan,
+    part: SplitFile,
+    meter: _Meter,
+    cancelled: Callable[[], bool],
+    stream: HubStream | None,
 ) -> Iterator[Event]:
-    threads = job.threads or ceil(usable_cores())
-    waiting = deque(_slabs(plan, SLAB_WEIGHTS[job.backend]))
+    threads, weights, ahead = job.threads or ceil(usable_cores()), SLAB_WEIGHTS[job.backend], 0
+    if stream:
+        threads, weights, ahead = min(threads, MOST_THREADS), min(weights, STREAMED_WEIGHTS), AHEAD
+    waiting = deque(_slabs(plan, weights))
     running: dict[Future[None], _Slab] = {}
-    with RowReader() as reader, ThreadPoolExecutor(threads, "encode") as pool, _drained(running):
+    gate = threading.Semaphore(threads)  # the other threads of the pool wait for the network
+    read = stream.read if stream else None
+    with RowReader(read) as reader, ThreadPoolExecutor(threads + ahead, "encode") as pool, _drained(running, stream):
         while waiting or running:
-            while waiting and len(running) < threads + 1:
+            while waiting and len(running) < threads + ahead + 1:
                 slab = waiting.popleft()
-                running[pool.submit(_encode, job, slab, reader, part, plan.header_bytes)] = slab
+                running[pool.submit(_encode, job, slab, reader, gate, part, plan.header_bytes)] = slab
             done, _ = wait(running, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
             if cancelled():
                 raise Cancelled
@@ -220,30 +266,35 @@ def _encode_all(
 
 
 @contextlib.contextmanager
-def _drained(running: dict[Future[None], _Slab]) -> Iterator[None]:
-    """On an error, nothing that has not started will start: the pool then closes at once."""
+def _drained(running: dict[Future[None], _Slab], stream: HubStream | None) -> Iterator[None]:
+    """On an error, nothing that has not started will start, or be fetched: the pool then closes at once."""
     try:
         yield
     except BaseException:
         for future in running:
             future.cancel()
+        if stream:
+            stream.close()
         raise
 
 
-def _encode(job: QuantizeJob, slab: _Slab, reader: RowReader, part: SplitFile, data_start: int) -> None:
+def _encode(
+    job: QuantizeJob, slab: _Slab, reader: RowReader, gate: threading.Semaphore, part: SplitFile, data_start: int
+) -> None:
     planned, tensor = slab.planned, slab.planned.tensor
     row_bytes = kernels.FORMATS[planned.format].row_bytes(tensor.columns)
     offset = data_start + planned.offset + slab.first * row_bytes
     if can_copy(tensor, planned.format):
-        data = reader.raw(tensor, slab.first, slab.count)
-    else:
-        try:
-            rows = reader.rows(tensor, slab.first, slab.count)
+        part.write(offset, reader.raw(tensor, slab.first, slab.count).data)
+        return
+    rows = reader.rows(tensor, slab.first, slab.count)
+    try:
+        with gate:
             data = kernels.encode(
                 rows, planned.format, importance=slab.importance, backend=job.backend, effort=job.effort
             )
-        except kernels.NonFinite as error:
-            raise refuse_non_finite(tensor, row=slab.first + error.row, column=error.column) from error
+    except kernels.NonFinite as error:
+        raise refuse_non_finite(tensor, row=slab.first + error.row, column=error.column) from error
     part.write(offset, data.data)
 
 
@@ -280,12 +331,13 @@ def _slab_bytes(tensor: OutputTensor, rows: int) -> int:
     return sum(source.nbytes for source in tensor.sources) * rows // tensor.rows
 
 
-def _verified(part: SplitFile, plan: Plan, cancelled: Callable[[], bool]) -> VerifyReport:
+def _verified(part: SplitFile, plan: Plan, cancelled: Callable[[], bool], stream: HubStream | None) -> VerifyReport:
+    read = stream.read if stream else None
     try:
         model = part.as_model(plan.model)
-        report = verify_model(model, source=plan.model, sample_rows=SAMPLE_ROWS, cancelled=cancelled)
+        report = verify_model(model, source=plan.model, read_source=read, sample_rows=SAMPLE_ROWS, cancelled=cancelled)
     except SnugError as error:  # the file is ours: it is no bad input
-        raise JobFailed(error.message, "Check the disk, then start again.") from error
+        raise JobFailed(error.message, error.hint if stream else "Check the disk, then start again.") from error
     if cancelled():
         raise Cancelled
     if report.problems:

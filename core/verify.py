@@ -13,11 +13,12 @@ import numpy as np
 import kernels
 from core.checkpoint import open_gguf
 from core.errors import SnugError
-from core.model import ModelInfo, OutputTensor
+from core.model import ModelInfo, OutputTensor, ReadBytes
 from core.paths import expanded
 from core.rows import RowReader, as_float32, step_of
 
 _SLAB_WEIGHTS = 1 << 20
+_ASKING = 8  # threads that wait for a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +66,21 @@ def verify_model(
     model: ModelInfo,
     *,
     source: ModelInfo | None = None,
+    read_source: ReadBytes | None = None,
     sample_rows: int | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> VerifyReport:
-    """The same for a GGUF that is open already, in one file or several."""
+    """The same for a GGUF that is open already, in one file or several; `read_source` where the source is no file."""
     problems = [*_structure(model)]
-    with RowReader() as reader, ThreadPoolExecutor(2) as pool:
+    threads = _ASKING if read_source else 2
+    with RowReader() as reader, RowReader(read_source) as origin, ThreadPoolExecutor(threads) as pool:
         sane = pool.map(lambda tensor: _is_sane(reader, tensor, cancelled), model.tensors)
         problems += [text for text in sane if text]
         errors: list[TensorError] = []
         if source is not None:
             problems += _same_tensors(model, source)
             pairs = _pairs(model, source)
-            errors = list(pool.map(lambda pair: _error(reader, pair, sample_rows, cancelled), pairs))
+            errors = list(pool.map(lambda pair: _error(reader, origin, pair, sample_rows, cancelled), pairs))
     formats: dict[str, int] = {}
     for tensor in model.tensors:
         formats[tensor.dtype] = formats.get(tensor.dtype, 0) + 1
@@ -137,6 +140,7 @@ def _pairs(model: ModelInfo, source: ModelInfo) -> list[tuple[OutputTensor, Outp
 
 def _error(
     reader: RowReader,
+    origin: RowReader,
     pair: tuple[OutputTensor, OutputTensor],
     sample_rows: int | None,
     cancelled: Callable[[], bool],
@@ -146,7 +150,7 @@ def _error(
     for first, count in _slabs(source, sample_rows):
         if cancelled():
             break
-        before = as_float32(reader.rows(source, first, count))
+        before = as_float32(origin.rows(source, first, count))
         difference = as_float32(reader.rows(made, first, count)) - before
         squares += float(np.einsum("ij,ij->", difference, difference, dtype=np.float64))
         total += float(np.einsum("ij,ij->", before, before, dtype=np.float64))

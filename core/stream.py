@@ -1,0 +1,135 @@
+"""A model of the Hub that is not on this disk, its tensors read by ranges while they are encoded.
+
+The full model never touches the disk: each range is read once, when its turn in the plan comes, and once more for the
+few rows of the check. All is of one commit, named in the headers that the plan was made of.
+
+What is verified: size and commit of each file, TLS on the way, every scale of the file made, and the error of each
+tensor against sampled rows, which are read anew. What is not: the SHA-256 of a shard, for that is one of all its bytes
+in order, which nobody has who reads only what the plan needs, in the plan's order. Who wants it keeps the download.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from core.errors import Cancelled
+from core.model import ModelInfo, TensorInfo
+
+if TYPE_CHECKING:  # at run time only where they are needed: a file on this disk needs no network
+    from core.hub.headers import HeaderSource
+    from core.hub.ranges import RangeReader
+
+AHEAD = 8  # slabs on their way from the Hub beside those that are encoded
+MOST_THREADS = 16  # that encode: more than any line can feed
+SLAB_WEIGHTS = 1 << 21
+TICK_SECONDS = 0.05
+UNCHECKED = (
+    "Read by ranges, so the SHA-256 of whole files is not checked; sampled rows of every tensor are compared with the "
+    "Hub's. To have every byte checked, keep the download (--keep-download)."
+)
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def is_streamed(model: ModelInfo) -> bool:
+    """Whether only the headers of the model are on this disk."""
+    if not model.path.as_posix().startswith("hub:") or not model.files:
+        return False
+    from core.hub.kept import kept_folder
+    from core.hub.names import hub_source
+
+    kept = kept_folder(hub_source(model.path.as_posix()).id) / "snapshots"
+    return kept.absolute() in model.files[0].absolute().parents
+
+
+def stream_notes(model: ModelInfo) -> tuple[str, ...]:
+    """What a person should know before the start: how much is fetched, and what is not checked."""
+    if not is_streamed(model):
+        return ()
+    from core.hub.cache import gb
+
+    fetched = f"About {gb(model.source_bytes)} are read from the Hub as they are needed; only the result is stored."
+    return fetched, UNCHECKED
+
+
+def open_stream(model: ModelInfo, cancelled: Callable[[], bool]) -> HubStream | None:
+    """Where the bytes of the model's tensors come from, at the commit of its headers; None: from its files.
+
+    Raises SnugError when the Hub may not be asked.
+    """
+    if not is_streamed(model):
+        return None
+    from core.hub.headers import header_source
+    from core.hub.names import hub_source
+    from core.hub.problems import offline_error
+
+    named = hub_source(model.path.as_posix())
+    source = header_source(replace(named, revision=model.files[0].parent.name))
+    if source.hub.offline:
+        raise offline_error()
+    return HubStream(source, cancelled)
+
+
+class HubStream:
+    """Reads stored bytes of a model on the Hub, for several threads at once; leaving it ends what is under way."""
+
+    def __init__(self, source: HeaderSource, cancelled: Callable[[], bool]) -> None:
+        from core.hub.ranges import RangeReader
+
+        self._cancelled = cancelled
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self.fetched = 0
+        self._readers = {
+            name: RangeReader(source.hub, source.info, file, cancelled=self._is_over)
+            for name, file in source.remote.items()
+        }
+
+    def __enter__(self) -> HubStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Reads under way, and those to come, raise Cancelled."""
+        self._closed.set()
+
+    def read(self, tensor: TensorInfo, first: int, count: int) -> Bytes:
+        """Bytes `first` on of a stored tensor: uint8 [count]. Raises SnugError, and Cancelled within a moment."""
+        if self._is_over():
+            raise Cancelled
+        future: Future[Bytes] = Future()
+        asked = (future, self._readers[tensor.file.name], tensor.offset + first, count)
+        # A thread that nobody has to wait for: the line it listens to may be silent for many seconds.
+        threading.Thread(target=_fill, args=asked, name="stream", daemon=True).start()
+        while not wait([future], TICK_SECONDS).done:
+            if self._is_over():
+                raise Cancelled
+        with self._lock:
+            self.fetched += count
+        return future.result()
+
+    def _is_over(self) -> bool:
+        return self._closed.is_set() or self._cancelled()
+
+
+def _fill(future: Future[Bytes], reader: RangeReader, start: int, count: int) -> None:
+    try:
+        buffer, at = np.empty(count, np.uint8), 0
+        for piece in reader.stream(start, start + count):
+            buffer[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+            at += len(piece)
+        future.set_result(buffer)
+    except BaseException as error:
+        future.set_exception(error)
