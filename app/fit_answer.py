@@ -10,13 +10,11 @@ from rich.text import Text
 import core
 from app import report, words
 
-WANTS = tuple(core.Want)
-
 
 def want_of(name: str) -> core.Want:
     """Raises SnugError for a wish that there is not."""
-    if name not in WANTS:
-        raise core.SnugError(f"--want {name} is not known.", f"Choose one of {', '.join(WANTS)}.")
+    if name not in tuple(core.Want):
+        raise core.SnugError(f"--want {name} is not known.", f"Choose one of {', '.join(core.Want)}.")
     return core.Want(name)
 
 

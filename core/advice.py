@@ -29,6 +29,8 @@ _FOUR_BITS = "Q4_K_M"
 # Bits a weight of Q4_K_M in a usual model, and from how much more on a larger model is worth naming.
 _FOUR_BITS_A_WEIGHT = 4.89
 _WORTH_NAMING = 1.5
+# Models so small are made to try things out.
+_TOY_MODEL = 5e7
 # How often the next token is the original's, Llama-3-8B without an importance matrix (tools/perplexity/README.md).
 _SAME_TOKEN = {"Q8_0": 98, "Q6_K": 96, "Q4_K_M": 92, "Q2_K": 71}
 
@@ -155,6 +157,8 @@ def _bigger_model(chosen: Choice, *, want: Want) -> Iterator[str]:
     """Where this memory holds a larger model at four bits that is better than this one at eight."""
     model, fit = chosen.plan.model, chosen.fit
     if want is Want.LONGEST_CONTEXT or fit.verdict is not Verdict.FITS or loss_of(chosen.plan.recipe.name) > 0.006:
+        return
+    if model.parameters < _TOY_MODEL:
         return
     fixed, each = fit.compute + fit.overhead, _FOUR_BITS_A_WEIGHT / 8 + fit.kv / max(1, model.parameters)
     times = max(0.0, fit.budget * 0.9 - fixed) / each / max(1, model.parameters)

@@ -36,6 +36,9 @@ _EFFICIENCY_ELSE = 0.77
 _GPU_SHARE = 0.74 / 0.76
 _GPU_MOST = 0.92
 _GPU_FIXED_SECONDS = 0.7e-3
+# A prompt is worked off in batches of that many tokens, each with so much for starting.
+_BATCH = 512
+_GPU_BATCH_SECONDS = 2e-3
 # Experts are many small matrices: in public runs of such models they are read, and prompts worked off, so much slower.
 _EXPERT_READS = 0.5
 _EXPERT_PROMPT = 0.33
@@ -231,10 +234,10 @@ class _Machine:
             return self._rate(self._cpu_operations() / operations, "the processor's arithmetic", rough=True)
         read = read_per_token(shape, placement)
         slower = 1 + read.experts * (1 / _EXPERT_PROMPT - 1)
-        seconds = slower * operations / self._gpu_operations()
+        seconds = slower * operations / self._gpu_operations() + _GPU_BATCH_SECONDS / _BATCH
         if self.in_ram:
-            # What lies in RAM crosses the bus once for every batch of 512 tokens.
-            seconds += read.held / _BUS / 512
+            # What lies in RAM crosses the bus once for every batch of tokens.
+            seconds += read.held / _BUS / _BATCH
         return self._rate(1 / seconds, "the GPU's arithmetic, and the bus where weights are in RAM", rough=True)
 
     def _weights_per_core(self) -> float:
