@@ -183,7 +183,11 @@ class MainWindow(QMainWindow):
 
     def _look_for_fit(self) -> None:
         self.machine.refresh()
-        self.fit.take_paths([Path(path) for path in self.models.recent()])
+        if self.library.state == "loading" and not self.tasks.busy("library"):
+            self.library.refresh()
+        stored = self.library.library.items if self.library.library else ()
+        originals = [item.path for item in stored if item.summary.kind == "safetensors" and not item.problem]
+        self.fit.take_paths([*(Path(path) for path in self.models.recent()), *originals])
 
     def _make_this(self, making: Making) -> None:
         if self.make.model is not making.model:

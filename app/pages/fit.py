@@ -163,12 +163,16 @@ class FitPage(Page):
 
     def _take_sources(self, sources: Sequence[Source]) -> None:
         self._sources.update({source.path: source for source in sources})
-        bad = [f"{words.path(path)}: {source.problem}" for path, source in self._sources.items() if source.problem]
-        self._problems.setText("Not in the list: " + "; ".join(bad))
-        self._problems.setVisible(bool(bad))
+        self._show_problems([f"{words.path(path)}: {s.problem}" for path, s in self._sources.items() if s.problem])
         if self.state == "empty" and self._models():
             self.show_state("loading")
         self.judge()
+
+    def _show_problems(self, problems: list[str]) -> None:
+        more = f", and {words.count(len(problems) - 1, 'other')}" if len(problems) > 1 else ""
+        self._problems.setText(f"Not in the list: {problems[0]}{more}" if problems else "")
+        self._problems.setToolTip("\n".join(problems))
+        self._problems.setVisible(bool(problems))
 
     def _models(self) -> list[Source]:
         return [source for source in self._sources.values() if source.model is not None]

@@ -79,9 +79,8 @@ class FitDetail(QWidget):
         for widget, title in ((answer, "Answer"), (run, "Run it"), (self.grid, "Every level")):
             self.tabs.addTab(widget, title)
         self.tabs.currentChanged.connect(lambda tab: self.grid.bar.setVisible(tab == GRID))
-        room = self.grid.bar.sizePolicy()
-        room.setRetainSizeWhenHidden(True)
-        self.grid.bar.setSizePolicy(room)
+        # The tabs stay where they are when the bar comes and goes.
+        self.name.setMinimumHeight(self.grid.bar.sizeHint().height())
         self.grid.bar.hide()
 
     def show_full(self, full: Full, *, name: str, measurable: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 from functools import cache
@@ -91,6 +92,17 @@ def test_models_opened_before_are_judged_too_and_a_lost_one_is_named(
     assert [row.path for row in window.fit.rows.rows] == [sample_folder()]
     assert "gone" in window.fit._problems.text()
     assert window.fit._problems.isVisible()
+
+
+def test_models_of_the_library_are_judged_too(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(sample_folder(), models / "somebody" / "tiny")
+    window._keep(replace(window.settings, library_folders=(str(models),)))
+    window.show_page(FIT)
+    qtbot.waitUntil(lambda: window.library.library is not None, timeout=SLOW)
+    window.fit.look_wanted.emit()
+    qtbot.waitUntil(lambda: window.fit.detail.full is not None, timeout=SLOW)
+    assert models / "somebody" / "tiny" in [row.path for row in window.fit.rows.rows]
 
 
 def test_what_does_most_for_this_machine_comes_first(page: FitPage) -> None:
