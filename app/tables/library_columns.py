@@ -40,7 +40,7 @@ LIBRARY_COLUMNS: tuple[Column[LibraryItem], ...] = (
         stretch=True,
     ),
     Column("Family", lambda item: item.summary.family, 80),
-    Column("Quantization", lambda item: item.summary.label, 100, tooltip=_formats),
+    Column("Quantization", lambda item: item.summary.label or _badge(item), 100, tooltip=_formats),
     Column(
         "Size",
         lambda item: words.size(item.size),

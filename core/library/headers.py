@@ -110,13 +110,14 @@ def _read(file: StoredFile) -> FileFacts:
         found = _read_kind(file)
     except (SnugError, MemoryError, OSError) as error:
         kind = "GGUF" if _is_gguf(file) else "safetensors" if file.path.suffix == ".safetensors" else "other"
-        found = FileFacts(kind, "", "", 0, (), _problem(error), 0.0, 0.0)
+        found = FileFacts(kind, "", "", 0, (), _problem(error, file), 0.0, 0.0)
     return found._replace(used=used, read=time.time())
 
 
-def _problem(error: Exception) -> str:
+def _problem(error: Exception, file: StoredFile) -> str:
+    """The error in words, with the name that people know the file by."""
     if isinstance(error, SnugError):
-        return error.message
+        return error.message.replace(str(file.real), file.path.name)
     return in_words(error) if isinstance(error, OSError) else "Its header is too large to be read."
 
 

@@ -11,13 +11,16 @@ from pathlib import Path
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("QT_LOGGING_RULES", "default.warning=false")
 os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp(prefix="snug-pictures-")
+os.environ["HF_HUB_CACHE"] = os.environ["XDG_DATA_HOME"] + "/hub"
+os.environ["OLLAMA_MODELS"] = os.environ["XDG_DATA_HOME"] + "/ollama"
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from PySide6.QtWidgets import QApplication
 
-from app.window import ENTRIES, FIT, JOBS, MACHINE, MAKE, MODELS, MainWindow, make_app
-from core import read_override
+from app.window import ENTRIES, FIT, JOBS, LIBRARY, MACHINE, MAKE, MODELS, MainWindow, make_app
+from core import read_override, sample_folder
 from tests.app.known_models import known_model
+from tests.core.library.stores import add_to_hub, add_to_ollama, gguf_bytes, put
 from tests.imatrix import seeded_means, write_imatrix
 
 SIZES = ((1280, 800), (960, 640))
@@ -78,6 +81,42 @@ def judge_known_models(app: QApplication, window: MainWindow, folder: Path) -> N
     window.machine.reset()
 
 
+def fill_stores() -> None:
+    """Something for the library: a cache with the sample, two GGUFs and a leftover, and a model of Ollama's."""
+    hub, ollama = Path(os.environ["HF_HUB_CACHE"]), Path(os.environ["OLLAMA_MODELS"])
+    snapshot = add_to_hub(hub, "snug/sample", {path.name: path.read_bytes() for path in sample_folder().iterdir()})
+    put(snapshot.parents[1] / "blobs" / "abc.0123abcd.incomplete", bytes(3_100_000))
+    small, cut = gguf_bytes(1, rows=9000), gguf_bytes(2, file_type=7, rows=20_000)[:-7]
+    add_to_hub(hub, "org/Qwen3-4B-GGUF", {"Qwen3-4B-Q4_K_M.gguf": small, "Qwen3-4B-Q8_0.gguf": cut})
+    add_to_ollama(ollama, "hf.co/org/Qwen3-4B-GGUF/Q4_K_M", small)
+
+
+def look_at_library(app: QApplication, window: MainWindow, folder: Path) -> None:
+    """The page with something in each state, and the inspector."""
+    fill_stores()
+    library = window.library
+    window.show_page(LIBRARY)
+    wait(app, until=lambda: library.rows.rows and not window.tasks.busy("library"))
+    for number, item in enumerate(library.rows.rows):
+        library.table.choose(item.id)
+        take(app, window, folder, f"13-library-{number}")
+    library.table.choose(next(item.id for item in library.rows.rows if item.name == "snug/sample"))
+    library.ask_delete()
+    wait(app, until=lambda: library.banner.message)
+    take(app, window, folder, "13-library-asked")
+    library.banner.dismiss()
+    library.filter.setText("nothing has this name")
+    take(app, window, folder, "13-library-filtered")
+    library.filter.clear()
+    library.inspect_button.click()
+    wait(app, until=lambda: library.state == "inspector")
+    take(app, window, folder, "14-inspector-keys")
+    library.inspector.count_values()
+    wait(app, until=lambda: library.inspector.histogram.found)
+    take(app, window, folder, "14-inspector-values")
+    library.cancel()
+
+
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     app = make_app(sys.argv[:1])
@@ -96,6 +135,7 @@ def main(folder: Path) -> None:
     wait(app, until=lambda: window.models.model)
     take(app, window, folder, "6-models-open")
     judge_known_models(app, window, folder)
+    look_at_library(app, window, folder)
     window.show_page(MAKE)
     wait(app, until=lambda: window.make.state == "content")
     wait(app, 0.3)

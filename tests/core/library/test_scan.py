@@ -276,6 +276,7 @@ def test_garbage_is_a_problem_of_its_own_file_alone(places: Places) -> None:
     found = named(scan_library(places))
     assert sorted(found) == ["bad.safetensors", "cut.gguf", "empty.gguf", "good.gguf", "random.gguf"]
     assert {name for name, item in found.items() if item.problem} == set(found) - {"good.gguf"}
+    assert found["random.gguf"].problem == "random.gguf is not a GGUF file."
 
 
 def test_a_folder_that_may_not_be_read_is_told_of(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
