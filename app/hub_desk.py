@@ -24,7 +24,7 @@ import core
 from app import words
 
 PAGE_ROWS = 20
-GLANCES = 4
+GLANCES = 6
 MOST_FILES = 500
 MOST_CARD = 30_000
 _MACHINE_SECONDS = 15.0
