@@ -67,6 +67,7 @@ def page(qtbot: QtBot, tmp_path: Path) -> FitPage:
 
 def test_without_a_model_the_page_says_what_to_do(window: MainWindow, qtbot: QtBot) -> None:
     window.show_page(FIT)
+    window.fit._tasks.drop("library")  # whatever models this computer has
     assert window.fit.state == "empty"
     assert not window.fit.make.isEnabled()
     opens = [b for b in window.fit.findChildren(QPushButton) if b.text() == "Open a model" and b.isVisible()]
@@ -79,7 +80,9 @@ def test_an_opened_model_is_judged_and_answered(window: MainWindow, qtbot: QtBot
     qtbot.waitUntil(lambda: window.models.model is not None)
     window.show_page(FIT)
     qtbot.waitUntil(lambda: window.fit.detail.full is not None, timeout=SLOW)
-    assert [row.model.name for row in window.fit.rows.rows] == ["Sample"]
+    assert sample_folder() in [row.path for row in window.fit.rows.rows]
+    assert window.fit.detail.full is not None
+    assert window.fit.detail.full.path == sample_folder()
     assert window.fit.detail.advice.text() != ""
 
 
@@ -89,8 +92,8 @@ def test_models_opened_before_are_judged_too_and_a_lost_one_is_named(
     window.store.setValue("models/recent", [str(sample_folder()), str(tmp_path / "gone")])
     window.show_page(FIT)
     qtbot.waitUntil(lambda: window.fit.detail.full is not None, timeout=SLOW)
-    assert [row.path for row in window.fit.rows.rows] == [sample_folder()]
-    assert "gone" in window.fit._problems.text()
+    assert sample_folder() in [row.path for row in window.fit.rows.rows]
+    assert str(tmp_path / "gone") in window.fit._problems.toolTip()
     assert window.fit._problems.isVisible()
 
 

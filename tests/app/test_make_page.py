@@ -193,7 +193,7 @@ def test_several_jobs_wait_for_one_another(window: MainWindow, qtbot: QtBot) -> 
 
 def test_the_whole_way_with_the_keyboard_alone(make_window: MakeWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window = make_window()
-    qtbot.keyClick(window, Qt.Key.Key_2, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClick(window, str(MODELS + 1), Qt.KeyboardModifier.ControlModifier)
     assert window.focusWidget() is window.models.open_folder
     for _ in range(2):
         qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Tab)
