@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import core
 import core.hub.download
 import core.hub.headers
+import core.quantize
 import core.stream
+import kernels
 from core.hub import Hub, close_connections, ranges, web
 from core.output import part_path
 from tests.fake_hub import FakeHub, FakeRepo, Fault
@@ -133,6 +136,29 @@ def test_a_silent_line_does_not_keep_a_cancelled_job(place: Place, tmp_path: Pat
     assert last.cancelled
     assert not out.exists()
     assert not part_path(out).exists()
+
+
+def test_while_the_kernels_are_busy_a_few_slabs_are_fetched_and_no_more(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, folder = place
+    core.open_model("hub:org/model")
+    before, slab, seen, encode = fake.sent(WEIGHTS), 1 << 14, [], kernels.encode
+
+    def slow(*args: Any, **options: Any) -> Any:
+        if not seen:
+            time.sleep(0.5)
+            seen.append(fake.sent(WEIGHTS) - before)
+        return encode(*args, **options)
+
+    monkeypatch.setattr(kernels, "encode", slow)
+    monkeypatch.setattr(core.quantize, "STREAMED_WEIGHTS", slab)
+    out = tmp_path / "out.gguf"
+    done("hub:org/model", out)
+    in_flight = (1 + core.stream.AHEAD) * slab * 2
+    assert in_flight / 2 < seen[0] <= in_flight
+    monkeypatch.undo()
+    assert out.read_bytes() == local(folder, tmp_path)
 
 
 def test_a_push_in_the_middle_changes_nothing(place: Place, tmp_path: Path) -> None:
