@@ -1,7 +1,8 @@
 """A model of the Hub that is not on this disk, its tensors read by ranges while they are encoded.
 
 The full model never touches the disk: each range is read once, when its turn in the plan comes, and once more for the
-few rows of the check. All is of one commit, named in the headers that the plan was made of.
+few rows of the check; only the small tables of a checkpoint that is quantized already come with each slab anew. All is
+of one commit, named in the headers that the plan was made of.
 
 What is verified: size and commit of each file, TLS on the way, every scale of the file made, and the error of each
 tensor against sampled rows, which are read anew. What is not: the SHA-256 of a shard, for that is one of all its bytes
