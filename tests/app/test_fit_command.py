@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from app import cli
-from tests.core.memory.goldens import goldens, rows, truth
 from tests.core.memory.goldens import _expand as expand
+from tests.core.memory.goldens import goldens, rows, truth
 
 PARTS = ("weights", "kv", "compute", "output", "total")
 
