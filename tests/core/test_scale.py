@@ -29,7 +29,8 @@ import json, sys
 import core
 model = core.open_model(sys.argv[1])
 plan = core.make_plan(model, core.find_recipe("Q4_K_M"))
-print(json.dumps({"weights": model.parameters, "tensors": len(model.tensors), "bytes": plan.file_bytes, "peak": peak()}))
+sizes = {"weights": model.parameters, "tensors": len(model.tensors), "bytes": plan.file_bytes}
+print(json.dumps({**sizes, "peak": peak()}))
 """
 _CONVERT = """
 import json, sys
