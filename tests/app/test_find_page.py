@@ -19,6 +19,8 @@ from tests.app.conftest import MakeWindow
 from tests.app.hub_models import hub_environment, hub_models
 from tests.fake_hub import FakeHub, FakeRepo, Fault
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 15_000
 
 

@@ -25,6 +25,8 @@ from app.window import FIT, MAKE, MODELS, MainWindow, make_app
 from core import Hardware, Rate, sample_folder
 from tests.app.known_models import known_model
 
+pytestmark = pytest.mark.slow
+
 SLOW = 20_000
 
 

@@ -22,6 +22,8 @@ from core.recommend import Want
 from core.run_lines import run_lines
 from tests.core.levels import GIB, level, levels, machine
 
+pytestmark = pytest.mark.slow
+
 MODELS = ("llama-3.2-1b", "llama-3.1-8b", "llama-3.1-70b", "gemma-3-12b", "qwen3-30b-a3b", "qwen3-next-80b-a3b")
 MACHINES = {
     "8 GB": machine(ram=8, used=3),

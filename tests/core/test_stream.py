@@ -22,6 +22,8 @@ from core.output import part_path
 from tests.fake_hub import FakeHub, FakeRepo, Fault
 from tests.models import make_llama
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "/storage/*"
 
 

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 import kernels
 from tests.kernels.test_golden import ROOT, weights
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
 OLDER = ["Q5_0", "Q4_K"]
 GOLDEN = Path(__file__).parent / "golden" / "weighted.json"

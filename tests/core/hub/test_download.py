@@ -20,6 +20,8 @@ from core.hub.repo import RepoFile
 from tests.core.hub.conftest import Start, noise
 from tests.fake_hub import FakeRepo, Fault, blob_id, sha256, sibling
 
+pytestmark = pytest.mark.slow
+
 BIG = noise(5 << 20)
 FILES = {"config.json": b'{"a": 1}', "README.md": b"# Hello", "model.safetensors": BIG}
 JOB = PullJob("org/model")

@@ -22,6 +22,8 @@ from tests.core.memory.goldens import (
     types_sha256,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def check(name: str, row: dict[str, Any]) -> float:
     """Everything to the byte but the graph's buffers, which are near; the error of the total as a share."""

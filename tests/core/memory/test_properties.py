@@ -12,6 +12,8 @@ from core.hardware import Cpu, Gpu, Hardware, Memory
 from core.memory import KV_TYPES, Settings, predict, refusal
 from tests.core.memory.goldens import MIB, NAMES, plan_of, rows, shape_by, truth
 
+pytestmark = pytest.mark.slow
+
 GIB = 1024**3
 MODELS = ("llama-3.2-1b", "gemma-3-4b", "qwen3-30b-a3b", "deepseek-v2-lite", "lfm2-1.2b", "mamba2-2.7b", "qwen3.5-9b")
 PLACES = ("CPU", "GPU + CPU", "GPU")
