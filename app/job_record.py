@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from core import ENDED, Done, Event, Failed, JobFolder, JobState, Note, Progress, QuantizeJob, all_jobs
+from core import ENDED, Done, Event, Failed, JobFolder, JobState, Note, Paused, Progress, QuantizeJob, all_jobs
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ def after(record: JobRecord, event: Event, moment: float) -> JobRecord:
         return replace(record, state=JobState.RUNNING, progress=event, started=record.started or moment)
     if isinstance(event, Done):
         return replace(record, state=JobState.DONE, result=event.result, ended=moment, cancelling=False)
+    if isinstance(event, Paused):
+        return replace(record, state=JobState.PAUSED, notes=(*record.notes, event.message), cancelling=False)
     state = JobState.CANCELLED if event.cancelled else JobState.FAILED
     return replace(record, state=state, failure=event, ended=moment, cancelling=False)
 

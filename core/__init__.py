@@ -14,12 +14,13 @@ _FACE = {
     "advice": ("Advice",),
     "arithmetic": ("Arithmetic", "Part", "arithmetic_of", "band_of"),
     "choice": ("Choice", "choose", "longest_context"),
+    "control": ("Control", "Limits", "Stop"),
     "counterfactuals": ("Change", "Counterfactual", "counterfactuals_of"),
     "placement": ("Placement", "place_model"),
     "run_lines": ("RunLine", "run_lines"),
     "speed": ("Calibration", "Rate", "Speed", "calibrate", "estimate_speed"),
     "errors": ("Cancelled", "JobFailed", "SnugError"),
-    "events": ("Done", "Event", "Failed", "Note", "Progress", "from_json", "to_json"),
+    "events": ("Done", "Event", "Failed", "Note", "Paused", "Progress", "from_json", "to_json"),
     "check": ("Check", "LeftOut", "check_model"),
     "checkpoint": ("open_model",),
     "doctor": ("examine",),
@@ -142,6 +143,9 @@ if TYPE_CHECKING:
     from core.choice import Choice as Choice
     from core.choice import choose as choose
     from core.choice import longest_context as longest_context
+    from core.control import Control as Control
+    from core.control import Limits as Limits
+    from core.control import Stop as Stop
     from core.counterfactuals import Change as Change
     from core.counterfactuals import Counterfactual as Counterfactual
     from core.counterfactuals import counterfactuals_of as counterfactuals_of
@@ -153,6 +157,7 @@ if TYPE_CHECKING:
     from core.events import Event as Event
     from core.events import Failed as Failed
     from core.events import Note as Note
+    from core.events import Paused as Paused
     from core.events import Progress as Progress
     from core.events import from_json as from_json
     from core.events import to_json as to_json

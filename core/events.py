@@ -48,12 +48,20 @@ class Failed:
     details: str = ""
 
 
-Event = Progress | Note | Done | Failed
-_KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in (Progress, Note, Done, Failed)}
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """The job stopped, and what is done stays, to go on with later. `message` says why and how much that is."""
+
+    message: str
+    hint: str = ""
+
+
+Event = Progress | Note | Done | Failed | Paused
+_KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in (Progress, Note, Done, Failed, Paused)}
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """A plain dictionary with the key `event`: progress, note, done or failed."""
+    """A plain dictionary with the key `event`: progress, note, done, failed or paused."""
     return {"event": type(event).__name__.lower(), **asdict(event)}
 
 

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 import kernels
 from core.checkpoint import open_model
 from core.errors import Cancelled, JobFailed, SnugError
-from core.events import Done, Event, Failed, Note, Progress
+from core.events import Done, Event, Failed, Note
 from core.hardware.cpu import usable_cores
 from core.imatrix import check_importance, read_importance
 from core.jobs import QuantizeJob
+from core.meter import PROGRESS_SECONDS, Meter
 from core.model import OutputTensor
 from core.plan import Plan, PlannedTensor, make_plan
 from core.recipes import FLOATS, find_recipe
@@ -37,7 +38,6 @@ from core.stream import SLAB_WEIGHTS as STREAMED_WEIGHTS
 from core.verify import VerifyReport, verify_model
 
 SLAB_WEIGHTS = {"auto": 1 << 22, "cpu": 1 << 22, "reference": 1 << 18}
-PROGRESS_SECONDS = 0.1
 MOST_COMPILERS = 4  # processes that compile kernels at once; each takes about 150 MB
 SAMPLE_ROWS = 16
 _ENCODE_INPUT = {"BF16": np.uint16, "F16": np.float16}
@@ -122,7 +122,7 @@ def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
         plan = check_job(job)
     yield from (Note(text) for text in (*plan.model.notes, *plan.notes))
     yield from _prepare(job, plan, cancelled)
-    meter = _Meter(plan, started)
+    meter = Meter(plan, started)
     with contextlib.ExitStack() as stack:
         stream = open_stream(plan.model, cancelled)
         if stream:
@@ -238,7 +238,7 @@ def _encode_all(
     job: QuantizeJob,
     plan: Plan,
     part: SplitFile,
-    meter: _Meter,
+    meter: Meter,
     cancelled: Callable[[], bool],
     stream: HubStream | None,
 ) -> Iterator[Event]:
@@ -260,7 +260,7 @@ def _encode_all(
             for future in done:
                 slab = running.pop(future)
                 future.result()
-                meter.add(slab)
+                meter.add(slab.planned, slab.count)
             if meter.is_due():
                 yield meter.event("encode", next(iter(running.values())).planned.name if running else "")
 
@@ -296,39 +296,6 @@ def _encode(
     except kernels.NonFinite as error:
         raise refuse_non_finite(tensor, row=slab.first + error.row, column=error.column) from error
     part.write(offset, data.data)
-
-
-class _Meter:
-    """Counts source bytes and says how fast they go: on average since the start, so the time left does not jump."""
-
-    def __init__(self, plan: Plan, started: float) -> None:
-        self.started = started
-        self.total = sum(_slab_bytes(p.tensor, p.tensor.rows) for p in plan.tensors)
-        self.left_in = {p.name: p.tensor.rows for p in plan.tensors}
-        self.tensors = len(plan.tensors)
-        self.done = 0
-        self.encoding_since = 0.0
-        self.last_event = 0.0
-
-    def add(self, slab: _Slab) -> None:
-        self.done += _slab_bytes(slab.planned.tensor, slab.count)
-        self.left_in[slab.planned.name] -= slab.count
-
-    def is_due(self) -> bool:
-        return time.monotonic() - self.last_event >= PROGRESS_SECONDS
-
-    def event(self, stage: str, tensor: str) -> Progress:
-        now = self.last_event = time.monotonic()
-        self.encoding_since = self.encoding_since or now - PROGRESS_SECONDS
-        rate = self.done / max(1e-9, now - self.encoding_since)
-        eta = (self.total - self.done) / rate if self.done and stage == "encode" else None
-        finished = sum(rows == 0 for rows in self.left_in.values())
-        return Progress(stage, tensor, finished, self.tensors, self.done, self.total, rate, eta, now - self.started)
-
-
-def _slab_bytes(tensor: OutputTensor, rows: int) -> int:
-    """Bytes of the source behind that many rows."""
-    return sum(source.nbytes for source in tensor.sources) * rows // tensor.rows
 
 
 def _verified(part: SplitFile, plan: Plan, cancelled: Callable[[], bool], stream: HubStream | None) -> VerifyReport:
