@@ -67,9 +67,6 @@ class HubTasks(QObject):
         self.say(number, "cancel")
         self._waiting.pop(number, None)
 
-    def is_open(self, number: int) -> bool:
-        return number in self._waiting
-
     def close(self) -> None:
         """Ends the process; nothing is heard any more."""
         self._waiting.clear()

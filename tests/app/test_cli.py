@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,22 +19,11 @@ import core
 import core.quantize
 from app.cli import _signals, main
 from core.output import part_path
+from tests.app.commands import answered, spoken
 from tests.imatrix import seeded_means, write_imatrix
 from tests.models import SAMPLE, make_llama
 
 ROOT = Path(core.__file__).parent.parent
-
-
-def spoken(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:
-    """What a command says on stdout and stderr, with line breaks taken out."""
-    assert main(list(arguments)) == code
-    captured = capsys.readouterr()
-    return " ".join(captured.out.split()), " ".join(captured.err.split())
-
-
-def answered(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
-    assert main([*arguments, "--json"]) == code
-    return json.loads(capsys.readouterr().out)
 
 
 def test_machine_names_processor_memory_and_disk(capsys: pytest.CaptureFixture[str]) -> None:

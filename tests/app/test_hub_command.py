@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import core
 from app.cli import main
+from tests.app.commands import answered
 from tests.fake_hub import FakeHub, FakeRepo, Fault
 
 FILES = {"config.json": b"{}", "model.safetensors": b"x" * 3000, "pytorch_model.bin": b"no", "README.md": b"# M"}
@@ -35,11 +34,6 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
         yield started
         core.close_connections()
-
-
-def answered(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
-    assert main([*arguments, "--json"]) == code
-    return json.loads(capsys.readouterr().out)
 
 
 def test_find_shows_rows(fake: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:

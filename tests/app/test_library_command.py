@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 
-from app.cli import main
 from core import sample_folder
+from tests.app.commands import answered, spoken
 from tests.core.library.stores import add_to_hub, add_to_ollama, gguf_bytes, lone_home, put, safetensors_bytes
 
 
@@ -23,17 +21,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     put(hub / "models--Org--Model" / "blobs" / "abc.0123abcd.incomplete", b"x" * 1000)
     add_to_ollama(tmp_path / ".ollama" / "models", "registry.ollama.ai/library/tiny/1b", gguf_bytes())
     return tmp_path
-
-
-def spoken(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:
-    assert main(list(arguments)) == code
-    captured = capsys.readouterr()
-    return " ".join(captured.out.split()), " ".join(captured.err.split())
-
-
-def answered(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
-    assert main([*arguments, "--json"]) == code
-    return json.loads(capsys.readouterr().out)
 
 
 def test_ls_lists_every_store_and_what_is_left_over(capsys: pytest.CaptureFixture[str]) -> None:
