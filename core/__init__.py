@@ -13,15 +13,15 @@ _FACE = {
     "answers": ("Answer", "CONTEXTS", "GRID_KV_TYPES", "Grid", "answer_for", "verdict_grid"),
     "advice": ("Advice",),
     "arithmetic": ("Arithmetic", "Part", "arithmetic_of", "band_of"),
-    "choice": ("Choice", "choose", "longest_context"),
+    "choice": ("Choice", "choose", "choose_level", "longest_context"),
     "control": ("Control", "Limits", "Stop"),
     "counterfactuals": ("Change", "Counterfactual", "counterfactuals_of"),
-    "placement": ("Placement", "place_model"),
+    "placement": ("Placement", "as_placed", "place_model", "reason_at_a_glance"),
     "run_lines": ("RunLine", "run_lines"),
     "speed": ("Calibration", "Rate", "Speed", "calibrate", "estimate_speed"),
     "errors": ("Cancelled", "JobFailed", "SnugError"),
     "events": ("Done", "Event", "Failed", "Note", "Paused", "Progress", "from_json", "to_json"),
-    "check": ("Check", "LeftOut", "check_model"),
+    "check": ("Check", "check_model"),
     "checkpoint": ("open_model",),
     "doctor": ("examine",),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
@@ -110,8 +110,9 @@ _FACE = {
     "paths": ("cache_folder", "data_folder", "jobs_folder", "sample_folder", "settings_file"),
     "plan": ("Plan", "PlannedTensor", "make_plan", "make_plans"),
     "quantize": ("check_job", "run"),
-    "recommend": ("Want", "quality_of", "recommend"),
+    "recommend": ("Want", "quality_of"),
     "recipes": ("RECIPES", "Overrides", "Recipe", "find_recipe", "read_overrides"),
+    "stored": ("is_stored", "stored_plan"),
     "settings": ("Settings", "load_settings", "save_settings"),
     "verify": ("TensorError", "VerifyReport", "verify_file"),
 }
@@ -137,11 +138,11 @@ if TYPE_CHECKING:
     from core.arithmetic import arithmetic_of as arithmetic_of
     from core.arithmetic import band_of as band_of
     from core.check import Check as Check
-    from core.check import LeftOut as LeftOut
     from core.check import check_model as check_model
     from core.checkpoint import open_model as open_model
     from core.choice import Choice as Choice
     from core.choice import choose as choose
+    from core.choice import choose_level as choose_level
     from core.choice import longest_context as longest_context
     from core.control import Control as Control
     from core.control import Limits as Limits
@@ -249,6 +250,7 @@ if TYPE_CHECKING:
     from core.library import tensor_histogram as tensor_histogram
     from core.memory import KV_TYPES as KV_TYPES
     from core.merge import merge_gguf as merge_gguf
+    from core.model import LeftOut as LeftOut
     from core.model import Metadata as Metadata
     from core.model import ModelInfo as ModelInfo
     from core.model import OutputTensor as OutputTensor
@@ -262,7 +264,9 @@ if TYPE_CHECKING:
     from core.paths import sample_folder as sample_folder
     from core.paths import settings_file as settings_file
     from core.placement import Placement as Placement
+    from core.placement import as_placed as as_placed
     from core.placement import place_model as place_model
+    from core.placement import reason_at_a_glance as reason_at_a_glance
     from core.plan import Plan as Plan
     from core.plan import PlannedTensor as PlannedTensor
     from core.plan import make_plan as make_plan
@@ -276,7 +280,6 @@ if TYPE_CHECKING:
     from core.recipes import read_overrides as read_overrides
     from core.recommend import Want as Want
     from core.recommend import quality_of as quality_of
-    from core.recommend import recommend as recommend
     from core.run_lines import RunLine as RunLine
     from core.run_lines import run_lines as run_lines
     from core.settings import Settings as Settings
@@ -287,6 +290,8 @@ if TYPE_CHECKING:
     from core.speed import Speed as Speed
     from core.speed import calibrate as calibrate
     from core.speed import estimate_speed as estimate_speed
+    from core.stored import is_stored as is_stored
+    from core.stored import stored_plan as stored_plan
     from core.verify import TensorError as TensorError
     from core.verify import VerifyReport as VerifyReport
     from core.verify import verify_file as verify_file

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from core.checkpoint import open_model
-from core.model import ModelInfo
+from core.model import LeftOut, ModelInfo
 
 _TOKENIZERS = {
     "llama": "SentencePiece BPE",
@@ -16,15 +15,6 @@ _TOKENIZERS = {
     "bert": "WordPiece",
     "t5": "SentencePiece unigram",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Source tensors that are not converted, for one reason: how many, and the first of them."""
-
-    reason: str
-    tensors: int
-    first: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +62,11 @@ def check_model(source: Path | str) -> Check:
         dtype=model.dtype,
         source_bytes=model.source_bytes,
         tensors=len(model.tensors),
-        left_out=_left_out(model),
+        left_out=model.left_out,
         tokenizer=_tokenizer(model),
         licence=str(model.keys.get("general.license") or model.keys.get("general.license.name") or ""),
-        notes=tuple(note for note in model.notes if not note.startswith("Left out: ")),
+        notes=tuple(note for note in model.notes if note not in {item.note for item in model.left_out}),
     )
-
-
-def _left_out(model: ModelInfo) -> tuple[LeftOut, ...]:
-    counts = Counter(reason for _, reason in model.dropped)
-    first = {reason: name for name, reason in reversed(model.dropped)}
-    return tuple(LeftOut(reason, count, first[reason]) for reason, count in counts.items())
 
 
 def _tokenizer(model: ModelInfo) -> str:

@@ -25,11 +25,22 @@ from core.architectures import (
 from core.errors import SnugError
 from core.gguf import MAGIC, encode_header
 from core.gguf_split import read_split
-from core.model import Metadata, ModelInfo, OutputTensor, Parameters, Part, ReadBytes, TensorInfo, count_parameters
+from core.model import (
+    Metadata,
+    ModelInfo,
+    OutputTensor,
+    Parameters,
+    Part,
+    ReadBytes,
+    TensorInfo,
+    count_parameters,
+    left_out,
+)
 from core.paths import expanded
-from core.rows import RowReader, as_float32
+from core.rows import RowReader
 from core.shards import INDEX, read_folder
 from core.sources import refuse_adapter, unpack
+from core.tensor_ops import as_float32
 from core.tokenizer import read_tokenizer
 
 _DECIDED_BY_RECIPE = ("general.file_type", "general.quantization_version", "general.alignment")
@@ -140,7 +151,7 @@ def _open_folder(folder: Path, elsewhere: Elsewhere | None = None) -> ModelInfo:
         tensors=mapped.tensors,
         files=tuple(files),
         dropped=mapped.dropped,
-        notes=(*unpacked.notes, *_dropped_notes(mapped.dropped)),
+        notes=(*unpacked.notes, *(item.note for item in left_out(mapped.dropped))),
     )
 
 
@@ -175,16 +186,6 @@ def _values_of(tensor: TensorInfo | None, read: ReadBytes | None) -> tuple[float
     whole = OutputTensor(tensor.name, tensor.shape, tensor.dtype, (Part(tensor),))
     with RowReader(read) as reader:
         return tuple(as_float32(reader.rows(whole, 0, whole.rows)).reshape(-1).tolist())
-
-
-def _dropped_notes(dropped: Sequence[tuple[str, str]]) -> list[str]:
-    """What is left out, a line for each reason."""
-    counts = Counter(reason for _, reason in dropped)
-    first = {reason: name for name, reason in reversed(dropped)}
-    return [
-        f"Left out: {first[reason]}{f' and {count - 1} more' if count > 1 else ''} ({reason})."
-        for reason, count in counts.items()
-    ]
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -136,6 +137,27 @@ def count_parameters(tensors: Iterable[OutputTensor]) -> Parameters:
     return Parameters(total, shared, expert, experts // stacks if stacks else 0)
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Source tensors that are not converted, for one reason: how many, and the first of them."""
+
+    reason: str
+    tensors: int
+    first: str
+
+    @property
+    def note(self) -> str:
+        more = f" and {self.tensors - 1} more" if self.tensors > 1 else ""
+        return f"Left out: {self.first}{more} ({self.reason})."
+
+
+def left_out(dropped: Sequence[tuple[str, str]]) -> tuple[LeftOut, ...]:
+    """Dropped tensors, (name, reason) each, by their reasons."""
+    counts = Counter(reason for _, reason in dropped)
+    first = {reason: name for name, reason in reversed(dropped)}
+    return tuple(LeftOut(reason, count, first[reason]) for reason, count in counts.items())
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """A whole model, known from headers alone; the same for a Hugging Face folder and for a GGUF file.
@@ -165,6 +187,11 @@ class ModelInfo:
     def key(self, name: str, default: Any = None) -> Any:
         """The value of an architecture key, without its prefix: key("block_count") reads llama.block_count."""
         return self.keys.get(f"{self.architecture}.{name}", default)
+
+    @cached_property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What is not converted, and why."""
+        return left_out(self.dropped)
 
     @cached_property
     def quantized_formats(self) -> tuple[str, ...]:

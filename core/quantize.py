@@ -31,7 +31,7 @@ from core.meter import PROGRESS_SECONDS, Meter
 from core.model import OutputTensor
 from core.plan import Plan, PlannedTensor, make_plan
 from core.recipes import FLOATS, find_recipe
-from core.rows import RowReader, can_copy, refuse_non_finite, step_of
+from core.rows import RowReader, can_copy, encode_type, refuse_non_finite, step_of
 from core.split import PlannedPart, SplitFile, check_split_target, plan_split, read_size
 from core.stream import AHEAD, MOST_THREADS, HubStream, is_streamed, open_stream, stream_notes
 from core.stream import SLAB_WEIGHTS as STREAMED_WEIGHTS
@@ -40,7 +40,6 @@ from core.verify import VerifyReport, verify_model
 SLAB_WEIGHTS = {"auto": 1 << 22, "cpu": 1 << 22, "reference": 1 << 18}
 MOST_COMPILERS = 4  # processes that compile kernels at once; each takes about 150 MB
 SAMPLE_ROWS = 16
-_ENCODE_INPUT = {"BF16": np.uint16, "F16": np.float16}
 
 
 def check_job(job: QuantizeJob) -> Plan:
@@ -168,7 +167,7 @@ def _prepare(job: QuantizeJob, plan: Plan, cancelled: Callable[[], bool]) -> Ite
         return
     work = sorted(
         {
-            (p.format, _input_type(p.tensor).name, _importance(plan, p) is not None, job.effort)
+            (p.format, encode_type(p.tensor).name, _importance(plan, p) is not None, job.effort)
             for p in plan.tensors
             if not can_copy(p.tensor, p.format)
         }
@@ -191,10 +190,6 @@ def _load(work: list[tuple[str, str, bool, str]], cancelled: Callable[[], bool])
         if cancelled():
             raise Cancelled
         kernels.prepare([name], dtype, importance=weighted, effort=effort)
-
-
-def _input_type(tensor: OutputTensor) -> np.dtype[Any]:
-    return np.dtype(_ENCODE_INPUT.get(tensor.dtype, np.float32) if tensor.sources else np.float32)
 
 
 def _importance(plan: Plan, planned: PlannedTensor) -> NDArray[np.float32] | None:

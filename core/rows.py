@@ -16,12 +16,13 @@ import numpy.typing as npt
 import kernels
 from core.errors import JobFailed, SnugError
 from core.model import OutputTensor, Part, ReadBytes, TensorInfo
-from core.tensor_ops import apply_all, chunks, flat_rows
+from core.tensor_ops import Computed, apply_all, chunks, flat_rows
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 _Read = Callable[[TensorInfo, int, int], Array]
 
+_ENCODE_INPUT = {"BF16": np.uint16, "F16": np.float16}
 _PLAIN = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
@@ -178,11 +179,10 @@ def can_copy(tensor: OutputTensor, format_name: str) -> bool:
     )
 
 
-def as_float32(rows: Array) -> npt.NDArray[np.float32]:
-    """What `RowReader.rows` gave, as float32 values."""
-    if rows.dtype == np.uint16:
-        return (rows.astype(np.uint32) << 16).view(np.float32)
-    return rows.astype(np.float32, copy=False)
+def encode_type(tensor: OutputTensor) -> np.dtype[Any]:
+    """What `RowReader.rows` gives of a tensor, bf16 as its bits: which kernels its encoding needs."""
+    computed = not tensor.parts or any(isinstance(op, Computed) for part in tensor.parts for op in part.ops)
+    return np.dtype(np.float32 if computed else _ENCODE_INPUT.get(tensor.dtype, np.float32))
 
 
 def refuse_non_finite(tensor: OutputTensor, *, row: int, column: int) -> SnugError:

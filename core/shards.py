@@ -16,6 +16,7 @@ from typing import Any
 
 from core.errors import SnugError
 from core.model import TensorInfo
+from core.sources.card import adapted_model, adapter_error
 
 INDEX = "model.safetensors.index.json"
 MAX_HEADER = 100_000_000
@@ -109,10 +110,7 @@ def _loose_files(folder: Path) -> list[Path]:
     if not files:
         raise _no_weights(folder)
     if any(file.name.startswith("adapter_") for file in files):
-        raise SnugError(
-            f"{folder} holds a LoRA adapter, not a whole model.",
-            "Merge it into its base model first (peft: merge_and_unload), then open the merged folder.",
-        )
+        raise adapter_error(folder.name, adapted_model(folder))
     if len(files) > 1:
         _check_numbered(folder, files)
     return files

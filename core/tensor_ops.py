@@ -30,6 +30,13 @@ class TensorOp(Protocol):
     def apply(self, slab: Array, shape: Shape) -> Array: ...
 
 
+def as_float32(slab: Array) -> npt.NDArray[np.float32]:
+    """Stored values as float32; uint16 holds the bits of bf16."""
+    if slab.dtype == np.uint16:
+        return (slab.astype(np.uint32) << 16).view(np.float32)
+    return slab.astype(np.float32, copy=False)
+
+
 def matrix(shape: Shape) -> tuple[int, int]:
     """Rows and columns of each matrix of a stack."""
     return (shape[-2], shape[-1]) if len(shape) > 1 else (shape[0], 1)
@@ -323,80 +330,60 @@ class RetileColumns:
         return slab.reshape(len(slab), self.outer, self.inner, d).swapaxes(1, 2).reshape(slab.shape)
 
 
+class Computed:
+    """An op that makes new values, float32 whatever the stored ones are, in their place."""
+
+    __slots__ = ()
+    moves: ClassVar[bool] = False
+
+    def shape(self, shape: Shape) -> Shape:
+        return shape
+
+    def step(self, shape: Shape) -> int:
+        return 1
+
+
 @dataclass(frozen=True, slots=True)
-class Add:
+class Add(Computed):
     """Plus a number, in float32: norms that are stored as what they differ from one."""
 
     value: float
-    moves: ClassVar[bool] = False
-
-    def shape(self, shape: Shape) -> Shape:
-        return shape
-
-    def step(self, shape: Shape) -> int:
-        return 1
 
     def apply(self, slab: Array, shape: Shape) -> Array:
-        return _float32(slab) + np.float32(self.value)
+        return as_float32(slab) + np.float32(self.value)
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(Computed):
     """Times a number, in float32."""
 
     value: float
-    moves: ClassVar[bool] = False
-
-    def shape(self, shape: Shape) -> Shape:
-        return shape
-
-    def step(self, shape: Shape) -> int:
-        return 1
 
     def apply(self, slab: Array, shape: Shape) -> Array:
-        return _float32(slab) * np.float32(self.value)
+        return as_float32(slab) * np.float32(self.value)
 
 
 @dataclass(frozen=True, slots=True)
-class NegExp:
+class NegExp(Computed):
     """-exp(x), in float32: A of a state space model from its logarithm."""
 
-    moves: ClassVar[bool] = False
-
-    def shape(self, shape: Shape) -> Shape:
-        return shape
-
-    def step(self, shape: Shape) -> int:
-        return 1
-
     def apply(self, slab: Array, shape: Shape) -> Array:
-        return -exp32(_float32(slab))
+        return -exp32(as_float32(slab))
 
 
 @dataclass(frozen=True, slots=True)
-class Ternary:
+class Ternary(Computed):
     """Each matrix as -s, 0 or s, where s is its mean magnitude: what BitNet b1.58 computes with.
 
     Source: Ma et al. 2024, "The Era of 1-bit LLMs", equation 1 to 3.
     """
 
-    moves: ClassVar[bool] = False
-
-    def shape(self, shape: Shape) -> Shape:
-        return shape
-
     def step(self, shape: Shape) -> int:
         return matrix(shape)[0]
 
     def apply(self, slab: Array, shape: Shape) -> Array:
-        matrices = _float32(slab).reshape(-1, *matrix(shape))
+        matrices = as_float32(slab).reshape(-1, *matrix(shape))
         mean = np.maximum(np.abs(matrices).mean((1, 2), keepdims=True, dtype=np.float32), np.float32(1e-5))
         inverse = np.float32(1) / mean
         made: Array = np.clip(np.rint(matrices * inverse), -1, 1) / inverse
         return made.reshape(slab.shape)
-
-
-def _float32(slab: Array) -> Array:
-    if slab.dtype == np.uint16:  # bf16 bits
-        return (slab.astype(np.uint32) << 16).view(np.float32)
-    return slab.astype(np.float32, copy=False)

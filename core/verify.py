@@ -15,7 +15,8 @@ from core.checkpoint import open_gguf
 from core.errors import SnugError
 from core.model import ModelInfo, OutputTensor, ReadBytes
 from core.paths import expanded
-from core.rows import RowReader, as_float32, step_of
+from core.rows import RowReader, step_of
+from core.tensor_ops import as_float32
 
 _SLAB_WEIGHTS = 1 << 20
 _ASKING = 8  # threads that wait for a server

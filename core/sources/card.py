@@ -36,10 +36,9 @@ def parent_of(folder: Path) -> str | None:
 
 def refuse_adapter(folder: Path) -> None:
     """Raises SnugError if `folder` holds a LoRA adapter without the model that it belongs to."""
-    settings = folder / "adapter_config.json"
-    is_adapter = settings.is_file() or any(folder.glob("adapter_model*"))
+    is_adapter = (folder / "adapter_config.json").is_file() or any(folder.glob("adapter_model*"))
     if is_adapter and not (folder / "config.json").is_file():
-        raise adapter_error(folder.name, _adapted(settings))
+        raise adapter_error(folder.name, adapted_model(folder))
 
 
 def adapter_error(name: str, base: str | None) -> SnugError:
@@ -51,9 +50,10 @@ def adapter_error(name: str, base: str | None) -> SnugError:
     )
 
 
-def _adapted(settings: Path) -> str | None:
+def adapted_model(folder: Path) -> str | None:
+    """The model that the LoRA adapter in `folder` belongs to, if it says so."""
     try:
-        base = json.loads(settings.read_text(encoding="utf-8")).get("base_model_name_or_path")
+        base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
     except (OSError, ValueError, AttributeError, RecursionError):
         return None
     return base if isinstance(base, str) and base else None

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from core.model import ReadBytes, TensorInfo
 from core.sources.stored import F32, U8, Array, columns, damaged
+from core.tensor_ops import as_float32
 
 FLOATS = ("F16", "BF16", "F32")
 Groups = int | npt.NDArray[np.int64]  # how many neighbours share a scale, or the group of each column
@@ -44,8 +45,5 @@ def float_columns(read: ReadBytes, tensor: TensorInfo, first: int, count: int) -
     """Columns of a stored matrix of floats, as float32 [count, rows]."""
     size = 4 if tensor.dtype == "F32" else 2
     data: Array = columns(read, tensor, size * first, size * count)
-    if tensor.dtype == "BF16":
-        data = (data.view("<u2").astype(np.uint32) << 16).view(np.float32)
-    else:
-        data = data.view(f"<f{size}")
-    return np.ascontiguousarray(data.T, dtype=np.float32)
+    values = as_float32(data.view("<u2")) if tensor.dtype == "BF16" else data.view(f"<f{size}")
+    return np.ascontiguousarray(values.T, dtype=np.float32)

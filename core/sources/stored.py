@@ -12,6 +12,7 @@ import numpy.typing as npt
 import kernels
 from core.errors import SnugError
 from core.model import Packing, ReadBytes, TensorInfo
+from core.tensor_ops import as_float32
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -97,7 +98,7 @@ def numbers(read: ReadBytes, tensor: TensorInfo, first: int, count: int) -> F32:
     if tensor.dtype in _FP8:
         return kernels.numbers.decode_fp8(data, _FP8[tensor.dtype])
     if tensor.dtype == "BF16":
-        return (data.view("<u2").astype(np.uint32) << 16).view(np.float32)
+        return as_float32(data.view("<u2"))
     if tensor.dtype == "F8_E8M0":
         return _powers_of_two(data)
     raise damaged(tensor, f"numbers of type {tensor.dtype} are not known here")

@@ -11,8 +11,8 @@ import pytest
 
 from core.errors import SnugError
 from core.model import OutputTensor, Part, TensorInfo
-from core.rows import RowReader, step_of
-from core.tensor_ops import Heads, Oriented, Retile, Rows, TensorOp, Transpose
+from core.rows import RowReader, encode_type, step_of
+from core.tensor_ops import Add, Heads, NegExp, Oriented, Retile, Rows, Scale, TensorOp, Ternary, Transpose
 
 Array = npt.NDArray[np.float32]
 
@@ -91,3 +91,13 @@ def test_matrices_of_another_size_are_refused() -> None:
     with pytest.raises(SnugError, match="not made of matrices of 6 times 5"):
         Oriented(6, 5).shape((3, 6, 4))
     assert Transpose().shape((3, 6, 4)) == (3, 4, 6)
+
+
+@pytest.mark.parametrize("op", [Transpose(), Add(1.0), Scale(2.0), NegExp(), Ternary()])
+def test_the_type_that_is_prepared_is_the_type_that_is_read(tmp_path: Path, op: TensorOp) -> None:
+    file = tmp_path / "values"
+    file.write_bytes(bytes(8))
+    half = TensorInfo("values", "BF16", (2, 2), file, 0, 8)
+    tensor = OutputTensor("out", (2, 2), "BF16", (Part(half, (op,)),))
+    with RowReader() as reader:
+        assert reader.rows(tensor, 0, 2).dtype == encode_type(tensor)

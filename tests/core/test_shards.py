@@ -145,9 +145,10 @@ def test_pickles_alone_are_refused_with_the_reason_and_the_way_out(tmp_path: Pat
 
 def test_a_lora_adapter_is_refused_with_what_to_do(tmp_path: Path) -> None:
     write_safetensors(tmp_path / "adapter_model.safetensors", {"a": np.zeros(1, np.float32)}, "F32")
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}', encoding="utf-8")
     with pytest.raises(core.SnugError, match="LoRA") as caught:
         read_folder(tmp_path)
-    assert "Merge" in caught.value.hint
+    assert "Merge it into org/base" in caught.value.hint
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
