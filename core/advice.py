@@ -15,11 +15,13 @@ from core.recommend import (
     LONG_CONTEXT,
     SMALL_MODEL,
     Want,
+    can_be_made,
     is_below_four_bits,
     loss_of,
     quality_of_size,
     size_of,
 )
+from core.stored import is_stored
 
 if TYPE_CHECKING:
     from core.plan import Plan
@@ -59,6 +61,9 @@ def advise(
                 *_smaller_context(plans, hardware, None, context=context, kv_type=kv_type, want=want))  # fmt: skip
         return Advice("", context, kv_type, want, said)
     asked = {"context": context, "kv_type": kv_type}
+    if is_stored(chosen.plan):
+        said = (_runs(chosen), chosen.fit.reason, *_concessions(chosen, want=want, **asked))  # type: ignore[arg-type]
+        return Advice(chosen.plan.recipe.name, chosen.fit.context, chosen.fit.kv_type, want, said)
     said = (
         _take(chosen, kv_type=kv_type, want=want),
         *_why(plans, hardware, chosen, want=want),
@@ -68,6 +73,13 @@ def advise(
         *_bigger_model(chosen, want=want),
     )
     return Advice(chosen.plan.recipe.name, chosen.fit.context, chosen.fit.kv_type, want, said)
+
+
+def _runs(chosen: Choice) -> str:
+    """Of a file that is there: nothing is to be taken or left."""
+    name, fit = chosen.plan.recipe.name, chosen.fit
+    how = {Verdict.FITS: "runs", Verdict.TIGHT: "runs, tightly,", Verdict.SPLITS: "runs split"}[fit.verdict]
+    return f"This file, in {name}, {how} with {tokens(fit.context)} of context and the cache in {fit.kv_type}."
 
 
 def _take(chosen: Choice, *, kv_type: str, want: Want) -> str:
@@ -101,7 +113,8 @@ def _why(plans: Sequence[Plan], hardware: Hardware, chosen: Choice, *, want: Wan
 def _step_up(plans: Sequence[Plan], hardware: Hardware, chosen: Choice) -> Choice | None:
     """The nearest larger level of those that are advised."""
     larger = [plan for plan in plans
-              if plan.recipe.name in ADVISED and plan.tensor_bytes > chosen.plan.tensor_bytes]  # fmt: skip
+              if plan.recipe.name in ADVISED and plan.tensor_bytes > chosen.plan.tensor_bytes
+              and can_be_made(plan)]  # fmt: skip
     if not larger:
         return None
     plan = min(larger, key=lambda plan: plan.tensor_bytes)

@@ -12,7 +12,7 @@ from core.choice import Choice, choose, least_of, longest_context
 from core.counterfactuals import Counterfactual, counterfactuals_of
 from core.fit import Fit, Verdict, estimate_fit
 from core.hardware import Hardware
-from core.placement import Placement, place_model
+from core.placement import Placement, as_placed, place_model
 from core.recommend import Want
 from core.run_lines import RunLine, run_lines
 from core.speed import Calibration, Speed, estimate_speed
@@ -62,8 +62,11 @@ def answer_for(
     """
     chosen = choose(plans, hardware, context=context, kv_type=kv_type, want=want)
     about = _about(plans, hardware, chosen, context=context, kv_type=kv_type, level=level)
-    plan, fit = about.plan, about.fit
-    placement = place_model(plan, hardware, fit)
+    plan, layers = about.plan, about.fit
+    placement = place_model(plan, hardware, layers)
+    fit = as_placed(layers, placement, hardware)
+    if chosen is about:
+        chosen = Choice(plan, fit)
     speed, slowdown = None, 1.0
     if fit.verdict is not Verdict.NO:
         speed = estimate_speed(plan, hardware, placement, context=fit.context, kv_type=fit.kv_type,
@@ -80,7 +83,7 @@ def answer_for(
         longest_context(plan, hardware, kv_type=fit.kv_type),
         counterfactuals_of(plans, hardware, about, want=want),
         arithmetic_of(plan, fit),
-        run_lines(plan, fit, placement, path=path),
+        run_lines(plan, layers, placement, path=path),
     )
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from core.fit import Fit, Verdict, estimate_fit
 from core.hardware import Hardware
 from core.memory import CELL
-from core.recommend import ADVISED, LAST_RESORT, Want, good_formats, preferences
+from core.plan import Plan, make_plan
+from core.recipes import RECIPES
+from core.recommend import ADVISED, LAST_RESORT, Want, can_be_made, good_formats, preferences
+from core.stored import is_stored
 
 if TYPE_CHECKING:
-    from core.plan import Plan
+    from core.imatrix import ImportanceMatrix
+    from core.model import ModelInfo
 
 WHOLE = frozenset({Verdict.FITS, Verdict.TIGHT})
 RUNS = WHOLE | {Verdict.SPLITS}
 PLAIN_CACHES = ("f32", "f16", "bf16")
 FREE_CACHE = "q8_0"
+_BEST_FIRST = (Verdict.FITS, Verdict.TIGHT, Verdict.SPLITS)
 _UNKNOWN_LIMIT = 131072
 
 
@@ -34,43 +40,83 @@ def choose(
 ) -> Choice | None:
     """What to take, None where nothing runs. A cache in q8_0, which costs nothing, comes before a lower level.
 
-    With the longest context wanted, `context` is the least that will do.
+    With the longest context wanted, `context` is the least that will do. A level that needs an importance matrix counts
+    where its plan has one, and a file as it is always.
     """
-    ready = [plan for plan in plans if not plan.recipe.needs_importance]
-    if not ready:
+    levels = {plan.recipe.name: plan for plan in plans if is_stored(plan) or can_be_made(plan)}
+    if not levels:
         return None
-    if want is Want.LONGEST_CONTEXT:
-        longest = _longest(ready, hardware, context=context, kv_type=kv_type)
+    asked = _Asked(plans[0].model, hardware, context, kv_type, want)
+    return _choose(asked, levels.get, stored=[name for name, plan in levels.items() if is_stored(plan)])
+
+
+def choose_level(
+    model: ModelInfo,
+    hardware: Hardware,
+    *,
+    context: int,
+    kv_type: str = "f16",
+    want: Want = Want.BALANCED,
+    names: Collection[str] = (),
+    importance: ImportanceMatrix | None = None,
+) -> Choice | None:
+    """The same of all recipes, or of those `names`; only those that come into question are planned, which is quick."""
+    known = {recipe.name: recipe for recipe in RECIPES
+             if (not names or recipe.name in names) and (importance or not recipe.needs_importance)}  # fmt: skip
+
+    @cache
+    def plan_of(name: str) -> Plan | None:
+        return make_plan(model, known[name], importance=importance) if name in known else None
+
+    return _choose(_Asked(model, hardware, context, kv_type, want), plan_of)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    model: ModelInfo
+    hardware: Hardware
+    context: int
+    kv_type: str
+    want: Want
+
+
+def _choose(asked: _Asked, plan_of: Callable[[str], Plan | None], stored: Sequence[str] = ()) -> Choice | None:
+    """The first that runs as the order of preference says; levels are planned and judged when their turn comes."""
+    if asked.want is Want.LONGEST_CONTEXT:
+        longest = _longest(asked, plan_of, stored)
         if longest is not None:
             return longest
-    kv_types = (kv_type, FREE_CACHE) if kv_type in PLAIN_CACHES else (kv_type,)
-    found: dict[tuple[str, Verdict], Choice] = {}
-    for cache in kv_types:
-        for plan in ready:
-            fit = estimate_fit(plan, hardware, context=context, kv_type=cache)
-            found.setdefault((plan.recipe.name, fit.verdict), Choice(plan, fit))
-    order = preferences(ready[0].model, [plan.recipe.name for plan in ready], context=context, want=want)
-    return next((found[step] for step in order if step in found), None)
+    kv_types = (asked.kv_type, FREE_CACHE) if asked.kv_type in PLAIN_CACHES else (asked.kv_type,)
+
+    @cache
+    def judged(name: str, kv_type: str) -> Choice | None:
+        plan = plan_of(name)
+        fit = estimate_fit(plan, asked.hardware, context=asked.context, kv_type=kv_type) if plan else None
+        return Choice(plan, fit) if plan and fit else None
+
+    order = preferences(asked.model, context=asked.context, want=asked.want)
+    order += [(name, verdict) for verdict in _BEST_FIRST for name in stored]
+    tries = ((judged(name, kv_type), verdict) for name, verdict in order for kv_type in kv_types)
+    return next((found for found, verdict in tries if found and found.fit.verdict is verdict), None)
 
 
 def least_of(plans: Sequence[Plan]) -> Plan:
     """The smallest level that is worth a try; of none such, the smallest of all."""
-    useful = [
-        plan for plan in plans if plan.recipe.name in (*ADVISED, LAST_RESORT) and not plan.recipe.needs_importance
-    ]
+    useful = [plan for plan in plans if plan.recipe.name in (*ADVISED, LAST_RESORT) and can_be_made(plan)]
     return min(useful or plans, key=lambda plan: plan.tensor_bytes)
 
 
-def _longest(plans: Sequence[Plan], hardware: Hardware, *, context: int, kv_type: str) -> Choice | None:
+def _longest(asked: _Asked, plan_of: Callable[[str], Plan | None], stored: Sequence[str]) -> Choice | None:
     """The good level with the most context that runs whole, with room to spare if one does; of equals the best one."""
-    cache = FREE_CACHE if kv_type in PLAIN_CACHES else kv_type
-    good = good_formats(plans[0].model.parameters, context=context, want=Want.LONGEST_CONTEXT)
+    cache_type = FREE_CACHE if asked.kv_type in PLAIN_CACHES else asked.kv_type
+    good = good_formats(asked.model.parameters, context=asked.context, want=Want.LONGEST_CONTEXT)
+    plans = [plan for plan in map(plan_of, (*stored, *reversed(good))) if plan]
     best: Choice | None = None
     for verdicts in (frozenset({Verdict.FITS}), WHOLE):
-        for plan in (plan for name in reversed(good) for plan in plans if plan.recipe.name == name):
-            most = longest_context(plan, hardware, kv_type=cache, verdicts=verdicts)
-            if most >= context and (best is None or most > best.fit.context):
-                best = Choice(plan, estimate_fit(plan, hardware, context=most, kv_type=cache))
+        for plan in plans:
+            most = longest_context(plan, asked.hardware, kv_type=cache_type, verdicts=verdicts)
+            if most >= asked.context and (best is None or most > best.fit.context):
+                best = Choice(plan, estimate_fit(plan, asked.hardware, context=most, kv_type=cache_type))
         if best is not None:
             break
     return best

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from core.choice import Choice, choose_level, least_of
 from core.errors import JobFailed, SnugError
 from core.fit import estimate_fit, gpu_budget, ram_budget
 from core.hardware import Hardware
@@ -22,10 +23,9 @@ from core.model import ModelInfo
 from core.paths import cache_folder
 from core.plan import make_plans
 from core.recipes import RECIPES
-from core.recommend import recommend
 
 LEVELS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
-_FORM = 1
+_FORM = 2
 _STEP = 256 << 20
 
 
@@ -54,7 +54,7 @@ def glance_at(source: HubSource, hardware: Hardware, *, hub: Hub | None = None, 
     if (kept := _read(file)) is not None:
         return kept
     if source == HubSource(source.id) and (known := known_model(source.id)) is not None:
-        found = _judged(known, LEVELS, hardware, context)
+        found = _judged(known, (), hardware, context)
         with suppress(OSError):
             write_whole(file, _text(found))
         return found
@@ -71,19 +71,18 @@ def glance_at(source: HubSource, hardware: Hardware, *, hub: Hub | None = None, 
 
 
 def _levels(info: RepoInfo) -> tuple[str, ...]:
-    """The files that are there, of a repository of GGUFs; else the usual levels."""
+    """The files that are there, of a repository of GGUFs; else none, for all can be made."""
     is_full = any(file.name.endswith(".safetensors") for file in info.files)
     there = set() if is_full else {choice.label for choice in gguf_choices(info)}
-    return tuple(recipe.name for recipe in RECIPES if recipe.name in there) or LEVELS
+    return tuple(recipe.name for recipe in RECIPES if recipe.name in there)
 
 
 def _judged(model: ModelInfo, levels: tuple[str, ...], hardware: Hardware, context: int) -> Glance:
-    plans = make_plans(model, [recipe for recipe in RECIPES if recipe.name in levels])
-    fits = [estimate_fit(plan, hardware, context=context) for plan in plans]
-    chosen = recommend(plans, fits)
-    if chosen is None:
-        chosen = min(range(len(plans)), key=lambda index: plans[index].file_bytes)
-    plan, fit = plans[chosen], fits[chosen]
+    found = choose_level(model, hardware, context=context, names=levels)
+    if found is None:
+        plan = least_of(make_plans(model, [recipe for recipe in RECIPES if recipe.name in (levels or LEVELS)]))
+        found = Choice(plan, estimate_fit(plan, hardware, context=context))
+    plan, fit = found.plan, found.fit
     return Glance(
         supported=True,
         reason=fit.reason,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.choice import Choice, choose
 from core.fit import Fit, estimate_fit
 from core.hardware import Hardware
 from core.imatrix import ImportanceMatrix
 from core.model import ModelInfo
+from core.placement import as_placed, place_model
 from core.plan import Plan, make_plans
 from core.recipes import RECIPES, Recipe
-from core.recommend import Want, recommend
+from core.recommend import Want, can_be_made
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Option:
     @property
     def lacks_importance(self) -> bool:
         """Whether it cannot be made until there is an importance matrix."""
-        return self.recipe.needs_importance and self.plan.importance is None
+        return not can_be_made(self.plan)
 
 
 def options_for(
@@ -41,11 +43,21 @@ def options_for(
     kv_type: str = "f16",
     want: Want = Want.BALANCED,
 ) -> list[Option]:
-    """Every recipe for `model` on `hardware`, best quality first; also those that need an importance matrix."""
+    """Every recipe for `model` on `hardware`, best quality first; also those that need an importance matrix.
+
+    What is recommended is what `choose` chooses, here as everywhere.
+    """
     plans = make_plans(model, RECIPES, importance=importance)
-    fits = [estimate_fit(plan, hardware, context=context, kv_type=kv_type) for plan in plans]
-    chosen = recommend(plans, fits, want=want)
-    return [
-        Option(plan, fit, reason=fit.reason, recommended=index == chosen)
-        for index, (plan, fit) in enumerate(zip(plans, fits, strict=True))
-    ]
+    chosen = choose(plans, hardware, context=context, kv_type=kv_type, want=want)
+    return [_option(plan, chosen, hardware, context=context, kv_type=kv_type) for plan in plans]
+
+
+def _option(plan: Plan, chosen: Choice | None, hardware: Hardware, *, context: int, kv_type: str) -> Option:
+    """The recommended one is judged as it is recommended: with more context than asked, or another cache."""
+    is_chosen = chosen is not None and chosen.plan is plan
+    fit = chosen.fit if chosen and is_chosen else estimate_fit(plan, hardware, context=context, kv_type=kv_type)
+    fit = as_placed(fit, place_model(plan, hardware, fit), hardware)
+    other = [f"{fit.context:,} tokens of context"] if is_chosen and fit.context != context else []
+    other += [f"the cache in {fit.kv_type}"] if is_chosen and fit.kv_type != kv_type else []
+    reason = f"{fit.reason} Judged with {' and '.join(other)}." if other else fit.reason
+    return Option(plan, fit, reason, is_chosen)

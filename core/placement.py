@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -53,9 +53,54 @@ def place_model(plan: Plan, hardware: Hardware, fit: Fit) -> Placement:
     cards = tuple(usable_gpus(hardware)) if fit.gpu_layers else ()
     unified = _unified(hardware) if not cards else None
     placed = Placement(fit.gpu_layers, 0, fit.on_gpu, fit.on_host, shape.blocks, cards, unified)
-    if fit.place != "GPU + CPU" or not any("exps" in name for layer in shape.layers for name in layer):
+    if fit.place != "GPU + CPU" or not has_experts(shape):
         return placed
     return _experts_in_ram(shape, hardware, fit, placed) or placed
+
+
+def as_placed(fit: Fit, placement: Placement, hardware: Hardware) -> Fit:
+    """`fit` with the figures and the reason of `placement`, where that keeps experts in RAM instead of whole layers."""
+    if not placement.host_experts:
+        return fit
+    gpu, host = placement.gpu, placement.host
+    here = gpu + host
+    budget = gpu.total + ram_budget(hardware)
+    return replace(
+        fit,
+        weights=here.weights,
+        kv=here.kv,
+        compute=here.compute + here.output,
+        overhead=here.overhead,
+        budget=budget,
+        reason=_split_reason(fit, here.total, placement.words, missing=here.total - budget),
+        on_gpu=gpu,
+        on_host=host,
+        gpu_layers=placement.gpu_layers,
+    )
+
+
+def reason_at_a_glance(plan: Plan, fit: Fit) -> str:
+    """The reason of `fit` without looking for the best split: of a mixture's, that experts go to RAM."""
+    if fit.verdict is not Verdict.SPLITS or not has_experts(plan.shape):
+        return fit.reason
+    return _split_reason(fit, fit.total, "all layers on the GPU, experts in RAM")
+
+
+def _split_reason(fit: Fit, total: int, where: str, *, missing: int = 0) -> str:
+    """As estimate_fit says it, and the same after its first sentence."""
+    rest = fit.reason.partition(". ")[2]
+    said = f"Needs {_size(total)}, too much for the GPU alone: {where}."
+    if missing > 0:
+        said = f"Needs {_size(missing)} more than the usable GPU memory and RAM."
+    return f"{said} {rest}".rstrip()
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 10**9 else f"{max(1, round(nbytes / 1e6))} MB"
+
+
+def has_experts(shape: Shape) -> bool:
+    return any("exps" in name for layer in shape.layers for name in layer)
 
 
 def _experts_in_ram(shape: Shape, hardware: Hardware, fit: Fit, placed: Placement) -> Placement | None:

@@ -8,11 +8,10 @@ suffer at four bits (arXiv 2505.20276); a cache in q8_0 costs nothing measurable
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from core.fit import Fit, Verdict
+from core.fit import Verdict
 
 if TYPE_CHECKING:
     from core.model import ModelInfo
@@ -29,6 +28,7 @@ class Want(StrEnum):
 
 LONG_CONTEXT = 65536
 SMALL_MODEL = 3e9
+LARGE_MODEL = 65e9
 _RUNS_WHOLE = (Verdict.FITS, Verdict.TIGHT)
 _RUNS = (*_RUNS_WHOLE, Verdict.SPLITS)
 
@@ -37,7 +37,7 @@ _GOOD: tuple[tuple[float, tuple[str, ...]], ...] = (
     (SMALL_MODEL, ("Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M")),
     (10e9, ("Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q8_0")),
     (30e9, ("Q5_K_M", "Q5_K_S", "Q4_K_M", "Q6_K", "Q8_0")),
-    (65e9, ("Q4_K_M", "Q4_K_S", "IQ4_XS", "Q5_K_M", "Q5_K_S", "Q6_K", "Q8_0")),
+    (LARGE_MODEL, ("Q4_K_M", "Q4_K_S", "IQ4_XS", "Q5_K_M", "Q5_K_S", "Q6_K", "Q8_0")),
     (float("inf"), ("Q4_K_M", "Q4_K_S", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q5_K_M", "Q5_K_S", "Q6_K", "Q8_0")),
 )
 # All that can be used, best first; K-quants before the older formats of the same size.
@@ -48,6 +48,10 @@ _USABLE = (
 # Those worth naming first: not the older formats, which are larger than K-quants of the same loss.
 ADVISED = tuple(name for name in _USABLE if not name.endswith(("_0", "_1", "NL", "MOE")) or name == "Q8_0")
 LAST_RESORT = "Q2_K"
+# Two bits a weight. Those that are smaller than Q2_K_S lose so much more that only large models bear it; and they are
+# made with an importance matrix alone.
+_TWO_BITS = (LAST_RESORT, "Q2_K_S")
+_TWO_BITS_OF_LARGE = ("IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS")
 
 # Kullback-Leibler divergence from the original, Llama-3-8B; between the rows by bits.
 _LOSS: tuple[tuple[str, float], ...] = (
@@ -60,25 +64,21 @@ _LOSS_WEIGHT = 9.0
 _LOSS_MODEL, _LOSS_EXPONENT = 8e9, 0.32
 
 
-def recommend(plans: Sequence[Plan], fits: Sequence[Fit], *, want: Want = Want.BALANCED) -> int | None:
-    """The index of the recipe to take, or None when none runs.
+def can_be_made(plan: Plan) -> bool:
+    """Whether all that it takes is there: some levels need an importance matrix."""
+    return plan.importance is not None or not plan.recipe.needs_importance
+
+
+def preferences(model: ModelInfo, *, context: int, want: Want) -> list[tuple[str, Verdict]]:
+    """Recipes with verdicts in the order in which they are taken.
 
     A good format that fits comes before one that is tight; both before a lower format; that before splitting, unless
-    quality is wanted most; and two bits a weight come last. Never recommended are unquantized files, what needs an
-    importance matrix, and formats for models trained in them. With more memory, the choice moves only up this list.
+    quality is wanted most; and two bits a weight come last. Never taken are unquantized files, one bit a weight, and
+    formats for models trained in them. With more memory, the choice moves only up this list.
     """
-    if not plans:
-        return None
-    have = {(plan.recipe.name, fit.verdict): i for i, (plan, fit) in _makeable(plans, fits)}
-    order = preferences(plans[0].model, [plan.recipe.name for plan in plans], context=fits[0].context, want=want)
-    return next((have[choice] for choice in order if choice in have), None)
-
-
-def preferences(model: ModelInfo, names: Sequence[str], *, context: int, want: Want) -> list[tuple[str, Verdict]]:
-    """Recipes with verdicts in the order in which they are taken."""
     good = good_formats(model.parameters, context=context, want=want)
     low = tuple(name for name in _USABLE if name not in good)
-    last = tuple(dict.fromkeys(name for name in names if name.startswith(LAST_RESORT)))
+    last = (*_TWO_BITS, *(_TWO_BITS_OF_LARGE if model.parameters >= LARGE_MODEL else ()))
     steps = [(good, verdict) for verdict in _RUNS_WHOLE]
     if want is Want.BEST_QUALITY:
         steps += [(good, Verdict.SPLITS)]
@@ -123,9 +123,3 @@ def quality_of_size(size: float, recipe: str) -> float:
 def is_below_four_bits(recipe: str) -> bool:
     """Whether a level has fewer than four bits a weight."""
     return loss_of(recipe) > loss_of("IQ4_XS")
-
-
-def _makeable(plans: Sequence[Plan], fits: Sequence[Fit]) -> Iterator[tuple[int, tuple[Plan, Fit]]]:
-    """Those that need nothing but the model, with their index."""
-    numbered = enumerate(zip(plans, fits, strict=True))
-    return ((i, (plan, fit)) for i, (plan, fit) in numbered if not plan.recipe.needs_importance)

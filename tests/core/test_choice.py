@@ -6,8 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from core.choice import RUNS, WHOLE, choose, least_of, longest_context
+from core.choice import RUNS, WHOLE, choose, choose_level, least_of, longest_context
 from core.fit import Verdict, estimate_fit
+from core.imatrix import ImportanceMatrix
+from core.plan import make_plans
+from core.recipes import find_recipe
 from core.recommend import Want, preferences
 from tests.core.levels import level, levels, machine
 
@@ -51,7 +54,7 @@ def test_more_context_never_shrinks_memory(name: str, vram: tuple[float, ...]) -
 @pytest.mark.parametrize("name", MODELS[:4])
 def test_with_more_ram_the_choice_only_moves_up_the_order_of_preference(name: str, want: Want) -> None:
     plans = levels(name)
-    order = preferences(plans[0].model, [plan.recipe.name for plan in plans], context=8192, want=want)
+    order = preferences(plans[0].model, context=8192, want=want)
     places = []
     for ram in RAMS:
         chosen = choose(plans, machine(ram=ram), context=8192, want=want)
@@ -103,6 +106,30 @@ def test_nothing_is_chosen_where_nothing_runs() -> None:
     assert choose(levels("llama-3.1-70b"), machine(ram=8), context=4096) is None
     assert choose((), machine(), context=4096) is None
     assert least_of(levels("llama-3.1-70b")).recipe.name == "Q2_K"
+
+
+@pytest.mark.parametrize("want", Want)
+@pytest.mark.parametrize("ram", [3, 8, 16, 64])
+def test_levels_planned_when_their_turn_comes_give_the_same_choice(want: Want, ram: float) -> None:
+    plans = levels("llama-3.2-1b")
+    hardware = machine(ram=ram)
+    chosen = choose(plans, hardware, context=8192, want=want)
+    names = [plan.recipe.name for plan in plans]
+    again = choose_level(plans[0].model, hardware, context=8192, want=want, names=names)
+    assert chosen is not None
+    assert again is not None
+    assert (chosen.plan.recipe, chosen.fit) == (again.plan.recipe, again.fit)
+
+
+def test_a_level_that_needs_an_importance_matrix_is_taken_only_with_one() -> None:
+    plan = level("llama-3.1-70b", "Q4_K_M")
+    matrix = ImportanceMatrix("m.gguf", (), 0, {})
+    (with_one,) = make_plans(plan.model, [find_recipe("IQ2_XS")], importance=matrix)
+    (without,) = make_plans(plan.model, [find_recipe("IQ2_XS")])
+    chosen = choose([with_one], machine(ram=32), context=4096)
+    assert chosen is not None
+    assert chosen.plan is with_one
+    assert choose([without], machine(ram=32), context=4096) is None
 
 
 def test_the_longest_context_ends_where_the_next_step_would_not_run_whole() -> None:

@@ -1,4 +1,4 @@
-"""core.fit against llama.cpp's own planner, and the verdicts and recommendations built on it."""
+"""core.fit against llama.cpp's own planner, and the verdicts built on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -20,7 +19,6 @@ from core.memory import Needs, Settings, predict, shape_of
 from core.model import Metadata, ModelInfo, OutputTensor
 from core.plan import Plan, PlannedTensor
 from core.recipes import Recipe
-from core.recommend import recommend
 from kernels import FORMATS
 
 MIB = 1024**2
@@ -225,49 +223,3 @@ def test_an_estimate_takes_about_a_millisecond() -> None:
         estimate_fit(plan, hardware)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.005
-
-
-RECIPES = ("BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_0", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K")
-
-
-def recommended(name: str, **verdicts: str) -> str | None:
-    """What is recommended of RECIPES when those named have the verdict and the others do not run."""
-    plans = [replace(plan_of(name), recipe=Recipe(recipe, 0, recipe, "")) for recipe in RECIPES]
-    base = estimate_fit(plan_of(name), machine())
-    fits = [replace(base, verdict=Verdict(verdicts.get(recipe, "no"))) for recipe in RECIPES]
-    index = recommend(plans, fits)
-    return None if index is None else RECIPES[index]
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("llama-3.2-1b", "Q8_0"), ("llama-3.1-8b", "Q6_K"), ("mistral-nemo-12b", "Q5_K_M"), ("llama-3.1-70b", "Q4_K_M")],
-)
-def test_where_everything_fits_the_size_of_the_model_decides(name: str, expected: str) -> None:
-    assert recommended(name, **dict.fromkeys(RECIPES, "fits")) == expected
-
-
-def test_a_good_format_that_is_tight_comes_before_a_lower_one_that_fits() -> None:
-    assert recommended("llama-3.1-8b", Q4_K_M="tight", Q3_K_M="fits", Q2_K="fits") == "Q4_K_M"
-
-
-def test_a_lower_format_comes_before_splitting() -> None:
-    assert recommended("llama-3.1-8b", Q4_K_M="splits", Q3_K_M="fits") == "Q3_K_M"
-
-
-def test_a_k_quant_comes_before_the_older_format_of_its_size() -> None:
-    assert recommended("llama-3.1-8b", Q5_0="fits", Q4_K_M="fits", Q4_0="fits") == "Q4_K_M"
-
-
-def test_two_bits_come_last() -> None:
-    assert recommended("llama-3.1-8b", Q3_K_M="splits", Q2_K="fits") == "Q3_K_M"
-    assert recommended("llama-3.1-8b", Q2_K="fits") == "Q2_K"
-
-
-def test_an_unquantized_file_is_never_recommended() -> None:
-    assert recommended("llama-3.1-8b", BF16="fits") is None
-
-
-def test_nothing_is_recommended_where_nothing_runs() -> None:
-    assert recommended("llama-3.1-8b") is None
-    assert recommend([], []) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.fit import estimate_fit, gpu_budget, ram_budget
-from core.placement import Placement, place_model
+from core.placement import Placement, as_placed, place_model, reason_at_a_glance
 from tests.core.levels import level, machine
 
 
@@ -41,3 +41,25 @@ def test_without_a_gpu_all_is_in_ram() -> None:
 
 def test_cards_are_named_where_there_are_several() -> None:
     assert placed("llama-3.1-70b", vram=(24, 24, 24)).words == "whole on 3 GPUs"
+
+
+def test_the_reason_and_the_figures_are_those_of_the_placement() -> None:
+    plan, hardware = level("qwen3-30b-a3b", "Q4_K_M"), machine(vram=(12,))
+    layers = estimate_fit(plan, hardware, context=8192)
+    found = place_model(plan, hardware, layers)
+    fit = as_placed(layers, found, hardware)
+    assert fit.reason.endswith(f"too much for the GPU alone: {found.words}.")
+    assert (fit.on_gpu, fit.on_host, fit.gpu_layers) == (found.gpu, found.host, found.gpu_layers)
+    assert fit.total == (found.gpu + found.host).total
+    assert fit.verdict is layers.verdict
+    assert fit.free_after >= 0
+    assert reason_at_a_glance(plan, layers).endswith("all layers on the GPU, experts in RAM.")
+
+
+def test_a_dense_split_is_told_as_it_was_judged() -> None:
+    plan, hardware = level("llama-3.1-8b", "Q4_K_M"), machine(vram=(4,))
+    fit = estimate_fit(plan, hardware, context=8192)
+    found = place_model(plan, hardware, fit)
+    assert as_placed(fit, found, hardware) is fit
+    assert reason_at_a_glance(plan, fit) == fit.reason
+    assert found.words in fit.reason

@@ -24,7 +24,49 @@ FITTING = Verdict.FITS
 def order(name: str, want: Want, *, context: int = 4096) -> list[str]:
     """Levels that fit, in the order in which they are taken."""
     model = levels(name)[0].model
-    return [recipe for recipe, verdict in preferences(model, (), context=context, want=want) if verdict is FITTING]
+    return [recipe for recipe, verdict in preferences(model, context=context, want=want) if verdict is FITTING]
+
+
+def taken(name: str, **verdicts: str) -> str | None:
+    """What is taken when the levels named have the verdict and the others do not run."""
+    steps = preferences(levels(name)[0].model, context=4096, want=Want.BALANCED)
+    return next((recipe for recipe, verdict in steps if verdicts.get(recipe) == verdict), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("llama-3.2-1b", "Q8_0"), ("llama-3.1-8b", "Q6_K"), ("gemma-3-12b", "Q5_K_M"), ("llama-3.1-70b", "Q4_K_M")],
+)
+def test_where_everything_fits_the_size_of_the_model_decides(name: str, expected: str) -> None:
+    everything = ("BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_0", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K")
+    assert taken(name, **dict.fromkeys(everything, "fits")) == expected
+
+
+def test_a_good_format_that_is_tight_comes_before_a_lower_one_that_fits() -> None:
+    assert taken("llama-3.1-8b", Q4_K_M="tight", Q3_K_M="fits", Q2_K="fits") == "Q4_K_M"
+
+
+def test_a_lower_format_comes_before_splitting() -> None:
+    assert taken("llama-3.1-8b", Q4_K_M="splits", Q3_K_M="fits") == "Q3_K_M"
+
+
+def test_a_k_quant_comes_before_the_older_format_of_its_size() -> None:
+    assert taken("llama-3.1-8b", Q5_0="fits", Q4_K_M="fits", Q4_0="fits") == "Q4_K_M"
+
+
+def test_two_bits_come_last() -> None:
+    assert taken("llama-3.1-8b", Q3_K_M="splits", Q2_K="fits") == "Q3_K_M"
+    assert taken("llama-3.1-8b", Q2_K="fits", Q2_K_S="fits") == "Q2_K"
+
+
+def test_an_unquantized_file_and_one_bit_are_never_taken() -> None:
+    assert taken("llama-3.1-70b", BF16="fits", IQ1_M="fits", TQ1_0="fits") is None
+
+
+def test_the_smallest_levels_of_two_bits_are_for_large_models() -> None:
+    assert taken("llama-3.1-8b", IQ2_M="fits") is None
+    assert taken("llama-3.1-70b", IQ2_M="fits", IQ2_XXS="fits") == "IQ2_M"
+    assert taken("llama-3.1-70b", IQ2_M="fits", Q2_K="splits") == "IQ2_M"
 
 
 @pytest.mark.parametrize("name", ["llama-3.2-1b", "llama-3.1-8b", "qwen2.5-32b", "llama-3.1-70b"])
@@ -38,16 +80,16 @@ def test_a_long_context_wants_a_level_above_the_usual_one() -> None:
 
 
 def test_best_quality_would_rather_split_than_go_below_four_bits() -> None:
-    steps = preferences(levels("llama-3.1-8b")[0].model, (), context=4096, want=Want.BEST_QUALITY)
+    steps = preferences(levels("llama-3.1-8b")[0].model, context=4096, want=Want.BEST_QUALITY)
     assert steps.index(("Q4_K_M", Verdict.SPLITS)) < steps.index(("Q3_K_M", Verdict.FITS))
-    steps = preferences(levels("llama-3.1-8b")[0].model, (), context=4096, want=Want.BALANCED)
+    steps = preferences(levels("llama-3.1-8b")[0].model, context=4096, want=Want.BALANCED)
     assert steps.index(("Q4_K_M", Verdict.SPLITS)) > steps.index(("Q3_K_M", Verdict.FITS))
 
 
 @pytest.mark.parametrize("want", Want)
 @pytest.mark.parametrize("name", ["llama-3.2-1b", "llama-3.1-8b", "qwen2.5-32b", "llama-3.1-70b"])
 def test_of_one_level_the_better_verdict_always_comes_first(name: str, want: Want) -> None:
-    steps = preferences(levels(name)[0].model, ("Q2_K", "Q2_K_S"), context=4096, want=want)
+    steps = preferences(levels(name)[0].model, context=4096, want=want)
     for recipe in {recipe for recipe, _ in steps}:
         verdicts = [verdict for other, verdict in steps if other == recipe]
         assert verdicts == [Verdict.FITS, Verdict.TIGHT, Verdict.SPLITS]
