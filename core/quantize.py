@@ -27,7 +27,7 @@ from core.events import Done, Event, Failed, Note
 from core.hardware.cpu import usable_cores
 from core.imatrix import check_importance, read_importance
 from core.jobs import QuantizeJob
-from core.meter import PROGRESS_SECONDS, Meter
+from core.meter import PROGRESS_SECONDS, Meter, Took, timed
 from core.model import OutputTensor
 from core.plan import Plan, PlannedTensor, make_plan
 from core.recipes import FLOATS, find_recipe
@@ -44,6 +44,15 @@ SAMPLE_ROWS = 16
 
 def check_job(job: QuantizeJob) -> Plan:
     """Everything that can be known before the start; raises SnugError when the job cannot work. Writes nothing."""
+    plan = plan_job(job)
+    check_split_target(parts_of(job, plan), sources=[plan.model.path, *plan.model.files], overwrite=job.overwrite)
+    return plan
+
+
+def plan_job(job: QuantizeJob) -> Plan:
+    """The job's plan, with notes on what a person should know. Raises SnugError when it makes no sense; where the file
+    is to be is not looked at.
+    """
     recipe = find_recipe(job.recipe)
     model = open_model(job.source)
     if job.backend not in SLAB_WEIGHTS:
@@ -57,11 +66,10 @@ def check_job(job: QuantizeJob) -> Plan:
     _check_requantize(job, plan)
     plan = replace(plan, notes=(*plan.notes, *check_importance(plan), *stream_notes(model)))
     _check_backend(job, plan)
-    check_split_target(_parts(job, plan), sources=[model.path, *model.files], overwrite=job.overwrite)
     return plan
 
 
-def _parts(job: QuantizeJob, plan: Plan) -> tuple[PlannedPart, ...]:
+def parts_of(job: QuantizeJob, plan: Plan) -> tuple[PlannedPart, ...]:
     """The files to be written: one, unless the job says how large a part may be."""
     return plan_split(plan, read_size(job.split_max_size) if job.split_max_size else None, job.target)
 
@@ -121,19 +129,20 @@ def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
         plan = check_job(job)
     yield from (Note(text) for text in (*plan.model.notes, *plan.notes))
     yield from _prepare(job, plan, cancelled)
-    meter = Meter(plan, started)
+    meter = Meter(plan, started, job)
     with contextlib.ExitStack() as stack:
         stream = open_stream(plan.model, cancelled)
         if stream:
             stack.enter_context(stream)
         yield meter.event("encode", "")  # from here on there is something to sweep up
-        part = stack.enter_context(SplitFile(plan, _parts(job, plan), overwrite=job.overwrite))
+        part = stack.enter_context(SplitFile(plan, parts_of(job, plan), overwrite=job.overwrite))
         yield from _encode_all(job, plan, part, meter, cancelled, stream)
         yield meter.event("write", "")
         part.sync()
         yield meter.event("verify", "")
         report = _verified(part, plan, cancelled, stream)
         part.finish()
+    meter.remember()
     result = _result(job, part, plan, report, time.monotonic() - started)
     yield Done(result | ({"fetched": stream.fetched} if stream else {}))
 
@@ -241,27 +250,26 @@ def _encode_all(
     if stream:
         threads, weights, ahead = min(threads, MOST_THREADS), min(weights, STREAMED_WEIGHTS), AHEAD
     waiting = deque(_slabs(plan, weights))
-    running: dict[Future[None], _Slab] = {}
+    running: dict[Future[Took], _Slab] = {}
     gate = threading.Semaphore(threads)  # the other threads of the pool wait for the network
     read = stream.read if stream else None
     with RowReader(read) as reader, ThreadPoolExecutor(threads + ahead, "encode") as pool, _drained(running, stream):
         while waiting or running:
             while waiting and len(running) < threads + ahead + 1:
                 slab = waiting.popleft()
-                running[pool.submit(_encode, job, slab, reader, gate, part, plan.header_bytes)] = slab
+                running[pool.submit(timed, _encode, job, slab, reader, gate, part, plan.header_bytes)] = slab
             done, _ = wait(running, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
             if cancelled():
                 raise Cancelled
             for future in done:
                 slab = running.pop(future)
-                future.result()
-                meter.add(slab.planned, slab.count)
+                meter.add(slab.planned, slab.count, future.result())
             if meter.is_due():
                 yield meter.event("encode", next(iter(running.values())).planned.name if running else "")
 
 
 @contextlib.contextmanager
-def _drained(running: dict[Future[None], _Slab], stream: HubStream | None) -> Iterator[None]:
+def _drained(running: dict[Future[Took], _Slab], stream: HubStream | None) -> Iterator[None]:
     """On an error, nothing that has not started will start, or be fetched: the pool then closes at once."""
     try:
         yield
@@ -333,4 +341,4 @@ def _result(job: QuantizeJob, part: SplitFile, plan: Plan, report: VerifyReport,
     }
 
 
-__all__ = ["check_job", "run"]
+__all__ = ["check_job", "parts_of", "plan_job", "run"]
