@@ -10,7 +10,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is. Bytes are those of the source; `rate` is bytes a second; `eta` seconds left or None."""
+    """How far a job is. Bytes are those of the source; `rate` is bytes a second; `eta` seconds left or None.
+
+    `share` is how much of the whole job's work is done, 0 to 1, whatever its stage; 0 where that is not known.
+    """
 
     stage: str
     tensor: str
@@ -21,6 +24,7 @@ class Progress:
     rate: float
     eta: float | None
     elapsed: float
+    share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
