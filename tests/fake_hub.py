@@ -140,14 +140,24 @@ class _Server(ThreadingHTTPServer):
 
 
 class FakeHub:
-    """`url` is the Hub's, `storage_url` that of the storage server. Requests are kept in `log`."""
+    """`url` is the Hub's, `storage_url` that of the storage server. Requests are kept in `log`.
+
+    `rate`: bytes a second of each connection; `latency`: seconds before each answer; `send_buffer`: bytes that count as
+    sent while they have not left.
+    """
 
     def __init__(
-        self, repos: Iterable[FakeRepo] = (), *, rate: int = 0, latency: float = 0, page_rows: int = 20
+        self,
+        repos: Iterable[FakeRepo] = (),
+        *,
+        rate: int = 0,
+        latency: float = 0,
+        page_rows: int = 20,
+        send_buffer: int = 0,
     ) -> None:
         self.repos = {repo.id: repo for repo in repos}
         self.tokens = {"hf_full": ("ada", True), "hf_plain": ("bob", False)}
-        self.rate, self.latency, self.page_rows = rate, latency, page_rows
+        self.rate, self.latency, self.page_rows, self.send_buffer = rate, latency, page_rows, send_buffer
         self.faults: list[Fault] = []
         self.log: list[Record] = []
         self.signature = 1
@@ -194,6 +204,11 @@ class _Handler(BaseHTTPRequestHandler):
     fake: FakeHub
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        if size := self.fake.send_buffer:
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        super().setup()
 
     def do_GET(self) -> None:
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")

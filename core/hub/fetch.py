@@ -18,6 +18,7 @@ PARALLEL_FROM = 16 << 20
 STALL_SECONDS = 20.0
 STALL_BYTES = 4096
 JOIN_SECONDS = 0.3
+UNREAD_BYTES = 6 << 20  # of all connections of a file: with what is not journaled yet, 8 MiB are lost by a kill at most
 WRITE_BYTES = 1 << 18
 WRITE_SECONDS = 0.2
 
@@ -33,6 +34,7 @@ class Fetch:
         self._todo = deque(segment for segment in part.segments if segment.at < segment.end)
         most = max(1, min(connections, MOST_CONNECTIONS)) if part.size >= PARALLEL_FROM else 1
         count = min(most, len(self._todo))
+        self._unread = UNREAD_BYTES // max(1, count)
         self._lines: list[Line] = []
         self._threads = [threading.Thread(target=self._work, name="fetch", daemon=True) for _ in range(count)]
         for thread in self._threads:
@@ -103,6 +105,7 @@ class Fetch:
         with open_range(self._place, start, end, line=line, read_seconds=STALL_SECONDS) as stretch:
             if stretch.start != start or (stretch.is_whole and end < self._part.size):
                 raise NoRanges
+            line.bound(self._unread)
             watch = _Watch()
             for piece in _gathered(stretch.pieces):
                 if self._stop.is_set():

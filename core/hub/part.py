@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 SEGMENT = 32 << 20
-NOTE_BYTES = 1 << 20
+NOTE_BYTES = 1 << 18
 SYNC_BYTES = 256 << 20
 _PIECE = 1 << 20
 

@@ -65,14 +65,24 @@ class Line:
             if self.is_cut:
                 raise Cancelled
 
+    def bound(self, ahead: int) -> None:
+        """Lets the system take in no more than `ahead` bytes that nobody has read, where it can be told so."""
+        option = getattr(socket, "TCP_WINDOW_CLAMP", None)
+        with self._lock, suppress(OSError):
+            if option is not None and (found := self._socket()) is not None:
+                found.setsockopt(socket.IPPROTO_TCP, option, ahead)
+
     def cut(self) -> None:
         with self._lock:
             self.is_cut = True
-            stream = self._response.extensions.get("network_stream") if self._response else None
-            found = stream.get_extra_info("socket") if stream else None
-            if isinstance(found, socket.socket):
+            if (found := self._socket()) is not None:
                 with suppress(OSError):
                     socket.socket.shutdown(found, socket.SHUT_RDWR)  # not TLS's own, which would wait for the peer
+
+    def _socket(self) -> socket.socket | None:
+        stream = self._response.extensions.get("network_stream") if self._response else None
+        found = stream.get_extra_info("socket") if stream else None
+        return found if isinstance(found, socket.socket) else None
 
 
 class Patience:
