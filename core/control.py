@@ -34,6 +34,7 @@ class Control:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()  # replaced as a whole
+        self.hold = False  # while True, the job begins nothing new
         self._stop: Stop | None = None
         self._asked = threading.Event()
 

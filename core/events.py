@@ -60,12 +60,19 @@ class Paused:
     hint: str = ""
 
 
-Event = Progress | Note | Done | Failed | Paused
-_KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in (Progress, Note, Done, Failed, Paused)}
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A worker took the job up; `resume`: to go on with what an earlier one left. Only a job's folder says so."""
+
+    resume: bool = False
+
+
+Event = Progress | Note | Done | Failed | Paused | Begun
+_KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in (Progress, Note, Done, Failed, Paused, Begun)}
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """A plain dictionary with the key `event`: progress, note, done, failed or paused."""
+    """A plain dictionary with the key `event`: progress, note, done, failed, paused or begun."""
     return {"event": type(event).__name__.lower(), **asdict(event)}
 
 
