@@ -118,19 +118,21 @@ class Fetch:
 
 def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The same bytes in fewer pieces, none held back for long; what came before a failure comes before it too."""
-    held, since = bytearray(), time.monotonic()
+    held: list[bytes] = []
+    count, since = 0, time.monotonic()
     try:
         for piece in pieces:
-            held += piece
-            if len(held) >= WRITE_BYTES or time.monotonic() - since > WRITE_SECONDS:
-                yield bytes(held)
-                held, since = bytearray(), time.monotonic()
+            held.append(piece)
+            count += len(piece)
+            if count >= WRITE_BYTES or time.monotonic() - since > WRITE_SECONDS:
+                yield b"".join(held)
+                held, count, since = [], 0, time.monotonic()
     except Exception:
         if held:
-            yield bytes(held)
+            yield b"".join(held)
         raise
     if held:
-        yield bytes(held)
+        yield b"".join(held)
 
 
 class NoRanges(Exception):
