@@ -43,13 +43,17 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The job ended without a result; `cancelled`: because the user wished so. `exit_code` is the command line's."""
+    """The job ended without a result; `cancelled`: because the user wished so. `exit_code` is the command line's.
+
+    `resumable`: what was done is still there, and the job can go on with it.
+    """
 
     message: str
     hint: str = ""
     cancelled: bool = False
     exit_code: int = 1
     details: str = ""
+    resumable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 import kernels
 from core.checkpoint import open_model
+from core.control import Control, Stop
 from core.errors import Cancelled, JobFailed, SnugError
-from core.events import Done, Event, Failed, Note
+from core.events import Done, Event, Failed, Note, Paused
 from core.hardware.cpu import usable_cores
 from core.imatrix import check_importance, read_importance
 from core.jobs import QuantizeJob
@@ -62,7 +63,7 @@ def plan_job(job: QuantizeJob) -> Plan:
     if job.effort not in kernels.EFFORTS:
         raise SnugError(f"There is no effort {job.effort!r}.", f"Efforts: {', '.join(kernels.EFFORTS)}.")
     importance = read_importance(job.imatrix) if job.imatrix else None
-    plan = make_plan(model, recipe, pure=job.pure, importance=importance)
+    plan = make_plan(model, recipe, pure=job.pure, importance=importance, card=job.card)
     _check_requantize(job, plan)
     plan = replace(plan, notes=(*plan.notes, *check_importance(plan), *stream_notes(model)))
     _check_backend(job, plan)
@@ -103,14 +104,24 @@ def _check_backend(job: QuantizeJob, plan: Plan) -> None:
             )
 
 
-def run(job: QuantizeJob, *, cancelled: Callable[[], bool] = lambda: False) -> Generator[Event, None, None]:
-    """Events of the job, the last one Done or Failed. Never raises for what a user can cause or mend."""
+def run(
+    job: QuantizeJob,
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+    control: Control | None = None,
+    resume: bool = False,
+) -> Generator[Event, None, None]:
+    """Events of the job, the last one Done, Failed or Paused. Never raises for what a user can cause or mend.
+
+    `control` gives it orders and limits while it runs; `cancelled` is the short way to one that throws away.
+    """
+    orders = control or Control()
     try:
-        yield from _run(job, cancelled)
+        yield from _run(job, lambda: orders.is_stopped() or cancelled())
     except _Ended as ended:
         yield ended.event
     except Cancelled:
-        yield Failed("Cancelled. Nothing was written.", cancelled=True)
+        yield _stopped(orders)
     except SnugError as error:
         yield Failed(error.message, error.hint, exit_code=error.exit_code)
     except MemoryError:
@@ -119,6 +130,13 @@ def run(job: QuantizeJob, *, cancelled: Callable[[], bool] = lambda: False) -> G
             "Close other programs or use fewer threads, then start again.",
             exit_code=1,
         )
+
+
+def _stopped(orders: Control) -> Event:
+    """The last word of a job that was told to end."""
+    if orders.stop is Stop.PAUSE:
+        return Paused("Paused.")
+    return Failed("Cancelled. Nothing was written.", cancelled=True)
 
 
 def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
