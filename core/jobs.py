@@ -33,6 +33,8 @@ class QuantizeJob:
 
     `split_max_size`: the size of a part, such as 2G, of a file in several; "": one file.
     `keep_download`: a model of the Hub is downloaded first, and stays in the cache; else it is read while encoding.
+    `card`: the file says how it was made; `hash_source`: its card has hashes of the source's whole files, for which
+    they are read once more.
     """
 
     source: str
@@ -47,6 +49,8 @@ class QuantizeJob:
     effort: str = "exact"
     imatrix: str = ""
     keep_download: bool = False
+    card: bool = True
+    hash_source: bool = False
 
 
 @dataclass(frozen=True, slots=True)

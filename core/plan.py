@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from core.gguf import encode_header, encode_items, header_length, pad
 from core.imatrix import ImportanceMatrix
 from core.model import FLOATS as SOURCE_FLOATS
 from core.model import Metadata, ModelInfo, OutputTensor
+from core.recipe_card import recipe_keys, source_keys, without_card
 from core.recipes import FLOATS, NONE, Overrides, Recipe, choose_formats, find_recipe
 from kernels import FORMATS
 
@@ -92,24 +94,45 @@ def make_plan(
     pure: bool = False,
     importance: ImportanceMatrix | None = None,
     overrides: Overrides = NONE,
+    card: bool = True,
 ) -> Plan:
     """The plan of `recipe` for `model`; `pure` gives every tensor that may be quantized the base format, some rules
-    ask whether there is an `importance` matrix, and `overrides` come before the recipe.
+    ask whether there is an `importance` matrix, and `overrides` come before the recipe. With a `card` the file says
+    how it was made (core/recipe_card.py).
 
     Raises SnugError when a tensor cannot be written in the format that was asked for. Whether the plan can do with the
     importance that there is, check_importance says.
     """
     formats = choose_formats(model, recipe, pure=pure, has_importance=importance is not None, overrides=overrides)
-    return _plan(model, recipe, formats, items_bytes=len(encode_items(model.metadata)), importance=importance)
+    own = recipe_keys(recipe, pure=pure, importance=importance, tensors=len(model.tensors)) if card else ()
+    return _plan(model, recipe, formats, keys=_keys_of(model, card=card), own=own, importance=importance)
 
 
 def make_plans(
     model: ModelInfo, recipes: Iterable[Recipe], *, importance: ImportanceMatrix | None = None
 ) -> list[Plan]:
     """The plans of several recipes, each as `make_plan` makes it; a vocabulary is measured once."""
-    items_bytes = len(encode_items(model.metadata))
-    chosen = ((r, choose_formats(model, r, has_importance=importance is not None)) for r in recipes)
-    return [_plan(model, r, formats, items_bytes=items_bytes, importance=importance) for r, formats in chosen]
+    keys, count = _keys_of(model, card=True), len(model.tensors)
+    made = []
+    for recipe in recipes:
+        formats = choose_formats(model, recipe, has_importance=importance is not None)
+        own = recipe_keys(recipe, pure=False, importance=importance, tensors=count)
+        made.append(_plan(model, recipe, formats, keys=keys, own=own, importance=importance))
+    return made
+
+
+class _Keys(NamedTuple):
+    """The keys of a model that its file keeps, what its card says of it, and the bytes of both in a header."""
+
+    kept: tuple[Metadata, ...]
+    card: tuple[Metadata, ...]
+    nbytes: int
+
+
+def _keys_of(model: ModelInfo, *, card: bool) -> _Keys:
+    kept = without_card(model.metadata)
+    own = source_keys(model) if card else ()
+    return _Keys(kept, own, len(encode_items((*kept, *own))))
 
 
 def _plan(
@@ -117,21 +140,27 @@ def _plan(
     recipe: Recipe,
     formats: Mapping[str, str],
     *,
-    items_bytes: int,
+    keys: _Keys,
+    own: tuple[Metadata, ...],
     importance: ImportanceMatrix | None,
 ) -> Plan:
-    """`items_bytes`: what the keys of the model take in a header."""
+    """`own`: what the card says of the recipe; () without a card."""
     sizes = ((tensor, formats[tensor.name]) for tensor in model.tensors)
     tensors = place(PlannedTensor(t, name, 0, FORMATS[name].row_bytes(t.columns) * t.rows) for t, name in sizes)
-    own = (
+    decided = (
         Metadata("general.file_type", "u32", _file_type(model, recipe)),
         Metadata("general.quantization_version", "u32", 2),
-        *(importance.metadata if importance else ()),
+        *(_measured(importance, with_path=not own) if importance else ()),
     )
     shapes = ((tensor.name, tensor.shape) for tensor in model.tensors)
-    header_bytes = header_length(items_bytes + len(encode_items(own)), shapes)
-    said = (*model.metadata, *own)
+    header_bytes = header_length(keys.nbytes + len(encode_items((*decided, *own))), shapes)
+    said = (*keys.kept, *decided, *keys.card, *own)
     return Plan(model, recipe, tensors, header_bytes, _notes(recipe, tensors), said, importance)
+
+
+def _measured(importance: ImportanceMatrix, *, with_path: bool) -> tuple[Metadata, ...]:
+    """What llama-quantize says of an importance matrix; beside a card without the folders, which are the user's."""
+    return (importance if with_path else replace(importance, file=Path(importance.file).name)).metadata
 
 
 def place(tensors: Iterable[PlannedTensor]) -> tuple[PlannedTensor, ...]:

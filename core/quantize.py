@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kernels
+from core.card_file import card_values, write_card
+from core.card_source import hash_whole
 from core.checkpoint import open_model
 from core.control import Control, Stop
 from core.errors import Cancelled, JobFailed, SnugError
@@ -31,6 +33,7 @@ from core.jobs import QuantizeJob
 from core.meter import PROGRESS_SECONDS, Meter, Took, timed
 from core.model import OutputTensor
 from core.plan import Plan, PlannedTensor, make_plan
+from core.recipe_card import SAMPLE_ROWS, error_bytes, filled, with_errors
 from core.recipes import FLOATS, find_recipe
 from core.rows import RowReader, can_copy, encode_type, refuse_non_finite, step_of
 from core.split import PlannedPart, SplitFile, check_split_target, plan_split, read_size
@@ -40,7 +43,6 @@ from core.verify import VerifyReport, verify_model
 
 SLAB_WEIGHTS = {"auto": 1 << 22, "cpu": 1 << 22, "reference": 1 << 18}
 MOST_COMPILERS = 4  # processes that compile kernels at once; each takes about 150 MB
-SAMPLE_ROWS = 16
 
 
 def check_job(job: QuantizeJob) -> Plan:
@@ -67,7 +69,7 @@ def plan_job(job: QuantizeJob) -> Plan:
     _check_requantize(job, plan)
     plan = replace(plan, notes=(*plan.notes, *check_importance(plan), *stream_notes(model)))
     _check_backend(job, plan)
-    return plan
+    return filled(plan, job) if job.card else plan
 
 
 def parts_of(job: QuantizeJob, plan: Plan) -> tuple[PlannedPart, ...]:
@@ -146,6 +148,8 @@ def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
         job = yield from _downloaded(job, cancelled)
         plan = check_job(job)
     yield from (Note(text) for text in (*plan.model.notes, *plan.notes))
+    if job.card and job.hash_source and not is_streamed(plan.model):
+        plan = filled(plan, job, (yield from hash_whole(plan.model, cancelled)))
     yield from _prepare(job, plan, cancelled)
     meter = Meter(plan, started, job)
     with contextlib.ExitStack() as stack:
@@ -158,10 +162,14 @@ def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
         yield meter.event("write", "")
         part.sync()
         yield meter.event("verify", "")
-        report = _verified(part, plan, cancelled, stream)
+        report = _verified(part, plan, cancelled, stream, hashed=job.card)
+        if job.card:
+            plan = _sealed(plan, part, report)
         part.finish()
     meter.remember()
     result = _result(job, part, plan, report, time.monotonic() - started)
+    if job.card and (problem := write_card(job, card_values(job, plan, parts_of(job, plan), report))):
+        yield Note(problem)
     yield Done(result | ({"fetched": stream.fetched} if stream else {}))
 
 
@@ -319,11 +327,23 @@ def _encode(
     part.write(offset, data.data)
 
 
-def _verified(part: SplitFile, plan: Plan, cancelled: Callable[[], bool], stream: HubStream | None) -> VerifyReport:
+def _sealed(plan: Plan, part: SplitFile, report: VerifyReport) -> Plan:
+    """Writes the errors that were measured into the card of the new file."""
+    plan = with_errors(plan, {error.name: error.rmse for error in report.errors})
+    part.files[0].write(*error_bytes(plan))
+    part.files[0].sync()
+    return plan
+
+
+def _verified(
+    part: SplitFile, plan: Plan, cancelled: Callable[[], bool], stream: HubStream | None, *, hashed: bool
+) -> VerifyReport:
     read = stream.read if stream else None
     try:
         model = part.as_model(plan.model)
-        report = verify_model(model, source=plan.model, read_source=read, sample_rows=SAMPLE_ROWS, cancelled=cancelled)
+        report = verify_model(
+            model, source=plan.model, read_source=read, sample_rows=SAMPLE_ROWS, hashed=hashed, cancelled=cancelled
+        )
     except SnugError as error:  # the file is ours: it is no bad input
         raise JobFailed(error.message, error.hint if stream else "Check the disk, then start again.") from error
     if cancelled():
@@ -356,6 +376,7 @@ def _result(job: QuantizeJob, part: SplitFile, plan: Plan, report: VerifyReport,
         "errors": [
             {"name": e.name, "format": e.format, "rmse": e.rmse, "max_error": e.max_error} for e in report.errors
         ],
+        "sha256": dict(report.sha256),
     }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 
@@ -34,7 +35,10 @@ class TensorError:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was found; `problems` is empty for a good file. `errors` compares with the source, worst first."""
+    """What was found; `problems` is empty for a good file. `errors` compares with the source, worst first.
+
+    `sha256` is that of each tensor's bytes, by its name, where it was asked for.
+    """
 
     path: Path
     file_bytes: int
@@ -42,6 +46,7 @@ class VerifyReport:
     formats: dict[str, int]
     problems: tuple[str, ...]
     errors: tuple[TensorError, ...] = ()
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -69,13 +74,18 @@ def verify_model(
     source: ModelInfo | None = None,
     read_source: ReadBytes | None = None,
     sample_rows: int | None = None,
+    hashed: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> VerifyReport:
-    """The same for a GGUF that is open already, in one file or several; `read_source` where the source is no file."""
+    """The same for a GGUF that is open already, in one file or several; `read_source` where the source is no file.
+
+    `hashed`: with the SHA-256 of every tensor, taken while its bytes are looked at anyway.
+    """
     problems = [*_structure(model)]
     threads = _ASKING if read_source else 2
     with RowReader() as reader, RowReader(read_source) as origin, ThreadPoolExecutor(threads) as pool:
-        sane = pool.map(lambda tensor: _is_sane(reader, tensor, cancelled), model.tensors)
+        digests = {tensor.name: hashlib.sha256() for tensor in model.tensors} if hashed else {}
+        sane = pool.map(lambda tensor: _is_sane(reader, tensor, cancelled, digests.get(tensor.name)), model.tensors)
         problems += [text for text in sane if text]
         errors: list[TensorError] = []
         if source is not None:
@@ -87,7 +97,8 @@ def verify_model(
         formats[tensor.dtype] = formats.get(tensor.dtype, 0) + 1
     errors.sort(key=lambda error: -error.rmse)
     file_bytes = sum(file.stat().st_size for file in model.files)
-    return VerifyReport(model.path, file_bytes, len(model.tensors), formats, tuple(problems), tuple(errors))
+    sha256 = {name: digest.hexdigest() for name, digest in digests.items()}
+    return VerifyReport(model.path, file_bytes, len(model.tensors), formats, tuple(problems), tuple(errors), sha256)
 
 
 def _structure(model: ModelInfo) -> Iterator[str]:
@@ -106,12 +117,17 @@ def _structure(model: ModelInfo) -> Iterator[str]:
         yield f"token_embd.weight has {embedding.rows} rows for {len(tokens)} tokens"
 
 
-def _is_sane(reader: RowReader, tensor: OutputTensor, cancelled: Callable[[], bool]) -> str:
-    """A problem in words, or ""."""
+def _is_sane(
+    reader: RowReader, tensor: OutputTensor, cancelled: Callable[[], bool], digest: hashlib._Hash | None
+) -> str:
+    """A problem in words, or "". All bytes go into `digest`."""
     for first, count in _slabs(tensor):
         if cancelled():
             break
-        if not kernels.scales_are_finite(reader.raw(tensor, first, count), tensor.dtype):
+        data = reader.raw(tensor, first, count)
+        if digest is not None:
+            digest.update(data.reshape(-1).data)
+        if not kernels.scales_are_finite(data, tensor.dtype):
             rows = f"rows {first} to {first + count - 1}"
             return f"{tensor.name} ({tensor.dtype}) holds a scale that is NaN or infinite in {rows}"
     return ""

@@ -44,6 +44,7 @@ from kernels.codec import (
 from kernels.cpu.aside import compiled_aside
 from kernels.errors import NonFinite, UnsupportedBackend, UnsupportedFormat
 from kernels.formats import FORMATS, BlockFormat, Field
+from kernels.version import version
 
 __all__ = [
     "EFFORTS",
@@ -63,4 +64,5 @@ __all__ = [
     "numbers",
     "prepare",
     "scales_are_finite",
+    "version",
 ]

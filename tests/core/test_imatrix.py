@@ -99,8 +99,12 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
     refused(tmp_path, "cannot be read")
 
 
-def test_the_new_file_tells_of_the_matrix_as_llama_quantize_does(model: core.ModelInfo, sample_matrix: Path) -> None:
-    plan = core.make_plan(model, core.find_recipe("Q4_K_M"), importance=core.read_importance(sample_matrix))
+@pytest.mark.parametrize("card", [False, True])
+def test_the_new_file_tells_of_the_matrix_as_llama_quantize_does_but_beside_a_card_no_folder(
+    model: core.ModelInfo, sample_matrix: Path, card: bool
+) -> None:
+    matrix = core.read_importance(sample_matrix)
+    plan = core.make_plan(model, core.find_recipe("Q4_K_M"), importance=matrix, card=card)
     file = sample_matrix.with_name("header.gguf")
     file.write_bytes(plan.header + bytes(plan.file_bytes - len(plan.header)))
     fields = {
@@ -110,7 +114,7 @@ def test_the_new_file_tells_of_the_matrix_as_llama_quantize_does(model: core.Mod
     }
     text, number = [gguf.GGUFValueType.STRING], [gguf.GGUFValueType.UINT32]
     assert fields == {
-        "quantize.imatrix.file": (text, str(sample_matrix)[:127]),
+        "quantize.imatrix.file": (text, sample_matrix.name if card else str(sample_matrix)[:127]),
         "quantize.imatrix.dataset": (text, "some text.txt"),
         "quantize.imatrix.entries_count": (number, 21),
         "quantize.imatrix.chunks_count": (number, 7),

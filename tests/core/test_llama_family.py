@@ -84,7 +84,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize("recipe", ["BF16", "F16", "F32", "Q8_0", "Q4_K_M"])
 def test_keys_and_tensors_equal_those_of_llama_cpp(folder: Path, recipe: str, tmp_path: Path) -> None:
     golden, out = GOLDEN[folder.name], tmp_path / "out.gguf"
-    *_, last = core.run(core.QuantizeJob(str(folder), recipe, str(out)))
+    *_, last = core.run(core.QuantizeJob(str(folder), recipe, str(out), card=False))
     assert isinstance(last, core.Done), last
     header = read_header(out)
     keys = {i.key: [i.type, i.value] for i in header.metadata if not i.key.startswith(NEVER_TO_BE_WRITTEN)}

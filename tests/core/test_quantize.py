@@ -123,8 +123,9 @@ def _target(folder: Path, at: Path) -> str:
 
 def test_a_gguf_as_source_gives_the_bytes_that_its_folder_gives(tmp_path: Path) -> None:
     folder = make_llama(tmp_path / "m")
-    made(folder, "BF16", tmp_path / "bf16.gguf")
-    assert made(tmp_path / "bf16.gguf", "Q4_K_M", tmp_path / "a.gguf") == made(folder, "Q4_K_M", tmp_path / "b.gguf")
+    made(folder, "BF16", tmp_path / "bf16.gguf", card=False)
+    expected = made(folder, "Q4_K_M", tmp_path / "b.gguf", card=False)
+    assert made(tmp_path / "bf16.gguf", "Q4_K_M", tmp_path / "a.gguf", card=False) == expected
 
 
 def test_a_quantized_source_needs_to_be_allowed(tmp_path: Path) -> None:
@@ -138,8 +139,8 @@ def test_a_quantized_source_needs_to_be_allowed(tmp_path: Path) -> None:
 
 
 def test_a_quantized_gguf_made_again_in_its_own_formats_needs_no_leave_and_stays_as_it_is(tmp_path: Path) -> None:
-    first = made(SAMPLE, "Q8_0", tmp_path / "q8.gguf")
-    assert first == made(tmp_path / "q8.gguf", "Q8_0", tmp_path / "o.gguf")
+    first = made(SAMPLE, "Q8_0", tmp_path / "q8.gguf", card=False)
+    assert first == made(tmp_path / "q8.gguf", "Q8_0", tmp_path / "o.gguf", card=False)
 
 
 def test_pure_gives_every_matrix_the_base_format(tmp_path: Path) -> None:
@@ -338,7 +339,7 @@ def test_what_a_killed_job_left_is_swept_by_the_next(tmp_path: Path) -> None:
     out = tmp_path / "o.gguf"
     part_path(out).write_bytes(bytes(10**7))
     made(SAMPLE, "Q8_0", out)
-    assert [path.name for path in tmp_path.iterdir()] == ["o.gguf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.gguf", "o.gguf.snug.json"]
 
 
 def test_kill_9_leaves_no_file_under_the_final_name(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ Place = tuple[FakeHub, Path]
 
 
 def run(source: str | Path, out: Path, cancelled: Callable[[], bool] = lambda: False, **more: object) -> core.Event:
-    job = core.QuantizeJob(str(source), "Q4_K_M", str(out), threads=1, **more)  # type: ignore[arg-type]
+    job = core.QuantizeJob(str(source), "Q4_K_M", str(out), threads=1, card=False, **more)  # type: ignore[arg-type]
     return list(core.run(job, cancelled=cancelled))[-1]
 
 
@@ -166,7 +166,7 @@ def test_while_the_kernels_are_busy_a_few_slabs_are_fetched_and_no_more(
 def test_a_push_in_the_middle_changes_nothing(place: Place, tmp_path: Path) -> None:
     fake, folder = place
     out = tmp_path / "out.gguf"
-    events = core.run(core.QuantizeJob("hub:org/model", "Q4_K_M", str(out), threads=1))
+    events = core.run(core.QuantizeJob("hub:org/model", "Q4_K_M", str(out), threads=1, card=False))
     next(events)
     other = make_llama(tmp_path / "other", shards=2, seed=2)
     fake.repos["org/model"].push({path.name: path.read_bytes() for path in other.iterdir()})

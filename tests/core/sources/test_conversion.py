@@ -41,7 +41,7 @@ METHODS: dict[str, Any] = {
 
 def converted(folder: Path, recipe: str = "Q8_0") -> bytes:
     out = folder.with_suffix(".gguf")
-    last = list(core.run(core.QuantizeJob(str(folder), recipe, str(out))))[-1]
+    last = list(core.run(core.QuantizeJob(str(folder), recipe, str(out), card=False)))[-1]
     assert isinstance(last, core.Done), last
     return out.read_bytes()
 
