@@ -24,6 +24,7 @@ _FACE = {
     "check": ("Check", "check_model"),
     "checkpoint": ("open_model",),
     "doctor": ("examine",),
+    "failures": ("memory_kills", "worker_ended"),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
     "glance": ("Glance", "glance_at"),
     "headers": ("Header", "open_headers", "predict_header"),
@@ -162,6 +163,8 @@ if TYPE_CHECKING:
     from core.events import Progress as Progress
     from core.events import from_json as from_json
     from core.events import to_json as to_json
+    from core.failures import memory_kills as memory_kills
+    from core.failures import worker_ended as worker_ended
     from core.fit import Fit as Fit
     from core.fit import Verdict as Verdict
     from core.fit import estimate_fit as estimate_fit
