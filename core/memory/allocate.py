@@ -83,19 +83,13 @@ class _Lifetimes:
         self.result.places.append(place)
 
     def _taken_over(self, node: Node) -> Node | None:
-        """The source whose memory the result can have."""
+        """The source whose memory the result can have: never a view, for a view owns none."""
         for source in node.sources:
-            root = source.root or source
-            if not self.owned.get(id(root), False) or root.is_output or source.layout != node.layout:
+            if not self.owned.get(id(source), False) or source.is_output or source.layout != node.layout:
                 continue
-            if self.uses.get(id(source), 0) != 1 or self.views.get(id(source), 0):
-                continue
-            if source is root:
-                self.owned[id(root)] = False
-                return root
-            if self.views[id(root)] == 1 and not self.uses.get(id(root), 0) and source.at_start:
-                self.owned[id(root)] = False
-                return root
+            if self.uses.get(id(source), 0) == 1 and not self.views.get(id(source), 0):
+                self.owned[id(source)] = False
+                return source
         return None
 
     def _used(self, source: Node) -> None:
@@ -160,10 +154,13 @@ class _Pool:
         return start
 
     def give(self, start: int, size: int) -> None:
-        if not size:
-            return
         starts, lengths = self.starts, self.lengths
         index = bisect_left(starts, start)
+        if index < len(starts) and starts[index] == start:
+            if not size:
+                return
+            # A tensor without a length left a gap without one: it grows.
+            del starts[index], lengths[index]
         joins_next = index < len(starts) and starts[index] == start + size
         joins_last = index > 0 and starts[index - 1] + lengths[index - 1] == start
         if joins_last and joins_next:

@@ -155,7 +155,7 @@ def _store(b: Builder, layer: int, k: Node, v: Node | None) -> None:
     for name, cache, part in zip(("keys", "values"), caches, (k, v), strict=False):
         if part is None:
             continue
-        by_number = name == "values" and not b.flash
+        by_number = name == "values" and b.turns_values
         width = cache.ne[0]
         source = g.view(part, part.ne[0] * part.ne[1], b.tokens, size=part.size)
         if by_number:
@@ -190,9 +190,11 @@ def _from_cache(b: Builder, layer: int, q: Node, *, value: Node | None, rules: R
     keys = _cache_view(b, caches[0], q.ne[0])
     values = _cache_view(b, caches[-1], length)
     if len(caches) == 1:
-        values = g.view(
-            g.view(caches[0], 1, size=caches[0].size), 1, size=_part(caches[0].size, length, caches[0].ne[0])
-        )
+        nbytes, weights = KV_BLOCKS[b.settings.kv_type]
+        whole = caches[0].size
+        behind = (caches[0].ne[0] - length) * nbytes // weights
+        values = g.view(g.view(caches[0], 1, size=whole), 1, size=(whole[0] - behind, whole[1], whole[2]))
+        values.extra = keys.extra
     mask = b.mask(windowed=windowed)
     rows = _seen_by(b, q)
     if b.flash:
@@ -200,7 +202,7 @@ def _from_cache(b: Builder, layer: int, q: Node, *, value: Node | None, rules: R
         out = g.new("FLASH_ATTN_EXT", (length, count, b.tokens // b.streams, b.streams), rows, keys, values, mask,
                     *([sinks] if sinks else []))  # fmt: skip
         out.layer = layer
-        out.extra = _scratch(b, out, caches)
+        out.extra = _scratch(b, out, caches, length)
         if value is not None:
             out = g.new("MUL_MAT", (value.ne[1], b.tokens, count), value, g.view(out, length, b.tokens, count))
             out = g.new("CONT", (value.ne[1], count, b.tokens), g.view(out, value.ne[1], count, b.tokens))
@@ -208,15 +210,15 @@ def _from_cache(b: Builder, layer: int, q: Node, *, value: Node | None, rules: R
     return _without_flash(b, layer, rows, keys, values, mask, count, length, value=value, rules=rules)
 
 
-def _part(size: Size, part: int, whole: int) -> Size:
-    return (size[0] * part // whole, size[1] * part // whole, size[2] * part // whole)
+def _scratch(b: Builder, out: Node, caches: tuple[Node, ...], length: int) -> Size:
+    """CUDA keeps quantized keys and values of one layer as f16 behind the result.
 
-
-def _scratch(b: Builder, out: Node, caches: tuple[Node, ...]) -> Size:
-    """CUDA keeps quantized keys and values of one layer as f16 behind the result."""
+    Values that are a part of the keys need no room of their own, unless both are copied from RAM one by one.
+    """
     if not b.settings.quantized_kv:
         return g.NOTHING
-    width = sum(cache.ne[0] for cache in caches) * 2 * b.settings.streams
+    apart = length if len(caches) == 1 and caches[0].home == g.CPU else 0
+    width = (sum(cache.ne[0] for cache in caches) + apart) * 2 * b.settings.streams
     per_cell = g.per_cell(width, windowed=bool(caches[0].size[2]))
     return (-out.size[0] % 128, per_cell[1], per_cell[2])
 
@@ -232,9 +234,10 @@ def _without_flash(
             scores = _alike(op, scores)
     sinks = b.weight(layer, "attn_sinks.weight")
     weights = _alike("SOFT_MAX", scores, mask, *([sinks] if sinks else []))
-    if len(b.caches(layer)) == 1:
-        turned = g.view(values, 1, size=values.size)
-        copied = g.Node("CONT", (1,), values.size, (turned,))
+    if len(b.caches(layer)) == 1 or not b.turns_values:
+        width = length if len(b.caches(layer)) == 1 else b.caches(layer)[1].ne[0]
+        copied = g.Node("CONT", (1,), g.per_cell(2 * width * b.settings.streams, windowed=windowed),
+                        (g.view(values, 1, size=values.size),))  # fmt: skip
         copied.layout, copied.batch = object(), b.tokens
         values = copied
     out = g.new("MUL_MAT", (length, b.tokens // b.streams, count, b.streams), values, weights)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from core.memory import graph as g
 from core.memory.cache import widths
 from core.memory.graph import CPU, GPU, Graph, Node
+from core.memory.rules import Rules
 from core.memory.settings import Settings
 from core.memory.shape import Held, Shape
 from core.memory.weights import first_gpu_layer, gpu_bytes, stays_on_host
@@ -30,6 +31,9 @@ class Builder:
         self._weights: dict[str, Node] = {}
         self._inputs: dict[str, Node] = {}
         self._caches: dict[int, tuple[Node, ...]] = {}
+        self._slots: dict[int, Node] = {}
+        # The cache is laid out by what is asked for, before it is known whether flash attention can run.
+        self.turns_values = settings.flash == "off"
 
     def expand(self, node: Node) -> Node:
         return self.graph.expand(node)
@@ -124,7 +128,7 @@ class Builder:
             self._caches[layer] = tuple(
                 g.remembered(width, self.settings.kv_type, windowed=self.is_windowed(layer), home=home,
                              streams=self.settings.streams)
-                for width in widths(self.shape, layer, flash=self.flash)
+                for width in widths(self.shape, layer, flash=not self.turns_values)
             )  # fmt: skip
         return self._caches[layer]
 
@@ -144,6 +148,12 @@ class Builder:
             leaf.is_weight = False
             self._caches[key] = (leaf,)
         return self._caches[key][0]
+
+    def part_of_slots(self, count: int) -> Node:
+        """The first `count` of the slots' numbers: looked at by all layers."""
+        if count not in self._slots:
+            self._slots[count] = g.view(self.given("state slots", self.settings.parallel), count)
+        return self._slots[count]
 
     # --- products and norms ---
 
@@ -166,6 +176,10 @@ class Builder:
         if weight is not None:
             x = g.like("MUL", x, weight)
         return g.like("ADD", x, bias) if bias is not None else x
+
+    def picks_in(self, layer: int, rules: Rules) -> bool:
+        """Whether the rows whose logits are wanted are picked in this layer."""
+        return rules.picks == "in the last layer" and layer == len(self.shape.layers) - 1
 
     def picked(self, x: Node) -> Node:
         """The rows of x whose logits are wanted."""

@@ -19,7 +19,7 @@ UNPLACED = -1
 
 # Operations whose result may lie where a source was. Source: ggml_op_can_inplace.
 _IN_PLACE = frozenset({
-    "FILL", "SCALE", "ADD", "ADD_ID", "SUB", "MUL", "DIV", "SQR", "SQRT", "UNARY", "RMS_NORM", "CLAMP",
+    "FILL", "SCALE", "ADD", "ADD_ID", "SUB", "MUL", "DIV", "SQR", "SQRT", "UNARY", "ROPE", "RMS_NORM", "CLAMP",
     "SOFT_MAX",
 })  # fmt: skip
 

@@ -79,7 +79,7 @@ def _layer(b: Builder, layer: int, x: Node, rules: Rules, inputs: Node | None) -
         out = attention(b, layer, normed, rules)
     else:
         out = feed_forward(b, layer, normed, rules)
-    out, x = _picked_at_last(b, layer, out, x)
+    out, x = _picked_at_last(b, layer, out, x, rules)
     after = "post_attention_norm.weight" in names
     before_ffn = "ffn_norm" if "ffn_norm.weight" in names or "ffn_norm" in names else ""
     if after and (before_ffn or "post_ffw_norm.weight" in names):
@@ -103,7 +103,7 @@ def _layer(b: Builder, layer: int, x: Node, rules: Rules, inputs: Node | None) -
     if rules.scales_residual:
         inner = g.like("SCALE", inner)
     if b.shape.architecture == "gemma4":
-        return mixed_in(b, layer, g.like("ADD", inner, x), inputs)
+        return mixed_in(b, layer, g.like("ADD", inner, x), inputs, rules)
     residual_first = rules.residual_first or rules.residual_first_at_end
     return g.like("ADD", x, inner) if residual_first else g.like("ADD", inner, x)
 
@@ -113,8 +113,8 @@ def _is_single(b: Builder) -> bool:
     return b.shape.architecture in ("nemotron_h", "nemotron_h_moe")
 
 
-def _picked_at_last(b: Builder, layer: int, out: Node, x: Node) -> tuple[Node, Node]:
-    return (b.picked(out), b.picked(x)) if layer == len(b.shape.layers) - 1 else (out, x)
+def _picked_at_last(b: Builder, layer: int, out: Node, x: Node, rules: Rules) -> tuple[Node, Node]:
+    return (b.picked(out), b.picked(x)) if b.picks_in(layer, rules) else (out, x)
 
 
 def _both(b: Builder, layer: int, x: Node, normed: Node, rules: Rules) -> Node:
@@ -145,7 +145,7 @@ def _beside(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
 def _norms_after(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     """Norms of the sums, as in BERT."""
     out = attention(b, layer, x, rules)
-    out, x = _picked_at_last(b, layer, out, x)
+    out, x = _picked_at_last(b, layer, out, x, rules)
     x = b.norm(g.like("ADD", out, x), layer, "attn_output_norm", op=rules.norm)
     inner = feed_forward(b, layer, x, rules)
     return b.norm(g.like("ADD", inner, x), layer, "layer_output_norm", op=rules.norm)
@@ -153,8 +153,13 @@ def _norms_after(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
 
 def _output(b: Builder, x: Node, rules: Rules) -> None:
     norm = b.of_model("output_norm.weight") or b.of_model("token_embd_norm.weight")
+    if rules.picks == "before the norm":
+        x = b.picked(_kept(x))
     if norm is not None and not rules.norm_after:
         x = b.normed(x, norm, b.of_model("output_norm.bias"), op=rules.norm)
+    if rules.picks == "after the norm":
+        x = b.picked(_kept(x))
+    _kept(x)
     table = b.tied_output()
     if table is not None and b.shape.architecture not in CACHELESS:
         if rules.scales_before_output:
@@ -165,8 +170,14 @@ def _output(b: Builder, x: Node, rules: Rules) -> None:
         if rules.caps_logits:
             for op in ("SCALE", "UNARY", "SCALE"):
                 logits = g.like(op, logits)
-        b.expand(logits)
+        b.expand(_kept(logits))
     _pooled(b, x)
+
+
+def _kept(x: Node) -> Node:
+    """What a program may read after the run: its memory serves nothing else."""
+    x.is_output = True
+    return x
 
 
 def _pooled(b: Builder, x: Node) -> None:

@@ -42,12 +42,12 @@ def _of_layer(b: Builder, inputs: Node, layer: int) -> Node:
     return g.view(inputs, inputs.ne[0], b.tokens, at_start=layer == 0)
 
 
-def mixed_in(b: Builder, layer: int, x: Node, inputs: Node | None) -> Node:
+def mixed_in(b: Builder, layer: int, x: Node, inputs: Node | None, rules: Rules) -> Node:
     """A Gemma 4 layer's end: its own embedding of each token, and a scale."""
     if inputs is not None:
         gate = g.like("UNARY", b.linear(layer, "inp_gate", x))
         own = _of_layer(b, inputs, layer)
-        if layer == len(b.shape.layers) - 1:
+        if b.picks_in(layer, rules):
             own = b.picked(own)
         out = b.linear(layer, "proj", g.like("MUL", gate, own))
         x = g.like("ADD", x, b.norm(out, layer, "post_norm", op="RMS_NORM"))

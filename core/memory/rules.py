@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from core.memory.shape import Shape
 
+_BEFORE, _AFTER = "before the norm", "after the norm"
 _SOFT_MAX, _SIGMOID, _SOFT_MAX_OF_CHOSEN = 1, 2, 3
 
 
@@ -18,7 +19,8 @@ class Rules:
     `caps_logits` a tanh between two. `turn` is where positions turn queries and keys: "all", "windowed", "full" or
     "none". `norms_after_turn` and `norms_value` are norms without weights. `gated_query`: half of the query matrix
     makes a gate. Of experts: `weighs_chosen` (softmax after the choice), `chooses_by_logits`, `weighs_before`,
-    `norm_experts`.
+    `norm_experts`. `picks` is where the rows whose logits are wanted are picked: "in the last layer", or "before" or
+    "after the norm" of the output.
     """
 
     norm: str = "RMS_NORM"
@@ -51,6 +53,7 @@ class Rules:
     expert_gating: int = _SOFT_MAX
     dense_beside_experts: bool = False
     state: str = ""
+    picks: str = "in the last layer"
 
     def turns(self, layer: int, windowed: bool) -> bool:
         if self.turn == "three of four":
@@ -99,8 +102,8 @@ RULES: dict[str, Rules] = {
     "gemma3": Rules(scales_embedding=True, scales_query=True),
     "gemma-embedding": Rules(scales_embedding=True, scales_query=True),
     "gemma3n": Rules(scales_embedding=True, norms_value=True, caps_logits=True),
-    "gemma4": Rules(scales_embedding=True, norms_value=True, caps_logits=True),
-    "gpt-oss": Rules(weighs_chosen=True, expert_gating=_SOFT_MAX_OF_CHOSEN, norm_experts=False),
+    "gemma4": Rules(scales_embedding=True, norms_value=True, caps_logits=True, picks=_AFTER),
+    "gpt-oss": Rules(picks=_BEFORE, weighs_chosen=True, expert_gating=_SOFT_MAX_OF_CHOSEN, norm_experts=False),
     "llama4": Rules(norms_after_turn=True, turn="windowed", tempers=True, chooses_by_logits=True, norm_experts=False,
                     expert_gating=_SIGMOID, weighs_before=True),
     "granite": _GRANITE,
@@ -112,12 +115,12 @@ RULES: dict[str, Rules] = {
     "mamba2": Rules(state="mamba2"),
     "jamba": Rules(state="mamba", turn="none", norm_experts=False),
     "falcon-h1": Rules(state="both"),
-    "nemotron_h": Rules(state="mamba2", turn="none", squares=True),
+    "nemotron_h": Rules(state="mamba2", turn="none", squares=True, picks=_AFTER),
     "lfm2": Rules(state="convolution", residual_first=True),
     "lfm2moe": Rules(state="convolution", residual_first=True),
-    "qwen3next": Rules(state="delta", gated_query=True, repeats_heads=True),
-    "qwen35": Rules(state="delta", gated_query=True),
-    "qwen35moe": Rules(state="delta", gated_query=True),
+    "qwen3next": Rules(state="delta", gated_query=True, repeats_heads=True, picks=_AFTER),
+    "qwen35": Rules(state="delta", gated_query=True, picks=_AFTER),
+    "qwen35moe": Rules(state="delta", gated_query=True, picks=_AFTER),
     "bert": Rules(norm="NORM", norm_after=True, turn="none"),
     "nomic-bert": Rules(norm="NORM", norm_after=True),
 }  # fmt: skip
