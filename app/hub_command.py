@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,8 @@ from rich.text import Text
 
 import core
 from app import report, words
+from app.find_fits import Judged, look_at, that_run
+from app.machine_options import Gpus, Ram, machine_asked
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
@@ -31,6 +34,10 @@ def find(
     gated: Annotated[bool | None, typer.Option("--gated/--open", help="Only with terms to accept, or without.")] = None,
     smallest: Annotated[str, typer.Option("--min", metavar="SIZE", help="Parameters at least, such as 1B.")] = "",
     largest: Annotated[str, typer.Option("--max", metavar="SIZE", help="Parameters at most, such as 8B.")] = "",
+    fits: Annotated[bool, typer.Option("--fits", help="Only what runs on this machine, with its best level.")] = False,
+    context: Annotated[int, typer.Option("--ctx", min=1, metavar="N", help="Tokens that --fits must hold.")] = 4096,
+    ram: Ram = "",
+    gpu: Gpus = None,
     sort: Annotated[str, typer.Option(metavar="ORDER", help="trending, downloads, likes or recent.")] = "trending",
     limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Rows at most.")] = 20,
     as_json: Json = False,
@@ -47,8 +54,47 @@ def find(
         smallest=_count(smallest),
         largest=_count(largest),
     )
+    if fits or ram or gpu:
+        _find_fits(filters, machine_asked(ram, gpu), context=context, sort=sort, limit=limit, as_json=as_json)
+        return
     rows = list(core.search_models(filters, sort=sort, limit=limit))
     _print_json([asdict(row) for row in rows]) if as_json else _show_rows(rows)
+
+
+def _find_fits(
+    filters: core.Filters, machine: core.Hardware, *, context: int, sort: str, limit: int, as_json: bool
+) -> None:
+    look = partial(look_at, hardware=machine, wish=core.Wish(context=context))
+    run, unknown = that_run(core.search_models(filters, sort=sort), look, limit=limit)
+    if as_json:
+        _print_json([asdict(one.row) | {"best": asdict(one.glance) if one.glance else None} for one in run])
+    else:
+        _show_judged(run)
+    if unknown:
+        first = f"{words.count(len(unknown), 'model')} could not be looked at, the first for this reason"
+        report.problem(f"{first}: {unknown[0].trouble}", "")
+
+
+def _show_judged(run: list[Judged]) -> None:
+    table = _table(
+        ("Model", "left"), ("Parameters", "right"), ("Best here", "left"), ("Size", "right"), ("Verdict", "left"),
+        ("Downloads", "right"), ("Licence", "left"), ("Access", "left"),
+    )  # fmt: skip
+    for judged in run:
+        row, found = judged.row, judged.glance
+        assert found is not None
+        access = "private" if row.private else _GATES.get(row.gated, row.gated)
+        table.add_row(
+            row.id, _parameters(found), found.level, words.size(found.file_bytes), found.verdict, f"{row.downloads:,}",
+            row.licence, access,
+        )  # fmt: skip
+    report.out().print(table if table.row_count else "Nothing that was found runs on this machine.")
+
+
+def _parameters(found: core.Glance) -> str:
+    active = found.active_parameters
+    few = f", {words.parameters(active)} active" if 0 < active < 0.9 * found.parameters else ""
+    return f"{words.parameters(found.parameters)}{few}"
 
 
 def login(as_json: Json = False) -> None:

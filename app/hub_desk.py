@@ -110,7 +110,8 @@ class Desk:
         return {"of": of, "rows": page, "more": len(page) == PAGE_ROWS}
 
     def glance(self, request: Request) -> dict[str, Any]:
-        return asdict(core.glance_at(core.hub_source(request.values["source"]), self.machine()))
+        source = core.hub_source(request.values["source"])
+        return asdict(core.glance_at(source, self.machine(request), wish=wish_of(request.values)))
 
     def model(self, request: Request) -> dict[str, Any]:
         """Files, GGUF files, and what a download of Snug's choice would take."""
@@ -135,10 +136,11 @@ class Desk:
 
     def check(self, request: Request) -> dict[str, Any]:
         """What `snug check` says, and every level with its verdict."""
-        source = f"hub:{request.values['source']}"
-        check = asdict(core.check_model(source))
-        options = core.options_for(core.open_model(source), self.machine())
-        return {"check": check, "options": [option_values(option) for option in options]}
+        model, wish = core.open_to_check(f"hub:{request.values['source']}"), wish_of(request.values)
+        options = core.options_for(
+            model, self.machine(request), context=wish.context, kv_type=wish.kv_type, want=wish.want
+        )
+        return {"check": asdict(core.check_of(model)), "options": [option_values(option) for option in options]}
 
     def ggufs(self, request: Request) -> list[dict[str, Any]]:
         """GGUF files of others made of this model, of the most downloaded repositories."""
@@ -172,14 +174,15 @@ class Desk:
     def logout(self, _request: Request) -> bool:
         return core.logout()
 
-    def machine(self) -> core.Hardware:
-        """This machine as it was seconds ago."""
+    def machine(self, request: Request) -> core.Hardware:
+        """This machine as it was seconds ago, or the one that is asked about."""
         with self._machine_lock:
             when, found = self._machine
             if found is None or time.monotonic() - when > _MACHINE_SECONDS:
                 found = core.detect()
                 self._machine = (time.monotonic(), found)
-            return found
+        given = request.values.get("machine")
+        return core.override(found, given_machine(given)) if given else found
 
 
 ACTIONS: dict[str, Callable[[Desk, Request], Any]] = {
@@ -195,6 +198,18 @@ ACTIONS: dict[str, Callable[[Desk, Request], Any]] = {
     "login": Desk.login,
     "logout": Desk.logout,
 }
+
+
+def wish_of(values: dict[str, Any]) -> core.Wish:
+    """What a verdict is to be about, of a request that may not say."""
+    found = values.get("wish") or {}
+    return core.Wish(**{**found, "want": core.Want(found["want"])}) if found else core.Wish()
+
+
+def given_machine(values: dict[str, Any]) -> core.Override:
+    """The figures of another machine, as `asdict` gave them."""
+    gpus = values["gpus"]
+    return core.Override(**{**values, "gpus": None if gpus is None else tuple(core.GivenGpu(**gpu) for gpu in gpus)})
 
 
 def choice_values(repo: str, choice: core.GgufChoice) -> dict[str, Any]:

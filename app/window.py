@@ -80,7 +80,7 @@ class MainWindow(QMainWindow):
 
     def _make_pages(self) -> None:
         self.machine = MachinePage(self.tasks)
-        self.finder = FindPage(self.hub, self.store)
+        self.finder = FindPage(self.hub, self.store, context=self.settings.context)
         self.models = ModelsPage(self.tasks, self.store, last_folder=self.settings.last_folder)
         self.fit = FitPage(self.tasks, self.store, context=self.settings.context)
         self.library = LibraryPage(self.tasks, self.store, self.settings)
@@ -104,6 +104,7 @@ class MainWindow(QMainWindow):
         self.side.theme_chosen.connect(lambda name: self._keep(replace(self.settings, theme=name)))
         self.machine.models_wanted.connect(lambda: self.show_page(MODELS))
         self.machine.asked_changed.connect(self.make.take_machine)
+        self.machine.asked_changed.connect(self.finder.take_machine)
         self.finder.downloaded.connect(self._make_of)
         self.models.opened.connect(self._model_opened)
         self.models.quantize_wanted.connect(lambda: self.show_page(MAKE))

@@ -21,12 +21,12 @@ _FACE = {
     "speed": ("Calibration", "Rate", "Speed", "calibrate", "estimate_speed"),
     "errors": ("Cancelled", "JobFailed", "SnugError"),
     "events": ("Done", "Event", "Failed", "Note", "Paused", "Progress", "from_json", "to_json"),
-    "check": ("Check", "check_model"),
+    "check": ("Check", "check_model", "check_of", "open_to_check"),
     "checkpoint": ("open_model",),
     "doctor": ("examine",),
     "failures": ("memory_kills", "worker_ended"),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
-    "glance": ("Glance", "glance_at"),
+    "glance": ("Glance", "Wish", "glance_at"),
     "headers": ("Header", "open_headers", "predict_header"),
     "hardware": (
         "Disk",
@@ -140,6 +140,8 @@ if TYPE_CHECKING:
     from core.arithmetic import band_of as band_of
     from core.check import Check as Check
     from core.check import check_model as check_model
+    from core.check import check_of as check_of
+    from core.check import open_to_check as open_to_check
     from core.checkpoint import open_model as open_model
     from core.choice import Choice as Choice
     from core.choice import choose as choose
@@ -170,6 +172,7 @@ if TYPE_CHECKING:
     from core.fit import estimate_fit as estimate_fit
     from core.fit import largest_context as largest_context
     from core.glance import Glance as Glance
+    from core.glance import Wish as Wish
     from core.glance import glance_at as glance_at
     from core.hardware import Disk as Disk
     from core.hardware import GivenGpu as GivenGpu

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,22 @@ class Check:
 
 def check_model(source: Path | str) -> Check:
     """Raises SnugError with the reason for a model that Snug cannot convert."""
-    model = open_model(source)
+    return check_of(open_to_check(source))
+
+
+def open_to_check(source: Path | str) -> ModelInfo:
+    """The model of `source` with all that a check or a verdict asks; of one on the Hub no vocabulary is fetched."""
+    if str(source).startswith("hub:") or not os.path.exists(source):
+        from core.hub.headers import open_to_check as open_there  # only here: looking at a file needs no network
+        from core.hub.names import as_hub_source
+
+        if found := as_hub_source(source):
+            return open_there(found)
+    return open_model(source)
+
+
+def check_of(model: ModelInfo) -> Check:
+    """What is to be said of a model that Snug can convert."""
     vocabulary = model.keys.get("tokenizer.ggml.tokens") or ()
     return Check(
         name=model.name,

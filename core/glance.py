@@ -23,9 +23,10 @@ from core.model import ModelInfo
 from core.paths import cache_folder
 from core.plan import make_plans
 from core.recipes import RECIPES
+from core.recommend import Want
 
 LEVELS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
-_FORM = 2
+_FORM = 3
 _STEP = 256 << 20
 
 
@@ -45,28 +46,38 @@ class Glance:
     active_parameters: int = 0
 
 
-def glance_at(source: HubSource, hardware: Hardware, *, hub: Hub | None = None, context: int = 4096) -> Glance:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What verdicts are about: so many tokens of context, its cache in this format, and what is wanted most."""
+
+    context: int = 4096
+    kv_type: str = "f16"
+    want: Want = Want.BALANCED
+
+
+def glance_at(source: HubSource, hardware: Hardware, *, hub: Hub | None = None, wish: Wish | None = None) -> Glance:
     """What fits of `source`; asks the Hub only for headers not kept yet, and for none of a known model's newest state.
 
     Raises SnugError when they cannot be had, not when the model is one that Snug cannot convert.
     """
-    file = _kept_file(source, hardware, context)
+    wish = wish or Wish()
+    file = _kept_file(source, hardware, wish)
     if (kept := _read(file)) is not None:
         return kept
     if source == HubSource(source.id) and (known := known_model(source.id)) is not None:
-        found = _judged(known, (), hardware, context)
+        found = _judged(known, (), hardware, wish)
         with suppress(OSError):
             write_whole(file, _text(found))
         return found
     headers = header_source(source, hub=hub or connect(), quick=True)
     try:
-        found = _judged(headers.model(), _levels(headers.info), hardware, context)
+        found = _judged(headers.model(), _levels(headers.info), hardware, wish)
     except JobFailed:
         raise
     except SnugError as error:
         found = Glance(supported=False, reason=error.message)
     with suppress(OSError):
-        write_whole(_kept_file(replace(source, revision=headers.info.commit), hardware, context), _text(found))
+        write_whole(_kept_file(replace(source, revision=headers.info.commit), hardware, wish), _text(found))
     return found
 
 
@@ -77,15 +88,17 @@ def _levels(info: RepoInfo) -> tuple[str, ...]:
     return tuple(recipe.name for recipe in RECIPES if recipe.name in there)
 
 
-def _judged(model: ModelInfo, levels: tuple[str, ...], hardware: Hardware, context: int) -> Glance:
-    found = choose_level(model, hardware, context=context, names=levels)
+def _judged(model: ModelInfo, levels: tuple[str, ...], hardware: Hardware, wish: Wish) -> Glance:
+    context, kv_type = wish.context, wish.kv_type
+    found = choose_level(model, hardware, context=context, kv_type=kv_type, want=wish.want, names=levels)
     if found is None:
         plan = least_of(make_plans(model, [recipe for recipe in RECIPES if recipe.name in (levels or LEVELS)]))
-        found = Choice(plan, estimate_fit(plan, hardware, context=context))
+        found = Choice(plan, estimate_fit(plan, hardware, context=context, kv_type=kv_type))
     plan, fit = found.plan, found.fit
+    other = f" Judged with the cache in {fit.kv_type}." if fit.kv_type != kv_type else ""
     return Glance(
         supported=True,
-        reason=fit.reason,
+        reason=f"{fit.reason}{other}",
         level=plan.recipe.name,
         verdict=str(fit.verdict),
         file_bytes=plan.file_bytes,
@@ -94,11 +107,12 @@ def _judged(model: ModelInfo, levels: tuple[str, ...], hardware: Hardware, conte
     )
 
 
-def _kept_file(source: HubSource, hardware: Hardware, context: int) -> Path:
-    """By model, commit and room: memory counts in steps of 256 MiB, so that a browser tab changes nothing."""
-    room = f"{ram_budget(hardware) // _STEP}-{gpu_budget(hardware) // _STEP}-{context}-{_FORM}"
+def _kept_file(source: HubSource, hardware: Hardware, wish: Wish) -> Path:
+    """By model, commit, wish and room: memory counts in steps of 256 MiB, so that a browser tab changes nothing."""
+    room = f"{ram_budget(hardware) // _STEP}-{gpu_budget(hardware) // _STEP}"
+    asked = f"{wish.context}-{wish.kv_type}-{wish.want}-{_FORM}"
     folder = cache_folder() / "hub-glance" / source.id.replace("/", "--")
-    return folder / f"{quote(source.revision, safe='')}-{quote(source.choice, safe='')}-{room}.json"
+    return folder / f"{quote(source.revision, safe='')}-{quote(source.choice, safe='')}-{room}-{asked}.json"
 
 
 def _text(found: Glance) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSettings, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QShowEvent
@@ -20,7 +21,11 @@ from app.widgets.model_panel import ModelPanel
 from app.widgets.page import Page
 from app.widgets.parts import button
 from app.widgets.question import ask
+from app.wishes import about_verdicts, wished
 from app.words import Problem
+
+if TYPE_CHECKING:
+    from core import Override
 
 RATE = "find/rate"
 LONG_ENOUGH = 2.0
@@ -33,9 +38,11 @@ class FindPage(Page):
 
     downloaded = Signal(object)
 
-    def __init__(self, hub: HubTasks, store: QSettings) -> None:
+    def __init__(self, hub: HubTasks, store: QSettings, *, context: int = 4096) -> None:
         super().__init__("Find", "Search Hugging Face and see what fits this machine before anything is downloaded.")
         self._hub, self._store = hub, store
+        self._context = context
+        self._machine: Override | None = None
         self._asks: list[int] = []
         self._pull, self._pulled, self._then_make = 0, "", False
         self.account = HubAccount(hub, self.banner, self)
@@ -75,6 +82,22 @@ class FindPage(Page):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self.account.look()
+        self._judge()
+
+    def take_machine(self, given: Override | None) -> None:
+        """Verdicts are for the machine with these figures from now on."""
+        self._machine = given
+        self._judge()
+
+    def _asked(self) -> dict[str, Any]:
+        """What verdicts are about: the wishes of the page Fit, and the machine."""
+        wish = wished(self._store, self._context)
+        return {"wish": wish, "machine": asdict(self._machine) if self._machine else None}
+
+    def _judge(self) -> None:
+        self.lists.judge_for(self._asked())
+        self.lists.show_wish(about_verdicts(self._asked()))
+        self.panel.machine = "the machine that you asked about" if self._machine else "this machine"
 
     def _account_known(self) -> None:
         if self.account.is_offline:
@@ -108,7 +131,7 @@ class FindPage(Page):
             ("card", panel.card.show_card, lambda problem: panel.card.show_card(problem.message)),
             ("ggufs", panel.show_others, lambda _: panel.show_others([])),
         ):
-            self._asks.append(self._hub.ask(what, {"source": row.id}, done=done, failed=failed))
+            self._asks.append(self._hub.ask(what, {"source": row.id, **self._asked()}, done=done, failed=failed))
         panel.tabs.setFocus()
 
     def _show_glance(self, row: HubRow) -> None:

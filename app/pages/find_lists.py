@@ -20,6 +20,7 @@ from app.theme import RESOURCES, SIZES
 from app.widgets.hub_filters import KNOWN, HubFilters
 from app.widgets.page import empty_state
 from app.widgets.parts import label
+from app.widgets.parts import row as side_by_side
 from app.words import Problem
 
 TYPING_MS = 300
@@ -51,13 +52,14 @@ class HubLists(QWidget):
         self._has_more = False
         self._empty_pages = 0
         self._rows: dict[str, HubRow] = {}
+        self._asked: dict[str, Any] = {}
         self._glances: dict[str, int] = {}
         self.filters = HubFilters()
         self.found = RowModel[HubRow](FOUND_COLUMNS, key=lambda row: row.id)
         self.known = RowModel[HubRow](KNOWN_COLUMNS, key=lambda row: row.id)
         self.found_table = RowView(self.found, name="Models found")
         self.known_table = RowView(self.known, name="Well-known models")
-        self.count = label("", role="muted", wrap=True)
+        self.count, self.about = label("", role="muted", wrap=True), label("", role="muted")
         self._typing = QTimer(self, singleShot=True, interval=TYPING_MS)
         self._looking = QTimer(self, singleShot=True, interval=TYPING_MS)
         self._make_parts()
@@ -76,7 +78,9 @@ class HubLists(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SIZES.s)
         layout.addWidget(self.filters)
-        layout.addWidget(self.count)
+        said = side_by_side(self.count, self.about)
+        said.setStretch(0, 1)
+        layout.addLayout(said)
         layout.addWidget(self._shown, 1)
 
     def _connect(self, store: QSettings) -> None:
@@ -231,7 +235,26 @@ class HubLists(QWidget):
 
     def look_again(self) -> None:
         """Asks again for what could not be seen."""
-        self._rows = {id: replace(row, trouble="") for id, row in self._rows.items()}
+        self._change_rows(trouble="")
+
+    def judge_for(self, asked: dict[str, Any]) -> None:
+        """Verdicts are about this wish and this machine from now on, as the process that gives them reads them."""
+        if asked == self._asked:
+            return
+        self._asked = asked
+        for number in self._glances.values():
+            self._hub.drop(number)
+        self._glances.clear()
+        self._change_rows(glance=None)
+        if self.filters.fits.isChecked():
+            self.search()
+
+    def show_wish(self, words_: str) -> None:
+        """Says what the verdicts are about."""
+        self.about.setText(f"Verdicts: {words_}")
+
+    def _change_rows(self, **values: Any) -> None:
+        self._rows = {id: replace(row, **values) for id, row in self._rows.items()}
         for model in (self.known, self.found):
             for row in model.rows:
                 model.update_row(self._rows[row.id])
@@ -256,7 +279,7 @@ class HubLists(QWidget):
         for row in self._in_sight():
             if row.glance is None and not row.trouble and row.id not in self._glances:
                 done, failed = partial(self._show_glance, row.id), partial(self._no_glance, row.id)
-                asked = {"source": row.source}
+                asked = {"source": row.source, **self._asked}
                 self._glances[row.id] = self._hub.ask("glance", asked, done=done, failed=failed)
 
     def _in_sight(self) -> list[HubRow]:

@@ -31,7 +31,8 @@ _LOOKING = "Looking at the headers: names and shapes of the weights, and the tok
 class ModelPanel(QWidget):
     """`download_wanted` carries a repository and the name of one of its GGUF files.
 
-    `rate` is how fast the line was in the last download, in bytes a second; 0 before the first.
+    `rate` is how fast the line was in the last download, in bytes a second; 0 before the first. `machine` is which one
+    the verdicts are for, in words.
     """
 
     back_wanted = Signal()
@@ -41,7 +42,7 @@ class ModelPanel(QWidget):
     def __init__(self, store: QSettings) -> None:
         super().__init__()
         self.row: HubRow | None = None
-        self.rate = 0.0
+        self.rate, self.machine = 0.0, "this machine"
         self.back = button("Back", self.back_wanted.emit, tip="Escape")
         self.name = Elided(role="heading")
         self.web = button("Its page", self.page_wanted.emit, tip="Open the model's page in your browser")
@@ -115,7 +116,7 @@ class ModelPanel(QWidget):
         """A verdict that has come meanwhile."""
         self.row = row
         if row.glance is not None:
-            self.verdict.setText(f"On this machine: {best_in_words(row)}")
+            self.verdict.setText(f"On {self.machine}: {best_in_words(row)}")
             self.verdict.show()
 
     def show_details(self, details: Values) -> None:
@@ -137,7 +138,7 @@ class ModelPanel(QWidget):
         self.state.setText("\n".join(check["notes"]))
         self.facts.show_facts(check_facts(check))
         if best:
-            self.verdict.setText(f"On this machine: {best['level']}, {words.size(best['size'])}. {best['reason']}")
+            self.verdict.setText(f"On {self.machine}: {best['level']}, {words.size(best['size'])}. {best['reason']}")
             self.verdict.show()
         self._show_ways()
 

@@ -5,7 +5,7 @@ web.py         one GET with redirects, limits and clear errors;  problems.py  wh
 names.py       "hub:ORG/NAME@rev:choice", and which names from a stranger may become files
 search.py      rows of models;  repo.py  one model's files;  choose.py  which of them a GGUF needs
 ranges.py      bytes of a file, again and again until they are there
-headers.py     a model from its headers alone;  kept.py  what was read before
+headers.py     a model from its headers alone;  tokenizer_head.py  its tokenizer in short;  kept.py  what was read
 part.py        a file under way: ranges, journal, hash;  fetch.py  connections that fill it
 cache.py       the layout that every Hugging Face tool shares;  download.py  several files as one job
 """
@@ -14,7 +14,7 @@ from core.hub.account import Account, login, logout, whoami
 from core.hub.choose import GgufChoice, gguf_choices, wanted_files
 from core.hub.connection import Hub, close_connections, connect, hub_facts
 from core.hub.download import PullJob, pull
-from core.hub.headers import HeaderSource, downloaded, header_source, open_remote
+from core.hub.headers import HeaderSource, downloaded, header_source, open_remote, open_to_check
 from core.hub.names import HubSource, as_hub_source, hub_source
 from core.hub.ranges import RangeReader
 from core.hub.repo import RepoFile, RepoInfo, card_text, repo_info
@@ -46,6 +46,7 @@ __all__ = [
     "login",
     "logout",
     "open_remote",
+    "open_to_check",
     "pull",
     "repo_info",
     "search_models",

@@ -2,6 +2,7 @@
 
     model = open_remote(hub_source("ORG/NAME"))            # everything that a plan needs; the tokenizer too
     model = open_remote(hub_source("ORG/NAME"), quick=True)  # for a verdict: config and headers, a few requests
+    model = open_to_check(hub_source("ORG/NAME"))            # and of the tokenizer what its first bytes say
 
 The folder of a commit looks like the model's own, but its weights end with their headers; `remote` says for each which
 file of the Hub it stands for.
@@ -41,14 +42,16 @@ from core.hub.kept import hash_of, kept_folder, known_info, write_whole
 from core.hub.names import HubSource
 from core.hub.ranges import RangeReader
 from core.hub.repo import RepoFile, RepoInfo
+from core.hub.tokenizer_head import HEAD_BYTES, head_keys, read_head
 from core.hub.web import get_json
-from core.model import ModelInfo, TensorInfo
+from core.model import Metadata, ModelInfo, TensorInfo
 from core.shards import MAX_HEADER
 
 FIRST_BYTES = 64 << 10
 _MOST_GGUF = 512 << 20
 _THREADS = 4
 _QUICK = ("config.json",)
+_SETTINGS, _TOKENIZER, _HEAD = "tokenizer_config.json", "tokenizer.json", "tokenizer.json.head"
 _USUAL = "Q4_K_M"
 
 
@@ -94,6 +97,49 @@ def open_remote(source: HubSource, *, hub: Hub | None = None, quick: bool = Fals
     if path := _in_cache(info, hub):
         return replace(open_model(path), path=Path(str(source)))
     return _headers_of(info, hub, quick=quick).model()
+
+
+def open_to_check(source: HubSource, *, hub: Hub | None = None) -> ModelInfo:
+    """The model that `source` names for `snug check`: a few requests, and some hundred KB whatever its vocabulary.
+
+    The tokenizer's keys are its kind and its splitting rule alone. Raises SnugError as `open_remote` does.
+    """
+    hub = hub or connect()
+    info = known_info(source, hub)
+    if path := _in_cache(info, hub):
+        return replace(open_model(path), path=Path(str(source)))
+    headers = _headers_of(info, hub, quick=True)
+    if any(name.endswith(".gguf") for name in headers.remote):
+        return headers.model()
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="headers") as pool:
+        list(pool.map(lambda part: _fetch_part(headers, *part), ((_SETTINGS, _SETTINGS), (_TOKENIZER, _HEAD))))
+    return _with_head(headers)
+
+
+def _fetch_part(source: HeaderSource, name: str, kept: str) -> None:
+    """The settings of the tokenizer, or the first bytes of the rest."""
+    file, target = source.info.file(name), source.folder / kept
+    if file is not None and not target.is_file():
+        write_whole(target, RangeReader(source.hub, source.info, file).read(0, min(file.size, HEAD_BYTES)))
+
+
+def _with_head(source: HeaderSource) -> ModelInfo:
+    model, folder, info = source.model(), source.folder, source.info
+    head = read_head((folder / _HEAD).read_bytes()) if (folder / _HEAD).is_file() else {}
+    config = _json_in(folder / "config.json")
+    rows = next(tensor.shape[0] for tensor in model.tensors if tensor.name == "token_embd.weight")
+    names = [file.name for file in info.files]
+    tokenizer = head_keys(folder, names, head, _json_in(folder / _SETTINGS), config=config, rows=rows)
+    licence = (Metadata("general.license", "str", info.row.licence),) if info.row.licence else ()
+    return replace(model, metadata=(*licence, *model.metadata, *tokenizer))
+
+
+def _json_in(file: Path) -> dict[str, Any]:
+    """The table in a small file of a stranger's, {} without one."""
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def downloaded(source: HubSource, *, hub: Hub | None = None) -> Path | None:
@@ -153,7 +199,8 @@ def _fill(source: HeaderSource) -> None:
     small = [] if any(name.endswith(".gguf") for name in source.remote) else small_files(info)
     if source.is_quick:
         small = [file for file in small if file.name in _QUICK]
-    if source.is_quick and len(source.remote) > 1 and info.source.revision in ("main", info.commit):
+    is_kept = all((folder / name).is_file() for name in source.remote)
+    if source.is_quick and not is_kept and len(source.remote) > 1 and info.source.revision in ("main", info.commit):
         with suppress(SnugError, KeyError, TypeError, AttributeError, ValueError):
             _all_headers(source)
     tasks = [(_fetch_small, file) for file in small if not (folder / file.name).is_file()]

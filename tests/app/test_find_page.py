@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 from app.pages.find import FindPage
 from app.pages.find_lists import known_models
 from app.window import FIND, MAKE, MainWindow
+from core import read_override
 from tests.app.conftest import MakeWindow
 from tests.app.hub_models import hub_environment, hub_models
 from tests.fake_hub import FakeHub, FakeRepo, Fault
@@ -105,6 +106,27 @@ def test_verdicts_come_by_themselves_and_are_kept(page: FindPage, qtbot: QtBot, 
     qtbot.waitUntil(lambda: bool(found), timeout=PATIENCE)
     assert found == [small.glance]
     assert len(fake.log) == asked
+
+
+def test_verdicts_heed_the_context_wanted_and_the_machine_asked_about(page: FindPage, qtbot: QtBot) -> None:
+    def first() -> str:
+        return page.lists.known.rows[0].verdict
+
+    window = window_of(page)
+    qtbot.waitUntil(lambda: first() in ("fits", "tight"), timeout=PATIENCE)
+    assert page.lists.about.text() == "Verdicts: this machine, 4,096 tokens of context"
+    window.fit.context.choose("32768")
+    window.store.setValue("fit/context", "32768")
+    window.show_page(MAKE)
+    window.show_page(FIND)
+    assert page.lists.about.text() == "Verdicts: this machine, 32,768 tokens of context"
+    assert first() == ""
+    qtbot.waitUntil(lambda: first() != "", timeout=PATIENCE)
+    window.machine.asked_changed.emit(read_override("1G:100M", ["none"]))
+    assert page.lists.about.text() == "Verdicts: the machine that you asked about, 32,768 tokens of context"
+    qtbot.waitUntil(lambda: first() == "no", timeout=PATIENCE)
+    page.lists.filters.fits.setChecked(True)
+    qtbot.waitUntil(lambda: "Qwen/Qwen3-0.6B" not in [row.id for row in page.lists.known.rows], timeout=PATIENCE)
 
 
 def test_what_does_not_fit_can_be_left_out(page: FindPage, qtbot: QtBot) -> None:

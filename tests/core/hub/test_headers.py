@@ -10,10 +10,23 @@ from pathlib import Path
 import pytest
 
 import core
+from core.check import check_of
 from core.errors import SnugError
-from core.hub import PullJob, RangeReader, downloaded, header_source, hub_source, open_remote, pull, repo_info
+from core.hub import (
+    PullJob,
+    RangeReader,
+    downloaded,
+    header_source,
+    hub_source,
+    open_remote,
+    open_to_check,
+    pull,
+    repo_info,
+)
 from core.hub.headers import FIRST_BYTES
+from core.tokenizer.splitting_names import SPLITTINGS
 from tests.core.hub.conftest import Start, folder_repo, noise
+from tests.core.tokenizer.made import byte_level
 from tests.fake_hub import FakeRepo, Fault
 from tests.models import CONFIG, SAMPLE, llama_shapes, make_llama, write_raw
 
@@ -35,7 +48,7 @@ def test_a_model_from_its_headers_is_the_model_itself(start: Start, tmp_path: Pa
     assert found.metadata == local.metadata
     assert (found.name, str(found.path)) == ("Model", "hub:org/model")
     plan = core.make_plan(found, core.find_recipe("Q4_K_M"))
-    assert plan.file_bytes == core.make_plan(local, core.find_recipe("Q4_K_M")).file_bytes
+    assert plan.tensor_bytes == core.make_plan(local, core.find_recipe("Q4_K_M")).tensor_bytes
     assert fake.sent("/storage/*") <= 3 * FIRST_BYTES
 
 
@@ -90,6 +103,32 @@ def test_a_verdict_needs_few_requests_and_bytes(shards: int, start: Start) -> No
     assert core.make_plan(found, core.find_recipe("Q4_K_M")).tensors
     assert len(fake.log) <= 10
     assert fake.sent() < 1 << 20
+
+
+@pytest.mark.parametrize("shards", [1, 4, 30])
+def test_a_check_needs_few_requests_and_bytes_whatever_the_vocabulary(shards: int, start: Start) -> None:
+    repo = large(shards)
+    rule = next(rule for rule in SPLITTINGS if rule.name == "qwen2")
+    text = json.dumps(byte_level(rule)).replace('"vocab": {', '"vocab": {' + '"filler": 9, ' * 800_000, 1)
+    repo.files = {**repo.files, "tokenizer.json": text.encode(), "tokenizer_config.json": b'{"add_bos_token": false}'}
+    repo.tags = ("license:mit",)
+    fake, hub = start(repo)
+    found = check_of(open_to_check(SOURCE, hub=hub))
+    assert (found.tokenizer, found.licence) == ("byte-level BPE, split as qwen2", "mit")
+    assert found.vocabulary == CONFIG["vocab_size"]
+    assert len(fake.log) <= 10
+    assert fake.sent() < 1 << 20
+    fake.log.clear()
+    assert check_of(open_to_check(SOURCE, hub=hub)) == found
+    assert len(fake.log) == 1
+
+
+def test_a_check_of_a_model_in_the_cache_reads_it_there(start: Start, tmp_path: Path) -> None:
+    fake, hub = start(folder_repo("org/model", make_llama(tmp_path / "model")))
+    list(pull(PullJob("org/model"), hub=hub))
+    fake.log.clear()
+    assert check_of(open_to_check(SOURCE, hub=hub)).tokenizer == "SentencePiece BPE"
+    assert len(fake.log) == 1
 
 
 def test_without_the_short_way_headers_are_read_one_by_one(start: Start) -> None:
