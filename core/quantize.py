@@ -27,6 +27,7 @@ from core.checkpoint import open_model
 from core.control import Control, Stop
 from core.errors import Cancelled, JobFailed, SnugError
 from core.events import Done, Event, Failed, Note, Paused
+from core.failures import failure_of, is_out_of_vram, vram_note
 from core.hardware.cpu import usable_cores
 from core.imatrix import check_importance, read_importance
 from core.jobs import QuantizeJob
@@ -124,14 +125,10 @@ def run(
         yield ended.event
     except Cancelled:
         yield _stopped(orders)
-    except SnugError as error:
-        yield Failed(error.message, error.hint, exit_code=error.exit_code)
-    except MemoryError:
-        yield Failed(
-            "The computer ran out of memory.",
-            "Close other programs or use fewer threads, then start again.",
-            exit_code=1,
-        )
+    except Exception as error:
+        if (failed := failure_of(error)) is None:
+            raise
+        yield failed
 
 
 def _stopped(orders: Control) -> Event:
@@ -279,17 +276,21 @@ def _encode_all(
     running: dict[Future[Took], _Slab] = {}
     gate = threading.Semaphore(threads)  # the other threads of the pool wait for the network
     read = stream.read if stream else None
+    no_room: dict[str, bool] = {}  # names of tensors for which a GPU has none, and whether that was said
     with RowReader(read) as reader, ThreadPoolExecutor(threads + ahead, "encode") as pool, _drained(running, stream):
         while waiting or running:
             while waiting and len(running) < threads + ahead + 1:
                 slab = waiting.popleft()
-                running[pool.submit(timed, _encode, job, slab, reader, gate, part, plan.header_bytes)] = slab
+                running[pool.submit(timed, _encode, job, slab, reader, gate, no_room, part, plan.header_bytes)] = slab
             done, _ = wait(running, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
             if cancelled():
                 raise Cancelled
             for future in done:
                 slab = running.pop(future)
                 meter.add(slab.planned, slab.count, future.result())
+            for name in [name for name, said in no_room.copy().items() if not said]:
+                no_room[name] = True
+                yield Note(vram_note(name))
             if meter.is_due():
                 yield meter.event("encode", next(iter(running.values())).planned.name if running else "")
 
@@ -308,7 +309,13 @@ def _drained(running: dict[Future[Took], _Slab], stream: HubStream | None) -> It
 
 
 def _encode(
-    job: QuantizeJob, slab: _Slab, reader: RowReader, gate: threading.Semaphore, part: SplitFile, data_start: int
+    job: QuantizeJob,
+    slab: _Slab,
+    reader: RowReader,
+    gate: threading.Semaphore,
+    no_room: dict[str, bool],
+    part: SplitFile,
+    data_start: int,
 ) -> None:
     planned, tensor = slab.planned, slab.planned.tensor
     row_bytes = kernels.FORMATS[planned.format].row_bytes(tensor.columns)
@@ -319,12 +326,24 @@ def _encode(
     rows = reader.rows(tensor, slab.first, slab.count)
     try:
         with gate:
-            data = kernels.encode(
-                rows, planned.format, importance=slab.importance, backend=job.backend, effort=job.effort
-            )
+            data = _encoded(job, slab, rows, no_room)
     except kernels.NonFinite as error:
         raise refuse_non_finite(tensor, row=slab.first + error.row, column=error.column) from error
     part.write(offset, data.data)
+
+
+def _encoded(job: QuantizeJob, slab: _Slab, rows: NDArray[Any], no_room: dict[str, bool]) -> NDArray[np.uint8]:
+    """The packed rows; by the processor where a GPU has no room for them, which then counts for the whole tensor."""
+    name, format, weighted = slab.planned.name, slab.planned.format, slab.importance is not None
+    here = kernels.backends(format, importance=weighted)[0]
+    backend = here if name in no_room else job.backend
+    try:
+        return kernels.encode(rows, format, importance=slab.importance, backend=backend, effort=job.effort)
+    except Exception as error:
+        if backend == here or not is_out_of_vram(error):
+            raise
+        no_room.setdefault(name, False)
+    return kernels.encode(rows, format, importance=slab.importance, backend=here, effort=job.effort)
 
 
 def _sealed(plan: Plan, part: SplitFile, report: VerifyReport) -> Plan:

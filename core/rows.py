@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 import kernels
 from core.errors import JobFailed, SnugError
+from core.failures import reading_failed
 from core.model import OutputTensor, Part, ReadBytes, TensorInfo
 from core.tensor_ops import Computed, apply_all, chunks, flat_rows
 
@@ -119,10 +120,7 @@ class RowReader:
         try:
             done = self._read(source.file, source.offset + offset, buffer)
         except OSError as error:
-            raise JobFailed(
-                f"{source.file} cannot be read any more: {error.strerror or error}.",
-                "Check that the disk is still connected, then start again.",
-            ) from error
+            raise reading_failed(error, source.file) from error
         if done != len(buffer):
             raise JobFailed(
                 f"{source.file} ends in the middle of {source.name}.",

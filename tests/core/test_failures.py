@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import core
 import core.failures
+import kernels
 from core.errors import Cancelled, Halted, JobFailed, SnugError
 from core.events import Failed
 from core.failures import (
@@ -24,6 +28,7 @@ from core.failures import (
     worker_ended,
     writing_failed,
 )
+from tests.models import SAMPLE
 
 OutOfMemoryError = type("OutOfMemoryError", (RuntimeError,), {"__module__": "torch"})
 
@@ -119,6 +124,35 @@ def test_a_gpu_without_room_is_known_by_the_name_of_its_error() -> None:
     assert is_out_of_vram(type("Child", (OutOfMemoryError,), {})())
     assert not is_out_of_vram(type("OutOfMemoryError", (RuntimeError,), {"__module__": "torchlike"})())
     assert vram_note("blk.0.ffn_up.weight", 3).startswith("The GPU has no room for blk.0.ffn_up.weight and 2 more")
+
+
+def test_a_tensor_for_which_the_gpu_has_no_room_is_encoded_by_the_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = core.QuantizeJob(str(SAMPLE), "Q8_0", str(tmp_path / "a.gguf"), threads=1, card=False)
+    assert isinstance(list(core.run(job))[-1], core.Done)
+    real, refused = kernels.encode, []
+
+    def without_room(rows: Any, format: str, *, backend: str, **options: Any) -> Any:
+        """A GPU that is chosen by "auto" and has room for small matrices only."""
+        if backend == "auto" and rows.size > 300_000:
+            refused.append(rows.size)
+            raise OutOfMemoryError("CUDA out of memory")
+        return real(rows, format, backend=backend, **options)
+
+    monkeypatch.setattr(kernels, "encode", without_room)
+    events = list(core.run(replace(job, target=str(tmp_path / "b.gguf"))))
+    assert isinstance(events[-1], core.Done), events[-1]
+    assert (tmp_path / "b.gguf").read_bytes() == (tmp_path / "a.gguf").read_bytes()
+    said = [event.text for event in events if isinstance(event, core.Note) and "GPU has no room" in event.text]
+    assert len(said) == len(set(said)) == len(refused) > 0
+    assert "the processor did the work" in said[0]
+
+
+def test_a_bug_while_encoding_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "encode", lambda *a, **k: {}["nothing"])
+    with pytest.raises(KeyError):
+        list(core.run(core.QuantizeJob(str(SAMPLE), "Q8_0", str(tmp_path / "a.gguf"))))
 
 
 def test_a_kill_while_the_system_ran_out_of_memory_is_called_that() -> None:
