@@ -1,4 +1,4 @@
-"""Where Snug starts: without arguments the window, `worker` a job, `hub` its questions, else the command line."""
+"""Where Snug starts: without arguments the window; `worker`, `hub` and `judge` are its processes; else commands."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ def main() -> int:
         from app.hub_desk import main as run_desk
 
         return run_desk()
+    if arguments == ["judge"]:
+        from app.fit_desk import main as run_judge
+
+        return run_judge()
     from app.cli import main as run_command
 
     return run_command(arguments)

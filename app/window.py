@@ -23,12 +23,14 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QMessageBox, QStackedWidget, QWidget
 
 from app import theme, words
+from app.fit_tasks import FitTasks
 from app.hub_tasks import HubTasks
 from app.icons import app_icon
 from app.job_queue import JobQueue
 from app.job_record import read_records
 from app.pages.find import FindPage
 from app.pages.fit import FitPage, Making
+from app.pages.fit_models import FitModels
 from app.pages.jobs import JobsPage
 from app.pages.library import LibraryPage
 from app.pages.machine import MachinePage
@@ -67,7 +69,9 @@ class MainWindow(QMainWindow):
         self.tasks = Tasks(self)
         self.queue = JobQueue(jobs_folder(), command=worker_command, parent=self)
         self.hub = HubTasks(self)
+        self.judge = FitTasks(self)
         self._painted = self._goes_on = False
+        self._making: Making | None = None
         self.setWindowTitle("Snug")
         self.setWindowIcon(app_icon())
         self.setMinimumSize(SIZES.least_width, SIZES.least_height)
@@ -82,9 +86,11 @@ class MainWindow(QMainWindow):
         self.machine = MachinePage(self.tasks)
         self.finder = FindPage(self.hub, self.store, context=self.settings.context)
         self.models = ModelsPage(self.tasks, self.store, last_folder=self.settings.last_folder)
-        self.fit = FitPage(self.tasks, self.store, context=self.settings.context)
+        self.fit = FitPage(self.judge, self.store, context=self.settings.context)
         self.library = LibraryPage(self.tasks, self.store, self.settings)
+        self.fit_models = FitModels(self.library, self.models, self.finder.lists, self.hub)
         self.make = MakePage(self.tasks, self.queue, self.store, self.settings)
+        self.make.take_wish(self.fit.asked)
         self.jobs = JobsPage(self.tasks, self.queue, self.store)
         self.side = SideBar(ENTRIES, theme=self.settings.theme)
         self.pages = QStackedWidget()
@@ -111,7 +117,11 @@ class MainWindow(QMainWindow):
         self.machine.detected.connect(self.fit.take_hardware)
         self.fit.look_wanted.connect(self._look_for_fit)
         self.fit.models_wanted.connect(lambda: self.show_page(MODELS))
+        self.fit.shown.connect(self._look_for_models)
+        self.fit.hub_wanted.connect(self._find_this)
         self.fit.make_wanted.connect(self._make_this)
+        self.fit.asked_changed.connect(self.make.take_asked)
+        self.make.context_changed.connect(lambda count: self.fit.context.choose(str(count)))
         self.library.make_wanted.connect(self._make_of)
         self.library.folders_changed.connect(
             lambda folders: self._keep(replace(self.settings, library_folders=folders))
@@ -150,7 +160,7 @@ class MainWindow(QMainWindow):
 
     def open_path(self, path: Path) -> None:
         """Opens a model, wherever in the window that was asked for."""
-        self._goes_on = False
+        self._goes_on, self._making = False, None
         self.show_page(MODELS)
         self.models.open_path(path)
 
@@ -176,7 +186,10 @@ class MainWindow(QMainWindow):
 
     def _model_opened(self, model: ModelInfo) -> None:
         self.make.show_model(model)
-        self.fit.take_model(model)
+        self.fit.choose_model(model.path)
+        if self._making is not None:
+            self.make.choose(self._making.recipe, context=self._making.context)
+            self._making = None
         self._keep(replace(self.settings, last_folder=str(model.path.parent)))
         if self._goes_on:
             self._goes_on = False
@@ -184,17 +197,24 @@ class MainWindow(QMainWindow):
 
     def _look_for_fit(self) -> None:
         self.machine.refresh()
-        if self.library.state == "loading" and not self.tasks.busy("library"):
+        self.fit.take_wanted(self.fit_models.wanted())
+
+    def _look_for_models(self) -> None:
+        """What is on this computer may be another since the last look."""
+        if not self.tasks.busy("library"):
             self.library.refresh()
-        stored = self.library.library.items if self.library.library else ()
-        originals = [item.path for item in stored if item.summary.kind == "safetensors" and not item.problem]
-        self.fit.take_paths([*(Path(path) for path in self.models.recent()), *originals])
+
+    def _find_this(self, key: str) -> None:
+        self.show_page(FIND)
+        self.finder.open_model(self.fit_models.row(key))
 
     def _make_this(self, making: Making) -> None:
-        if self.make.model is not making.model:
-            self.make.show_model(making.model)
-        self.make.choose(making.recipe, context=making.context)
-        self.show_page(MAKE)
+        if self.make.model is not None and self.make.model.path == making.path:
+            self.make.choose(making.recipe, context=making.context)
+            self.show_page(MAKE)
+            return
+        self._make_of(making.path)
+        self._making = making
 
     def _show_job(self, id: str) -> None:
         self.show_page(JOBS)
@@ -272,6 +292,7 @@ class MainWindow(QMainWindow):
         self.store.setValue(_PAGE, self.pages.currentIndex())
         self.tasks.close()
         self.hub.close()
+        self.judge.close()
         self.queue.close()
         super().closeEvent(event)
 

@@ -13,7 +13,8 @@ _FACE = {
     "answers": ("Answer", "CONTEXTS", "GRID_KV_TYPES", "Grid", "answer_for", "verdict_grid"),
     "advice": ("Advice",),
     "arithmetic": ("Arithmetic", "Part", "arithmetic_of", "band_of"),
-    "choice": ("Choice", "choose", "choose_level", "longest_context"),
+    "calibration": ("keep_calibration", "kept_calibration"),
+    "choice": ("Choice", "Levels", "choose", "choose_among", "choose_level", "least_level", "longest_context"),
     "control": ("Control", "Limits", "Stop"),
     "counterfactuals": ("Change", "Counterfactual", "counterfactuals_of"),
     "placement": ("Placement", "as_placed", "place_model", "reason_at_a_glance"),
@@ -81,6 +82,7 @@ _FACE = {
     ),
     "imatrix": ("ImportanceMatrix", "check_importance", "read_importance"),
     "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "job_line"),
+    "known": ("known_model",),
     "library": (
         "DiskUse",
         "Histogram",
@@ -113,7 +115,7 @@ _FACE = {
     "quantize": ("check_job", "run"),
     "recommend": ("Want", "quality_of"),
     "recipes": ("RECIPES", "Overrides", "Recipe", "find_recipe", "read_overrides"),
-    "stored": ("is_stored", "stored_plan"),
+    "stored": ("is_stored", "level_of", "stored_plan"),
     "settings": ("Settings", "load_settings", "save_settings"),
     "verify": ("TensorError", "VerifyReport", "verify_file"),
 }
@@ -138,14 +140,19 @@ if TYPE_CHECKING:
     from core.arithmetic import Part as Part
     from core.arithmetic import arithmetic_of as arithmetic_of
     from core.arithmetic import band_of as band_of
+    from core.calibration import keep_calibration as keep_calibration
+    from core.calibration import kept_calibration as kept_calibration
     from core.check import Check as Check
     from core.check import check_model as check_model
     from core.check import check_of as check_of
     from core.check import open_to_check as open_to_check
     from core.checkpoint import open_model as open_model
     from core.choice import Choice as Choice
+    from core.choice import Levels as Levels
     from core.choice import choose as choose
+    from core.choice import choose_among as choose_among
     from core.choice import choose_level as choose_level
+    from core.choice import least_level as least_level
     from core.choice import longest_context as longest_context
     from core.control import Control as Control
     from core.control import Limits as Limits
@@ -234,6 +241,7 @@ if TYPE_CHECKING:
     from core.jobs import all_jobs as all_jobs
     from core.jobs import create as create
     from core.jobs import job_line as job_line
+    from core.known import known_model as known_model
     from core.library import DiskUse as DiskUse
     from core.library import Histogram as Histogram
     from core.library import InspectedFile as InspectedFile
@@ -297,6 +305,7 @@ if TYPE_CHECKING:
     from core.speed import calibrate as calibrate
     from core.speed import estimate_speed as estimate_speed
     from core.stored import is_stored as is_stored
+    from core.stored import level_of as level_of
     from core.stored import stored_plan as stored_plan
     from core.verify import TensorError as TensorError
     from core.verify import VerifyReport as VerifyReport

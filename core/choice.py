@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from core.fit import Fit, Verdict, estimate_fit
 from core.hardware import Hardware
 from core.memory import CELL
-from core.plan import Plan, make_plan
+from core.plan import Plan, make_plan, make_plans
 from core.recipes import RECIPES
 from core.recommend import ADVISED, LAST_RESORT, Want, can_be_made, good_formats, preferences
 from core.stored import is_stored
@@ -50,6 +50,41 @@ def choose(
     return _choose(asked, levels.get, stored=[name for name, plan in levels.items() if is_stored(plan)])
 
 
+class Levels:
+    """The levels of `model`, or those `names`, each planned when it is asked for first: few come into question."""
+
+    def __init__(
+        self, model: ModelInfo, *, names: Collection[str] = (), importance: ImportanceMatrix | None = None
+    ) -> None:
+        self.model, self._importance = model, importance
+        self._recipes = {recipe.name: recipe for recipe in RECIPES if not names or recipe.name in names}
+        self._plans: dict[str, Plan] = {}
+
+    def plan(self, name: str) -> Plan | None:
+        """None for a level that is not among them."""
+        if name not in self._plans and name in self._recipes:
+            self._plans[name] = make_plan(self.model, self._recipes[name], importance=self._importance)
+        return self._plans.get(name)
+
+    def all(self) -> list[Plan]:
+        """Best quality first."""
+        missing = [recipe for name, recipe in self._recipes.items() if name not in self._plans]
+        self._plans |= {plan.recipe.name: plan for plan in make_plans(self.model, missing, importance=self._importance)}
+        return [self._plans[name] for name in self._recipes]
+
+
+def choose_among(
+    levels: Levels, hardware: Hardware, *, context: int, kv_type: str = "f16", want: Want = Want.BALANCED
+) -> Choice | None:
+    """The same as `choose` of all `levels`, and quicker: only those that come into question are planned."""
+
+    def plan_of(name: str) -> Plan | None:
+        plan = levels.plan(name)
+        return plan if plan and can_be_made(plan) else None
+
+    return _choose(_Asked(levels.model, hardware, context, kv_type, want), plan_of)
+
+
 def choose_level(
     model: ModelInfo,
     hardware: Hardware,
@@ -58,17 +93,9 @@ def choose_level(
     kv_type: str = "f16",
     want: Want = Want.BALANCED,
     names: Collection[str] = (),
-    importance: ImportanceMatrix | None = None,
 ) -> Choice | None:
-    """The same of all recipes, or of those `names`; only those that come into question are planned, which is quick."""
-    known = {recipe.name: recipe for recipe in RECIPES
-             if (not names or recipe.name in names) and (importance or not recipe.needs_importance)}  # fmt: skip
-
-    @cache
-    def plan_of(name: str) -> Plan | None:
-        return make_plan(model, known[name], importance=importance) if name in known else None
-
-    return _choose(_Asked(model, hardware, context, kv_type, want), plan_of)
+    """The same of all levels that can be made of `model` alone, or of those `names`."""
+    return choose_among(Levels(model, names=names), hardware, context=context, kv_type=kv_type, want=want)
 
 
 @dataclass(frozen=True)
@@ -98,6 +125,11 @@ def _choose(asked: _Asked, plan_of: Callable[[str], Plan | None], stored: Sequen
     order += [(name, verdict) for verdict in _BEST_FIRST for name in stored]
     tries = ((judged(name, kv_type), verdict) for name, verdict in order for kv_type in kv_types)
     return next((found for found, verdict in tries if found and found.fit.verdict is verdict), None)
+
+
+def least_level(levels: Levels) -> Plan:
+    """The smallest level that is worth a try, without planning the others."""
+    return levels.plan(LAST_RESORT) or least_of(levels.all())
 
 
 def least_of(plans: Sequence[Plan]) -> Plan:

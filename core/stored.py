@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
-from core.gguf import encode_items, header_length
+from core.gguf import encode_items, header_length, skim_header
 from core.model import ModelInfo
 from core.plan import Plan, PlannedTensor, place
-from core.recipes import Recipe
+from core.recipes import RECIPES, Recipe
 
 # No file type of llama-quantize has this number.
 _AS_IT_IS = -1
@@ -23,6 +24,13 @@ def stored_plan(model: ModelInfo, label: str = "") -> Plan:
     tensors = place(PlannedTensor(t, t.dtype, 0, sum(part.source.nbytes for part in t.parts)) for t in model.tensors)
     shapes = ((tensor.name, tensor.shape) for tensor in model.tensors)
     return Plan(model, recipe, tensors, header_length(len(encode_items(model.metadata)), shapes), (), model.metadata)
+
+
+def level_of(path: Path) -> str:
+    """What llama-quantize calls the mix in a GGUF file; "" where the file does not say. Raises SnugError."""
+    keys = {item.key: item.value for item in skim_header(path).metadata}
+    number = keys.get("general.file_type")
+    return next((recipe.name for recipe in RECIPES if recipe.file_type == number), "")
 
 
 def is_stored(plan: Plan) -> bool:

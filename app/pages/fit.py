@@ -13,29 +13,31 @@ from PySide6.QtGui import QHideEvent, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QLineEdit, QSplitter, QVBoxLayout, QWidget
 
 from app import words
-from app.pages.fit_answers import Asked, Full, Judged, Source, answer_in_full, judge, open_sources, source_of_model
+from app.fit_tasks import FitTasks
+from app.pages.fit_answers import Asked, Full, Judged, Unjudged, Wanted, ranked
 from app.store import stored_number
 from app.tables.fit_columns import FIT_COLUMNS
 from app.tables.fit_grid import Cell
 from app.tables.row_model import RowModel
 from app.tables.row_view import RowView
-from app.tasks import Tasks
 from app.theme import SIZES
 from app.widgets.choices import Choice, MenuChoice, Segments
-from app.widgets.fit_detail import GRID, FitDetail
+from app.widgets.fit_detail import GRID, RUN, FitDetail
 from app.widgets.page import Page, empty_state
 from app.widgets.parts import button, card, label, row
 
 if TYPE_CHECKING:
-    from core import Calibration, Hardware, ModelInfo
+    from core import Hardware
 
 EVERY_MS = 2000
 WAIT_MS = 200
+# Rows that come one by one are shown together so often.
+SHOW_MS = 150
 # Memory comes and goes all the time; what moves less than this changes no verdict that would stay.
 _WORTH_A_LOOK = 64 * 1024**2
 _PURPOSE = "Which model runs on this machine, at which level and with how much context."
 _PURPOSE_ELSEWHERE = "Which model runs on the machine that you asked about, and how."
-_NONE = "Open one; Snug reads its headers, and says at which level it runs here and how fast."
+_TROUBLE = "What went wrong is said above. Nothing was changed."
 _WANT, _CONTEXT, _CACHE = "fit/want", "fit/context", "fit/cache"
 
 WANTS = (
@@ -56,35 +58,41 @@ CACHES = (
 
 @dataclass(frozen=True)
 class Making:
-    """What is to be made, and for how much context."""
+    """What is to be made of the model at `path`, and for how much context."""
 
-    model: ModelInfo
+    path: Path
     recipe: str
     context: int
 
 
 class FitPage(Page):
-    """`make_wanted` carries a Making; `look_wanted` asks for the machine's figures of now."""
+    """`make_wanted` carries a Making, `hub_wanted` the key of a model on the Hub, `asked_changed` what is wanted of all
+    models; `look_wanted` asks for the machine's figures and the models of now, `shown` for all that takes longer.
+    """
 
     models_wanted = Signal()
     make_wanted = Signal(object)
+    hub_wanted = Signal(str)
+    asked_changed = Signal(object)
     look_wanted = Signal()
+    shown = Signal()
 
-    def __init__(self, tasks: Tasks, store: QSettings, *, context: int) -> None:
+    def __init__(self, tasks: FitTasks, store: QSettings, *, context: int) -> None:
         super().__init__("Fit", _PURPOSE)
         self._tasks, self._store = tasks, store
-        self._sources: dict[Path, Source] = {}
-        self._chosen: Path | None = None
+        self._wanted: list[Wanted] = []
+        self._judged: dict[str, Judged] = {}
+        self._coming: dict[str, Judged] = {}
+        self._lost: list[Unjudged] = []
+        self._chosen = ""
         self._hardware: Hardware | None = None
         self._judged_for: Hardware | None = None
-        self._calibration: Calibration | None = None
-        self._stale = False
         self._cache_shown = ""
         self.add_action(button("Open a model", self.models_wanted.emit, tip="Add a model to this list"))
         self.make = self.add_action(button("Make this", self._make_this, role="primary"))
         self.make.setEnabled(False)
         self._make_controls(context)
-        self.rows: RowModel[Judged] = RowModel(FIT_COLUMNS, key=lambda judged: str(judged.path))
+        self.rows: RowModel[Judged] = RowModel(FIT_COLUMNS, key=lambda judged: judged.key)
         self.table = RowView(self.rows, name="Models, the one that does most for this machine first")
         self.table.remember_widths(store, "widths/fit")
         self.table.chosen.connect(self._choose_row)
@@ -97,16 +105,18 @@ class FitPage(Page):
         self.detail.lines.copied.connect(
             lambda program: self.banner.show_message("good", f"Copied: what {program} needs.")
         )
-        self.add_state("empty", empty_state("No model to judge", _NONE, "Open a model", self.models_wanted.emit))
         self.add_state("loading", empty_state("Working out what fits", "From headers alone; no weights are read."))
+        self.add_state("empty", empty_state("No model could be judged", _TROUBLE, "Try again", self.judge))
         self.add_state("content", self._make_content())
         self._timer = QTimer(self, interval=EVERY_MS)
         self._timer.timeout.connect(self._look)
         self._wait = QTimer(self, singleShot=True, interval=WAIT_MS)
         self._wait.timeout.connect(self.judge)
+        self._soon = QTimer(self, singleShot=True, interval=SHOW_MS)
+        self._soon.timeout.connect(self._show_rows)
         keys = QShortcut(QKeySequence.StandardKey.Find, self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
         keys.activated.connect(self.filter.setFocus)
-        self.show_state("empty")
+        self.show_state("loading")
 
     def _make_controls(self, context: int) -> None:
         self.want = Segments("What you want most", WANTS)
@@ -115,10 +125,10 @@ class FitPage(Page):
         self.context.choose(str(stored_number(self._store, _CONTEXT, context)))
         self.cache.choose(str(self._store.value(_CACHE, "f16")))
         for choice, key in ((self.want, _WANT), (self.context, _CONTEXT), (self.cache, _CACHE)):
-            choice.changed.connect(partial(self._asked_changed, key))
+            choice.changed.connect(partial(self._keep_asked, key))
         self.filter = QLineEdit(placeholderText="Filter", clearButtonEnabled=True)
         self.filter.setAccessibleName("Show only models with this in their row")
-        self.filter.setToolTip("Show only models with this in their row (Ctrl+F)")
+        self.filter.setToolTip("Show only models with this in their row (Ctrl+F): a name, a place, a level, a verdict")
         self.filter.textChanged.connect(lambda text: self.table.show_only(text))
 
     def _make_content(self) -> QWidget:
@@ -130,7 +140,7 @@ class FitPage(Page):
         split.setChildrenCollapsible(False)
         split.addWidget(self.table)
         split.addWidget(card(self.detail, margin=SIZES.m))
-        split.setSizes([SIZES.row * 5, SIZES.row * 12])
+        split.setSizes([SIZES.row * 6, SIZES.row * 12])
         split.setStretchFactor(1, 1)
         split.handle(1).setAccessibleName("Border between the list and the answer")
         content = QWidget()
@@ -148,34 +158,22 @@ class FitPage(Page):
     def asked(self) -> Asked:
         return Asked(self.want.key, int(self.context.key), self.cache.key)
 
-    def take_model(self, model: ModelInfo) -> None:
-        """Judges `model` too, and answers about it."""
-        self._chosen = model.path
-        self._tasks.run(
-            "fit-model", lambda: [source_of_model(model)], done=self._take_sources, failed=self.banner.show_problem
-        )
+    def choose_model(self, path: Path) -> None:
+        """Answers about this model, as soon as it is judged."""
+        self._chosen = str(path)
+        self.table.choose(self._chosen)
+        self._answer()
 
-    def take_paths(self, paths: Sequence[Path]) -> None:
-        """Judges the models at `paths` too."""
-        new = [path for path in paths if path not in self._sources]
-        if new and not self._tasks.busy("fit-open"):
-            self._tasks.run("fit-open", partial(open_sources, new), done=self._take_sources, failed=self._failed)
-
-    def _take_sources(self, sources: Sequence[Source]) -> None:
-        self._sources.update({source.path: source for source in sources})
-        self._show_problems([f"{words.path(path)}: {s.problem}" for path, s in self._sources.items() if s.problem])
-        if self.state == "empty" and self._models():
-            self.show_state("loading")
+    def take_wanted(self, wanted: Sequence[Wanted]) -> None:
+        """Judges these models from now on; those that are gone leave the list at once."""
+        if list(wanted) == self._wanted:
+            return
+        self._wanted = list(wanted)
+        keys = {one.key for one in wanted}
+        if gone := self._judged.keys() - keys:
+            self._judged = {key: judged for key, judged in self._judged.items() if key not in gone}
+            self._show_rows()
         self.judge()
-
-    def _show_problems(self, problems: list[str]) -> None:
-        more = f", and {words.count(len(problems) - 1, 'other')}" if len(problems) > 1 else ""
-        self._problems.setText(f"Not in the list: {problems[0]}{more}" if problems else "")
-        self._problems.setToolTip("\n".join(problems))
-        self._problems.setVisible(bool(problems))
-
-    def _models(self) -> list[Source]:
-        return [source for source in self._sources.values() if source.model is not None]
 
     def take_hardware(self, hardware: Hardware) -> None:
         """Judges by these figures from now on; anew only when they are others."""
@@ -186,20 +184,42 @@ class FitPage(Page):
             self.judge()
 
     def judge(self) -> None:
-        """Works out the rows again; while that is under way, once more after it."""
-        hardware, models = self._hardware, self._models()
-        if hardware is None or not models or not self.isVisible():
-            return
-        if self._tasks.busy("fit"):
-            self._stale = True
+        """Works out the rows again, and the answer for the model that is chosen."""
+        hardware = self._hardware
+        if hardware is None or not self._wanted or not self.isVisible():
             return
         self._judged_for = hardware
-        work = partial(judge, models, self.asked, hardware, self._speed_of(hardware))
-        self._tasks.run("fit", work, done=self._show_rows, failed=self._failed)
+        self._coming, self._lost = {}, []
+        values = {"wanted": self._wanted, "asked": self.asked, "hardware": hardware}
+        self._tasks.ask("judge", values, done=self._all_judged, failed=self._failed, row=self._take_row)
+        if self.state == "empty":
+            self.show_state("loading")
+        self._answer()
 
-    def _speed_of(self, hardware: Hardware) -> Calibration | None:
-        """What was measured counts for the machine it was measured on."""
-        return None if hardware.given else self._calibration
+    def _take_row(self, judged: Judged | Unjudged) -> None:
+        """Those that are there already change all at once, at the end."""
+        if isinstance(judged, Unjudged):
+            self._lost.append(judged)
+            return
+        self._coming[judged.key] = judged
+        if judged.key not in self._judged:
+            self._judged[judged.key] = judged
+            if not self._soon.isActive():
+                self._soon.start()
+
+    def _all_judged(self, _: None) -> None:
+        self._judged, self._coming = self._coming, {}
+        self._soon.stop()
+        self._show_problems([f"{one.wanted.name}: {one.problem}" for one in self._lost if one.wanted.is_here])
+        if not self._judged and self.state == "loading":
+            self.show_state("empty")
+        self._show_rows()
+
+    def _show_problems(self, problems: list[str]) -> None:
+        more = f", and {words.count(len(problems) - 1, 'other')}" if len(problems) > 1 else ""
+        self._problems.setText(f"Not in the list: {problems[0]}{more}" if problems else "")
+        self._problems.setToolTip("\n".join(problems))
+        self._problems.setVisible(bool(problems))
 
     def _failed(self, problem: words.Problem) -> None:
         if self.state == "loading":
@@ -208,43 +228,46 @@ class FitPage(Page):
 
     # What is shown
 
-    def _show_rows(self, rows: list[Judged]) -> None:
-        chosen = self._chosen if self._chosen in [judged.path for judged in rows] else rows[0].path
+    def _show_rows(self) -> None:
+        rows = ranked(self._judged.values())
+        if not rows:
+            self.rows.set_rows([])
+            return
+        before, chosen = self._chosen, self._chosen if self._chosen in self._judged else ""
         self.rows.replace_rows(rows)
-        self._chosen = chosen
+        self._chosen = chosen or (before if self._tasks.busy("judge") and before else rows[0].key)
         shown = self.table.current()
-        if shown is None or shown.path != chosen:
-            self.table.choose(str(chosen))
-        self._answer()
-        if self._stale:
-            self._stale = False
-            self.judge()
+        if self._chosen in self._judged and (shown is None or shown.key != self._chosen):
+            self.table.choose(self._chosen)
+        if self.detail.full is None or self.detail.full.key != self._chosen:
+            self._answer()
 
     def _choose_row(self, judged: Judged | None) -> None:
-        if judged is None or judged.path == self._chosen:
+        if judged is None or judged.key == self._chosen:
             return
-        self._chosen = judged.path
+        self._chosen = judged.key
         self._answer()
 
     def _answer(self) -> None:
-        source, hardware = self._source(), self._hardware
-        if source is None or hardware is None:
+        wanted = next((one for one in self._wanted if one.key == self._chosen), None)
+        if wanted is None or self._hardware is None:
             return
-        work = partial(answer_in_full, source, self.asked, hardware, self._speed_of(hardware))
-        self._tasks.run("fit-answer", work, done=self._show_full, failed=self._failed)
+        values = {"wanted": wanted, "asked": self.asked, "hardware": self._hardware}
+        self._tasks.ask("answer", values, done=self._show_full, failed=self._not_answered)
 
-    def _source(self) -> Source | None:
-        source = self._sources.get(self._chosen) if self._chosen else None
-        return source if source is not None and source.model is not None else None
+    def _not_answered(self, problem: words.Problem) -> None:
+        """A model that cannot be read is named below the list."""
+        if self.state == "content":
+            self.banner.show_problem(problem)
 
     def _show_full(self, full: Full) -> None:
-        source, hardware = self._source(), self._hardware
-        if source is None or source.model is None or source.path != full.path or hardware is None:
+        hardware = self._hardware
+        if full.key != self._chosen or hardware is None:
             return
         if full.asked.kv_type != self._cache_shown:
             self._cache_shown = full.asked.kv_type
             self.detail.grid.cache.choose(full.asked.kv_type)
-        self.detail.show_full(full, name=source.model.name, measurable=not hardware.given)
+        self.detail.show_full(full, measurable=not hardware.given)
         if self.state != "content":
             self.show_state("content")
             if self.isVisible():
@@ -252,9 +275,18 @@ class FitPage(Page):
         self._show_primary()
 
     def _show_primary(self) -> None:
-        making = self._making()
-        self.make.setEnabled(making is not None)
-        self.make.setText(f"Make {making.recipe}" if making else "Make this")
+        full = self._shown()
+        self.make.setEnabled(full is not None)
+        if full is None:
+            self.make.setText("Make this")
+        elif not full.wanted.is_here:
+            self.make.setText("See it in Find")
+        else:
+            self.make.setText("How to run it" if full.is_made else f"Make {self._cell(full)[0]}")
+
+    def _shown(self) -> Full | None:
+        full = self.detail.full
+        return full if full is not None and full.key == self._chosen else None
 
     def first_focus(self) -> QWidget | None:
         return self.table if self.state == "content" else self.make
@@ -262,6 +294,7 @@ class FitPage(Page):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self._timer.start()
+        self.shown.emit()
         self.look_wanted.emit()
         self.judge()
 
@@ -275,34 +308,39 @@ class FitPage(Page):
 
     # What the user does
 
-    def _asked_changed(self, store_key: str, value: str) -> None:
+    def _keep_asked(self, store_key: str, value: str) -> None:
         self._store.setValue(store_key, value)
         self._wait.start()
+        self.asked_changed.emit(self.asked)
 
-    def _making(self) -> Making | None:
-        """The cell that the grid is on when it is in sight, else what is recommended."""
-        full, source = self.detail.full, self._source()
-        if full is None or source is None or source.model is None or source.path != full.path:
-            return None
+    def _cell(self, full: Full) -> tuple[str, int]:
+        """(level, context): those that the grid is on when it is in sight, else what is recommended."""
         cell: Cell | None = self.detail.grid.view.current()
         if self.detail.tabs.currentIndex() == GRID and cell is not None:
-            return Making(source.model, cell.level, cell.context)
-        return Making(source.model, full.answer.plan.recipe.name, full.answer.fit.context)
+            return cell.level, cell.context
+        return full.level, full.fit.context
 
     def _make_this(self) -> None:
-        making = self._making()
-        if making is not None:
-            self.make_wanted.emit(making)
+        """What can be done with the model: made, run as it is, or looked at on the Hub."""
+        full = self._shown()
+        if full is None:
+            return
+        if not full.wanted.is_here:
+            self.hub_wanted.emit(full.key)
+        elif full.is_made:
+            self.detail.tabs.setCurrentIndex(RUN)
+            self.detail.tabs.setFocus()
+        else:
+            self.make_wanted.emit(Making(Path(full.key), *self._cell(full)))
 
     def _measure(self) -> None:
         hardware = self._hardware
         if hardware is None or hardware.given:
             return
         self.detail.measure.setEnabled(False)
-        self._tasks.run("calibrate", partial(_calibrate, hardware), done=self._measured, failed=self._not_measured)
+        self._tasks.ask("calibrate", {"hardware": hardware}, done=self._measured, failed=self._not_measured)
 
-    def _measured(self, calibration: Calibration) -> None:
-        self._calibration = calibration
+    def _measured(self, _: None) -> None:
         self.detail.measure.setEnabled(True)
         self.judge()
 
@@ -325,9 +363,3 @@ def _differs(one: Hardware, other: Hardware) -> bool:
     pairs = [(one.memory.available, other.memory.available)]
     pairs += [(first.free, second.free) for first, second in zip(one.gpus, other.gpus, strict=True)]
     return any(abs(first - second) > _WORTH_A_LOOK for first, second in pairs)
-
-
-def _calibrate(hardware: Hardware) -> Calibration:
-    import core
-
-    return core.calibrate(hardware)

@@ -1,23 +1,27 @@
-"""What the page Fit works out off the UI thread: models from their headers, a row for each, and one answer in full."""
+"""What the page Fit asks and is answered: models to judge, a row for each, and everything about one of them.
+
+Nothing here computes: that is app/fit_desk.py, in a process of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app import words
 from app.tables.fit_grid import Cell
 
 if TYPE_CHECKING:
-    from core import Answer, Calibration, Fit, Hardware, ModelInfo, Part, Plan, Rate, Speed
+    from core import Advice, Arithmetic, Counterfactual, Fit, Part, Placement, Rate, RunLine, Speed
 
+# Where a model is.
+HERE, KNOWN, FOUND = "On this computer", "Well-known", "Found"
 # What runs whole comes first, then what splits.
 _GROUP = {"fits": 0, "tight": 0, "splits": 1, "no": 2}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What a person wants of every model. `want` is a value of core.Want."""
 
@@ -26,23 +30,29 @@ class Asked:
     kv_type: str = "f16"
 
 
-@dataclass(frozen=True)
-class Source:
-    """A model to judge, with its plan at every level; `problem` says why it cannot be judged."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A model to judge. `key` is its path, or ORG/NAME[@commit] of one on the Hub; `label` the level of a GGUF file."""
 
-    path: Path
-    model: ModelInfo | None = None
-    plans: tuple[Plan, ...] = field(default=(), repr=False)
-    problem: str = ""
+    key: str
+    name: str
+    where: str = HERE
+    label: str = ""
+    note: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        return self.where == HERE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Judged:
-    """One row: the level for this machine and how it does. `rank` counts from 1."""
+    """One row: the level for this machine and how it does. `rank` counts from 1; `is_made`: the file is that level."""
 
-    path: Path
-    model: ModelInfo
+    wanted: Wanted
+    parameters: int
     level: str
+    is_made: bool
     why: str
     fit: Fit
     speed: Speed | None
@@ -50,6 +60,14 @@ class Judged:
     quality: float
     sum_line: str
     rank: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.wanted.key
+
+    @property
+    def name(self) -> str:
+        return self.wanted.name
 
     @property
     def speed_short(self) -> str:
@@ -64,127 +82,57 @@ class Judged:
         return pace(self.speed.generation) if self.speed else "It does not run."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """A model that cannot be judged, and why."""
+
+    wanted: Wanted
+    problem: str
+
+    @property
+    def key(self) -> str:
+        return self.wanted.key
+
+
+@dataclass(frozen=True, slots=True)
 class Full:
-    """Everything about the chosen model; `grids` by cache."""
+    """Everything about one model, as core.Answer has it but for the plan. `grids` by cache: a row of cells a level."""
 
-    path: Path
+    wanted: Wanted
     asked: Asked
-    answer: Answer
-    grids: dict[str, tuple[tuple[Cell, ...], ...]]
+    level: str
+    is_made: bool
+    advice: Advice
+    fit: Fit
+    placement: Placement
+    speed: Speed | None
+    slowdown: float
+    largest: int
+    counterfactuals: tuple[Counterfactual, ...]
+    arithmetic: Arithmetic
+    run_lines: tuple[RunLine, ...]
+    grids: dict[str, tuple[tuple[Cell, ...], ...]] = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        return self.wanted.key
 
 
-def open_sources(paths: Sequence[Path]) -> list[Source]:
-    """Reads the headers at `paths`; one that cannot be read says so and keeps no other up."""
-    return [_open(path) for path in paths]
+def ranked(rows: Iterable[Judged]) -> list[Judged]:
+    """The model that does most for this machine first: what runs whole, then what splits."""
+    ordered = sorted(rows, key=lambda row: (_GROUP[row.fit.verdict], -row.quality, row.fit.total, row.name))
+    return [replace(row, rank=number + 1) for number, row in enumerate(ordered)]
 
 
-def _open(path: Path) -> Source:
-    import core
-
-    try:
-        return source_of_model(core.open_model(path))
-    except (core.SnugError, OSError) as error:
-        return Source(path, problem=words.problem(error).message)
-
-
-def source_of_model(model: ModelInfo) -> Source:
-    """The model with a plan for every recipe."""
-    import core
-
-    plans = tuple(core.make_plans(model, core.RECIPES))
-    return Source(model.path, model, plans)
-
-
-def judge(sources: Sequence[Source], asked: Asked, hardware: Hardware, calibration: Calibration | None) -> list[Judged]:
-    """A row for each model, the one that does most for this machine first: what runs whole, then what splits."""
-    rows = [_judged(source, asked, hardware, calibration) for source in sources if source.plans]
-    rows.sort(key=lambda row: (_GROUP[row.fit.verdict], -row.quality))
-    return [replace(row, rank=number + 1) for number, row in enumerate(rows)]
-
-
-def _judged(source: Source, asked: Asked, hardware: Hardware, calibration: Calibration | None) -> Judged:
-    import core
-
-    assert source.model is not None
-    answer = _answer(source, asked, hardware, calibration)
-    recipe = answer.plan.recipe
-    return Judged(
-        source.path,
-        source.model,
-        level=recipe.name,
-        why=recipe.summary,
-        fit=answer.fit,
-        speed=answer.speed,
-        largest=answer.largest_context,
-        quality=core.quality_of(source.model, recipe.name),
-        sum_line=sum_line(answer.plan, answer.fit),
-    )
-
-
-def answer_in_full(source: Source, asked: Asked, hardware: Hardware, calibration: Calibration | None) -> Full:
-    """The recommendation with its reasons, and the grids."""
-    return Full(source.path, asked, _answer(source, asked, hardware, calibration), _grids(source, hardware))
-
-
-def _answer(source: Source, asked: Asked, hardware: Hardware, calibration: Calibration | None) -> Answer:
-    import core
-
-    return core.answer_for(
-        source.plans,
-        hardware,
-        context=asked.context,
-        kv_type=asked.kv_type,
-        want=core.Want(asked.want),
-        calibration=calibration,
-    )
-
-
-def _grids(source: Source, hardware: Hardware) -> dict[str, tuple[tuple[Cell, ...], ...]]:
-    """For each cache, every level by every context that the model was trained for."""
-    import core
-
-    assert source.model is not None
-    trained = int(source.model.key("context_length", 0) or 0)
-    contexts = [c for c in core.CONTEXTS if not trained or c <= trained] or [core.CONTEXTS[0]]
-    grid = core.verdict_grid(source.plans, hardware, contexts=contexts)
-
-    def row(plan: Plan, kv_type: str) -> tuple[Cell, ...]:
-        return tuple(_cell(plan, grid.cells[plan.recipe.name, count, kv_type], count, kv_type) for count in contexts)
-
-    return {kv_type: tuple(row(plan, kv_type) for plan in source.plans) for kv_type in grid.kv_types}
-
-
-def _cell(plan: Plan, fit: Fit, context: int, kv_type: str) -> Cell:
-    return Cell(
-        plan.recipe.name,
-        context,
-        kv_type,
-        str(fit.verdict),
-        fit.total,
-        fit.budget,
-        fit.place,
-        fit.reason,
-        sum_line(plan, fit),
-    )
-
-
-def sum_line(plan: Plan, fit: Fit) -> str:
-    """The parts and their sum, with what of it counts against the budget."""
-    import core
-
-    return core.arithmetic_of(plan, fit).words + _on_gpu(fit)
-
-
-def _on_gpu(fit: Fit) -> str:
+def on_gpu(fit: Fit) -> str:
     """What of the sum is on the GPU, where only that is held against the budget."""
     return f", of it {words.size(fit.on_gpu.total)} on the GPU" if fit.place == "GPU" else ""
 
 
-def sum_lines(answer: Answer) -> list[str]:
+def sum_lines(full: Full) -> list[str]:
     """How the memory is worked out: a line for each part, and their sum."""
-    lines = [_part_line(part) for part in answer.arithmetic.parts if part.nbytes]
-    return [*lines, answer.arithmetic.words + _on_gpu(answer.fit)]
+    lines = [_part_line(part) for part in full.arithmetic.parts if part.nbytes]
+    return [*lines, full.arithmetic.words + on_gpu(full.fit)]
 
 
 def _part_line(part: Part) -> str:
@@ -193,9 +141,9 @@ def _part_line(part: Part) -> str:
     return f"{name} {words.size(part.nbytes)}{split}: {part.words}"
 
 
-def band_line(answer: Answer) -> str:
+def band_line(full: Full) -> str:
     """The band, and on which side of it this is."""
-    fit, band = answer.fit, words.size(answer.arithmetic.band)
+    fit, band = full.fit, words.size(full.arithmetic.band)
     if fit.free_after < 0:
         return f"{words.size(-fit.free_after)} are missing; the band of the estimate is {band}."
     left = f"{words.size(fit.free_after)} would be left"

@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QSpinBox, QVBoxLayout, QWidget
 from app import words
 from app.job_queue import JobQueue
 from app.job_record import JobRecord
+from app.pages.fit_answers import Asked
 from app.pages.preflight import Answer, about_matrix, look_first, matrix_for
 from app.tables.option_columns import OPTION_COLUMNS
 from app.tables.row_model import RowModel
@@ -36,15 +37,20 @@ WAIT_MS = 200
 _PURPOSE = "Choose how small the model shall be. Every size is exact;"
 _FOR_THIS = "the verdict is for this machine."
 _FOR_ANOTHER = "the verdict is for another machine, which you asked about on the page Machine."
+_WANTS = {"quality": "best quality", "balanced": "", "context": "the longest context"}
 _LEAST_CONTEXT, _MOST_CONTEXT, _CONTEXT_STEP = 256, 1 << 20, 1024
 
 
 class MakePage(Page):
-    """`settings_changed` carries the settings with what the user chose here: context, effort, folder for new files."""
+    """`settings_changed` carries the settings with what the user chose here: context, effort, folder for new files.
+
+    `context_changed`: how many tokens must fit from now on.
+    """
 
     models_wanted = Signal()
     jobs_wanted = Signal(str)
     settings_changed = Signal(Settings)
+    context_changed = Signal(int)
 
     def __init__(self, tasks: Tasks, queue: JobQueue, store: QSettings, settings: Settings) -> None:
         super().__init__("Make", f"{_PURPOSE} {_FOR_THIS}")
@@ -52,6 +58,7 @@ class MakePage(Page):
         self.model: ModelInfo | None = None
         self._importance: ImportanceMatrix | None = None
         self._given: Override | None = None
+        self._wish = Asked()
         self._job = self._asked = ""
         self.make = self.add_action(button("Make", self._act, role="primary"))
         self.options: RowModel[Option] = RowModel(OPTION_COLUMNS, key=lambda option: option.recipe.name)
@@ -148,14 +155,33 @@ class MakePage(Page):
         model, context, importance = self.model, self.context.value(), self._importance
         if model is None:
             return
-        work = partial(_options, model, context, importance, self._given)
+        work = partial(_options, model, replace(self._wish, context=context), importance, self._given)
         self._tasks.run("options", work, done=self._show_options, failed=self._failed)
 
     def take_machine(self, given: Override | None) -> None:
         """Judges for the machine asked about from now on; None is this one."""
         self._given = given
-        self.purpose.setText(f"{_PURPOSE} {_FOR_ANOTHER if given else _FOR_THIS}")
+        self._show_purpose()
         self.refresh()
+
+    def take_wish(self, asked: Asked) -> None:
+        """Recommends what the page Fit would, for the same wish and cache."""
+        if asked == self._wish:
+            return
+        self._wish = asked
+        self._show_purpose()
+        self.refresh()
+
+    def take_asked(self, asked: Asked) -> None:
+        """The same, for the same context."""
+        self.context.setValue(asked.context)
+        self.take_wish(asked)
+
+    def _show_purpose(self) -> None:
+        wish = [f"{_WANTS[self._wish.want]} is wanted"] if _WANTS[self._wish.want] else []
+        wish += [f"the cache is in {self._wish.kv_type}"] if self._wish.kv_type != "f16" else []
+        said = f" As on the page Fit, {' and '.join(wish)}." if wish else ""
+        self.purpose.setText(f"{_PURPOSE} {_FOR_ANOTHER if self._given else _FOR_THIS}{said}")
 
     def _failed(self, problem: words.Problem) -> None:
         if self.state == "loading":
@@ -305,6 +331,7 @@ class MakePage(Page):
     def _context_changed(self, value: int) -> None:
         self._timer.start()
         self._keep(context=value)
+        self.context_changed.emit(value)
 
     def _keep(self, **chosen: Any) -> None:
         self.settings_changed.emit(replace(self._settings, **chosen))
@@ -358,9 +385,10 @@ def _wanted(options: list[Option], before: Option | None) -> str:
 
 
 def _options(
-    model: ModelInfo, context: int, importance: ImportanceMatrix | None, given: Override | None
+    model: ModelInfo, asked: Asked, importance: ImportanceMatrix | None, given: Override | None
 ) -> list[Option]:
     import core
 
     hardware = core.override(core.detect(), given) if given else core.detect()
-    return core.options_for(model, hardware, context=context, importance=importance)
+    return core.options_for(model, hardware, context=asked.context, importance=importance, kv_type=asked.kv_type,
+                            want=core.Want(asked.want))  # fmt: skip

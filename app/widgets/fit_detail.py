@@ -20,7 +20,6 @@ from app.widgets.verdict_chip import VerdictChip
 
 if TYPE_CHECKING:
     from app.pages.fit_answers import Full
-    from core import Answer
 
 ANSWER, RUN, GRID = range(3)
 
@@ -83,27 +82,26 @@ class FitDetail(QWidget):
         self.name.setMinimumHeight(self.grid.bar.sizeHint().height())
         self.grid.bar.hide()
 
-    def show_full(self, full: Full, *, name: str, measurable: bool) -> None:
+    def show_full(self, full: Full, *, measurable: bool) -> None:
         """`measurable`: whether the machine that was asked about is this one."""
         self.full = full
-        answer = full.answer
-        fit = answer.fit
-        title = f"{name}: {answer.plan.recipe.name}, {words.short_tokens(fit.context)} context, cache {fit.kv_type}"
+        fit = full.fit
+        title = f"{full.wanted.name}: {full.level}, {words.short_tokens(fit.context)} context, cache {fit.kv_type}"
         self.name.show_text(title)
         self.chip.show_chip(str(fit.verdict))
-        self.advice.setText(answer.advice.words)
+        self.advice.setText(full.advice.words)
         self.memory.show_need(need_of(fit), place=PLACES.get(fit.place, ""))
-        self.memory.setToolTip("\n".join([*sum_lines(answer), "", self.memory.toolTip()]))
-        self.band.setText(band_line(answer))
-        self.sum.setText("\n".join(sum_lines(answer)))
-        self.facts.show_facts(_facts_of(answer), _tips_of(answer))
-        self.measure.setVisible(measurable and answer.speed is not None)
-        self._show_changes(answer)
-        self.lines.show_lines([(line.program, line.text, line.note) for line in answer.run_lines])
-        self.grid.show_grids(full.grids, level=answer.plan.recipe.name, context=fit.context)
+        self.memory.setToolTip("\n".join([*sum_lines(full), "", self.memory.toolTip()]))
+        self.band.setText(band_line(full))
+        self.sum.setText("\n".join(sum_lines(full)))
+        self.facts.show_facts(_facts_of(full), _tips_of(full))
+        self.measure.setVisible(measurable and full.speed is not None)
+        self._show_changes(full)
+        self.lines.show_lines([(line.program, line.text, line.note) for line in full.run_lines])
+        self.grid.show_grids(full.grids, level=full.level, context=fit.context)
 
-    def _show_changes(self, answer: Answer) -> None:
-        sentences = [change.words for change in answer.counterfactuals]
+    def _show_changes(self, full: Full) -> None:
+        sentences = [change.words for change in full.counterfactuals]
         self.changes.setText("\n".join(f"•  {sentence}" for sentence in sentences))
         for widget in (self._changes_title, self.changes):
             widget.setVisible(bool(sentences))
@@ -113,32 +111,30 @@ class FitDetail(QWidget):
         self.show_sum.setText("Hide the sum" if self.show_sum.isChecked() else "Show the sum")
 
 
-def _facts_of(answer: Answer) -> list[tuple[str, str]]:
-    most = answer.largest_context
+def _facts_of(full: Full) -> list[tuple[str, str]]:
+    most = full.largest
     facts = [("Context up to", words.tokens(most) if most else "none at this level without splitting")]
-    if (speed := answer.speed) is None:
+    if (speed := full.speed) is None:
         return facts
     return [
         ("Answers", pace(speed.generation)),
         ("With full context", pace(speed.full)),
         ("Reading", pace(speed.prompt)),
-        *_split(answer),
+        *_split(full),
         *facts,
     ]
 
 
-def _split(answer: Answer) -> list[tuple[str, str]]:
+def _split(full: Full) -> list[tuple[str, str]]:
     """Where the layers are when not all are on the GPU, and what that costs."""
-    place = answer.placement
-    if answer.fit.place != "GPU + CPU":
+    if full.fit.place != "GPU + CPU":
         return []
-    layers = f"{min(place.gpu_layers, place.blocks + 1)} of {place.blocks + 1} layers on the GPU"
-    experts = f", the experts of {place.host_experts} in RAM" if place.host_experts else ", the rest in RAM"
-    return [("Split", f"{layers}{experts}; about {answer.slowdown:.1f} times slower than whole on it")]
+    where = full.placement.words
+    return [("Split", f"{where[0].upper()}{where[1:]}; about {full.slowdown:.1f} times slower than whole on it")]
 
 
-def _tips_of(answer: Answer) -> dict[str, str]:
-    if (speed := answer.speed) is None:
+def _tips_of(full: Full) -> dict[str, str]:
+    if (speed := full.speed) is None:
         return {}
     read = f"{words.size(speed.read_bytes)} are read for each token."
     return {

@@ -33,6 +33,7 @@ def job_for(tmp_path: Path) -> Callable[[str], QuantizeJob]:
 def stop(window: MainWindow) -> None:
     window.tasks.close()
     window.hub.close()
+    window.judge.close()
     window.queue.close()
 
 

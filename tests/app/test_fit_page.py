@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -16,31 +18,31 @@ from PySide6.QtWidgets import QApplication, QPushButton
 from pytestqt.qtbot import QtBot
 
 import core
+from app.fit_tasks import FitTasks
 from app.pages.fit import FitPage, _differs
-from app.pages.fit_answers import Source, pace, source_of_model
+from app.pages.fit_answers import KNOWN, Judged, Wanted, pace
 from app.tables.row_model import Role
-from app.tasks import Tasks
 from app.widgets.fit_detail import ANSWER, GRID, RUN
-from app.window import FIT, MAKE, MODELS, MainWindow, make_app
+from app.window import FIND, FIT, MAKE, MODELS, MainWindow, make_app
 from core import Hardware, Rate, sample_folder
-from tests.app.known_models import known_model
 
 pytestmark = pytest.mark.slow
 
-SLOW = 20_000
+SLOW = 30_000
+SMALL, MIDDLE, LARGE = (f"meta-llama/Llama-{name}-Instruct" for name in ("3.2-3B", "3.1-8B", "3.3-70B"))
+
+
+def busy(page: FitPage) -> bool:
+    return page._wait.isActive() or page._soon.isActive() or any(map(page._tasks.busy, ("judge", "answer")))
 
 
 def settle(page: FitPage, qtbot: QtBot) -> None:
     """Waits until everything that was asked has been answered."""
-    kinds = ("detect", "fit-model", "fit-open", "fit", "fit-answer")
-    busy = lambda: page._wait.isActive() or page._stale or any(page._tasks.busy(kind) for kind in kinds)  # noqa: E731
-    qtbot.waitUntil(lambda: not busy(), timeout=SLOW)
+    qtbot.waitUntil(lambda: not busy(page), timeout=SLOW)
 
 
-@cache
-def source(name: str) -> Source:
-    """Planned once for all tests."""
-    return source_of_model(known_model(name))
+def row_of(page: FitPage, key: str) -> Judged | None:
+    return next((row for row in page.rows.rows if row.key == key), None)
 
 
 @cache
@@ -49,43 +51,66 @@ def machine(*gpus: str, ram: str = "16G") -> Hardware:
     return core.override(core.detect(), core.read_override(ram=ram, gpus=gpus))
 
 
-@pytest.fixture
-def page(qtbot: QtBot, tmp_path: Path) -> FitPage:
-    """Three models on a machine with 16 GB of RAM and an RTX 4070; the best is chosen."""
+@pytest.fixture(scope="module")
+def desk() -> Iterator[FitTasks]:
+    """One process for all tests of the page: it opens each model once."""
     make_app([])
-    tasks = Tasks()
-    page = FitPage(tasks, QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat), context=4096)
-    qtbot.addWidget(page, before_close_func=lambda _: tasks.close())
-    page._take_sources([source(name) for name in ("Llama-3.2-3B", "Llama-3.3-70B", "Llama-3.1-8B")])
+    tasks = FitTasks()
+    yield tasks
+    tasks.close()
+
+
+@pytest.fixture
+def page(qtbot: QtBot, tmp_path: Path, desk: FitTasks) -> FitPage:
+    """Three models on a machine with 16 GB of RAM and an RTX 4070; the best is chosen."""
+    page = FitPage(desk, QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat), context=4096)
+    qtbot.addWidget(page, before_close_func=lambda _: desk._waiting.clear())
     page.resize(1000, 700)
     with qtbot.waitActive(page):
         page.show()
         page.activateWindow()
     page.take_hardware(machine("RTX 4070"))
+    page.take_wanted([Wanted(key, key, KNOWN) for key in (SMALL, LARGE, MIDDLE)])
     qtbot.waitUntil(lambda: page.detail.full is not None, timeout=SLOW)
     settle(page, qtbot)
     return page
 
 
-def test_without_a_model_the_page_says_what_to_do(window: MainWindow, qtbot: QtBot) -> None:
+def fit_shown(window: MainWindow, qtbot: QtBot, path: Path) -> FitPage:
+    """The page Fit with its answer about the model at `path`."""
+    window.open_path(path)
+    qtbot.waitUntil(lambda: window.models.model is not None and window.models.model.path == path)
     window.show_page(FIT)
-    window.fit._tasks.drop("library")  # whatever models this computer has
-    assert window.fit.state == "empty"
+    page = window.fit
+    qtbot.waitUntil(lambda: page.detail.full is not None and page.detail.full.key == str(path), timeout=SLOW)
+    return page
+
+
+def test_without_a_model_the_well_known_ones_are_ranked(window: MainWindow, qtbot: QtBot) -> None:
+    window.show_page(FIT)
+    assert window.fit.state == "loading"
     assert not window.fit.make.isEnabled()
-    opens = [b for b in window.fit.findChildren(QPushButton) if b.text() == "Open a model" and b.isVisible()]
-    opens[-1].click()
-    assert window.pages.currentIndex() == MODELS
+    qtbot.waitUntil(lambda: window.fit.state == "content" and not busy(window.fit), timeout=SLOW)
+    assert {row.wanted.where for row in window.fit.rows.rows} >= {KNOWN}
+    assert len([row for row in window.fit.rows.rows if row.wanted.where == KNOWN]) > 20
+    assert window.fit.make.text() == "See it in Find"
+
+
+def test_a_model_of_the_hub_is_looked_at_on_the_page_find(window: MainWindow, qtbot: QtBot) -> None:
+    window.show_page(FIT)
+    qtbot.waitUntil(lambda: window.fit.state == "content" and not busy(window.fit), timeout=SLOW)
+    window.fit.table.choose(SMALL)
+    qtbot.waitUntil(lambda: window.fit._shown() is not None, timeout=SLOW)
+    qtbot.keyClick(window.fit.table, Qt.Key.Key_Return)
+    assert window.pages.currentIndex() == FIND
+    assert window.finder.panel.row is not None
+    assert window.finder.panel.row.id == SMALL
 
 
 def test_an_opened_model_is_judged_and_answered(window: MainWindow, qtbot: QtBot) -> None:
-    window.open_path(sample_folder())
-    qtbot.waitUntil(lambda: window.models.model is not None)
-    window.show_page(FIT)
-    qtbot.waitUntil(lambda: window.fit.detail.full is not None, timeout=SLOW)
-    assert sample_folder() in [row.path for row in window.fit.rows.rows]
-    assert window.fit.detail.full is not None
-    assert window.fit.detail.full.path == sample_folder()
-    assert window.fit.detail.advice.text() != ""
+    page = fit_shown(window, qtbot, sample_folder())
+    qtbot.waitUntil(lambda: row_of(page, str(sample_folder())) is not None, timeout=SLOW)
+    assert page.detail.advice.text() != ""
 
 
 def test_models_opened_before_are_judged_too_and_a_lost_one_is_named(
@@ -93,40 +118,56 @@ def test_models_opened_before_are_judged_too_and_a_lost_one_is_named(
 ) -> None:
     window.store.setValue("models/recent", [str(sample_folder()), str(tmp_path / "gone")])
     window.show_page(FIT)
-    qtbot.waitUntil(lambda: window.fit.detail.full is not None, timeout=SLOW)
-    assert sample_folder() in [row.path for row in window.fit.rows.rows]
-    assert str(tmp_path / "gone") in window.fit._problems.toolTip()
-    assert window.fit._problems.isVisible()
+    qtbot.waitUntil(lambda: window.fit._problems.isVisible(), timeout=SLOW)
+    assert row_of(window.fit, str(sample_folder())) is not None
+    assert "gone" in window.fit._problems.toolTip()
 
 
-def test_models_of_the_library_are_judged_too(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+def test_models_of_the_library_come_and_go_with_it(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
     models = tmp_path / "models"
-    shutil.copytree(sample_folder(), models / "somebody" / "tiny")
+    folder = models / "somebody" / "tiny"
+    shutil.copytree(sample_folder(), folder)
     window._keep(replace(window.settings, library_folders=(str(models),)))
     window.show_page(FIT)
-    qtbot.waitUntil(lambda: window.library.library is not None, timeout=SLOW)
-    window.fit.look_wanted.emit()
-    qtbot.waitUntil(lambda: window.fit.detail.full is not None, timeout=SLOW)
-    assert models / "somebody" / "tiny" in [row.path for row in window.fit.rows.rows]
+    qtbot.waitUntil(lambda: row_of(window.fit, str(folder)) is not None, timeout=SLOW)
+    shutil.rmtree(folder)
+    window.show_page(MODELS)
+    window.show_page(FIT)
+    qtbot.waitUntil(lambda: row_of(window.fit, str(folder)) is None, timeout=SLOW)
+
+
+def test_a_gguf_file_is_judged_as_it_is(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    plan = core.make_plan(core.open_model(sample_folder()), core.find_recipe("Q4_K_M"))
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(plan.header)
+    os.truncate(file, plan.file_bytes)
+    page = fit_shown(window, qtbot, file)
+    full = page.detail.full
+    assert full is not None
+    assert (full.level, full.is_made) == ("Q4_K_M", True)
+    assert str(file) in full.run_lines[0].text
+    assert page.make.text() == "How to run it"
+    page.make.click()
+    assert page.detail.tabs.currentIndex() == RUN
 
 
 def test_what_does_most_for_this_machine_comes_first(page: FitPage) -> None:
     rows = page.rows.rows
-    assert [row.model.name for row in rows] == ["Llama-3.1-8B", "Llama-3.2-3B", "Llama-3.3-70B"]
+    assert [row.name for row in rows] == [MIDDLE, SMALL, LARGE]
     assert [row.rank for row in rows] == [1, 2, 3]
     assert [str(row.fit.verdict) for row in rows] == ["fits", "fits", "no"]
 
 
 def test_the_chosen_model_stays_chosen_when_its_rank_changes(page: FitPage, qtbot: QtBot) -> None:
-    page.table.choose("Llama-3.3-70B")
+    page.table.choose(LARGE)
     settle(page, qtbot)
     page.context.choose("65536")
     settle(page, qtbot)
     chosen = page.table.current()
     assert chosen is not None
-    assert chosen.model.name == "Llama-3.3-70B"
+    assert chosen.name == LARGE
     assert page.detail.full is not None
-    assert page.detail.full.path == chosen.path
+    assert page.detail.full.key == chosen.key
 
 
 def test_a_verdict_follows_the_context_that_is_wanted(page: FitPage, qtbot: QtBot) -> None:
@@ -141,7 +182,7 @@ def test_a_verdict_follows_the_memory_that_is_free(page: FitPage, qtbot: QtBot) 
     page.take_hardware(machine("RTX 4090", "RTX 4090", ram="128G"))
     settle(page, qtbot)
     assert {str(row.fit.verdict) for row in page.rows.rows} <= {"fits", "tight"}
-    assert page.rows.rows[0].model.name == "Llama-3.3-70B"
+    assert page.rows.rows[0].name == LARGE
 
 
 def test_memory_that_moves_a_little_is_no_reason_to_judge_again() -> None:
@@ -175,8 +216,8 @@ def test_the_answer_names_level_verdict_band_speed_and_what_would_change_it(page
     page.context.choose("65536")
     settle(page, qtbot)
     assert page.detail.full is not None
-    answer = page.detail.full.answer
-    assert answer.plan.recipe.name in page.detail.name.whole
+    answer = page.detail.full
+    assert answer.level in page.detail.name.whole
     assert page.detail.memory.need.total == answer.fit.total
     assert "Band: " in page.detail.band.text()
     assert "tokens/s" in page.detail.facts.as_text()
@@ -186,7 +227,7 @@ def test_the_answer_names_level_verdict_band_speed_and_what_would_change_it(page
 
 def test_the_sum_is_shown_by_hover_and_by_key_and_adds_up(page: FitPage, qtbot: QtBot) -> None:
     assert page.detail.full is not None
-    answer = page.detail.full.answer
+    answer = page.detail.full
     assert answer.arithmetic.words in page.detail.memory.toolTip()
     assert page.detail.sum.isHidden()
     page.detail.show_sum.setFocus()
@@ -205,17 +246,13 @@ def test_a_filter_hides_the_others_and_escape_brings_them_back(page: FitPage, qt
 
 
 def test_columns_sort_by_what_they_mean(page: FitPage) -> None:
-    page.table.sortByColumn(1, Qt.SortOrder.AscendingOrder)
+    page.table.sortByColumn(2, Qt.SortOrder.AscendingOrder)
     names = [page.table.model().index(row, 0).data() for row in range(3)]
-    assert names == ["Llama-3.2-3B", "Llama-3.1-8B", "Llama-3.3-70B"]
+    assert names == [SMALL, MIDDLE, LARGE]
 
 
 def test_make_this_opens_make_with_the_level_and_the_context(window: MainWindow, qtbot: QtBot) -> None:
-    window.open_path(sample_folder())
-    qtbot.waitUntil(lambda: window.make.state == "content", timeout=SLOW)
-    window.show_page(FIT)
-    page = window.fit
-    qtbot.waitUntil(lambda: page.detail.full is not None, timeout=SLOW)
+    page = fit_shown(window, qtbot, sample_folder())
     page.detail.tabs.setCurrentIndex(GRID)
     page.detail.grid.view.setCurrentIndex(page.detail.grid.model.find("Q5_K_M", 4096))
     assert page.make.text() == "Make Q5_K_M"
@@ -276,7 +313,7 @@ def test_the_grid_is_copied_as_text_with_all_caches(page: FitPage, qtbot: QtBot)
 
 def test_run_lines_are_copied_by_their_buttons(page: FitPage, qtbot: QtBot) -> None:
     page.detail.tabs.setCurrentIndex(RUN)
-    lines = page.detail.full.answer.run_lines if page.detail.full else ()
+    lines = page.detail.full.run_lines if page.detail.full else ()
     assert [line.program for line in lines] == ["llama.cpp", "Ollama", "LM Studio"]
     for line in lines:
         copies = page.detail.lines.findChildren(QPushButton)
@@ -285,25 +322,67 @@ def test_run_lines_are_copied_by_their_buttons(page: FitPage, qtbot: QtBot) -> N
         assert line.program in page.banner.message
 
 
-def test_measuring_this_machine_makes_the_range_its_own(window: MainWindow, qtbot: QtBot) -> None:
-    window.open_path(sample_folder())
-    qtbot.waitUntil(lambda: window.models.model is not None)
-    window.show_page(FIT)
-    qtbot.waitUntil(lambda: window.fit.detail.full is not None, timeout=SLOW)
-    assert window.fit.detail.measure.isVisible()
-    window.fit.detail.measure.click()
-    assert not window.fit.detail.measure.isEnabled()
-    qtbot.waitUntil(lambda: window.fit._calibration is not None, timeout=SLOW)
-    assert window.fit.detail.measure.isEnabled()
+def test_make_this_opens_a_model_that_is_not_open(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(sample_folder(), other)
+    fit_shown(window, qtbot, sample_folder())
+    page = fit_shown(window, qtbot, other)
+    page.table.choose(str(sample_folder()))
+    qtbot.waitUntil(lambda: page.detail.full is not None and page.detail.full.key == str(sample_folder()), timeout=SLOW)
+    level = page.detail.full.level if page.detail.full else ""
+    page.make.click()
+    qtbot.waitUntil(lambda: window.pages.currentIndex() == MAKE, timeout=SLOW)
+
+    def chosen() -> str:
+        option = window.make.table.current()
+        return option.recipe.name if option else ""
+
+    qtbot.waitUntil(lambda: chosen() == level, timeout=SLOW)
+    assert window.make.model is not None
+    assert window.make.model.path == sample_folder()
+
+
+def test_make_recommends_what_fit_does(window: MainWindow, qtbot: QtBot) -> None:
+    page = fit_shown(window, qtbot, sample_folder())
+    for want, context in (("quality", "2048"), ("context", "4096"), ("balanced", "8192")):
+        page.want.choose(want)
+        page.context.choose(context)
+        settle(page, qtbot)
+        assert window.make.context.value() == int(context)
+        window.show_page(MAKE)
+
+        def starred() -> str:
+            return next((option.recipe.name for option in window.make.options.rows if option.recommended), "")
+
+        qtbot.waitUntil(lambda: not window.tasks.busy("options"), timeout=SLOW)
+        assert page.detail.full is not None
+        assert starred() == page.detail.full.advice.recipe
+        window.show_page(FIT)
+        settle(page, qtbot)
+
+
+def test_the_context_of_make_is_that_of_fit(window: MainWindow, qtbot: QtBot) -> None:
+    window.make.context.setValue(32768)
+    assert window.fit.context.key == "32768"
+    window.fit.context.choose("16384")
+    assert window.make.context.value() == 16384
+
+
+def test_measuring_this_machine_is_kept_for_the_next_time(window: MainWindow, qtbot: QtBot) -> None:
+    page = fit_shown(window, qtbot, sample_folder())
+    assert page.detail.measure.isVisible()
+    page.detail.measure.click()
+    assert not page.detail.measure.isEnabled()
+    qtbot.waitUntil(lambda: page.detail.measure.isEnabled(), timeout=SLOW)
+    assert core.kept_calibration(core.detect()) is not None
+    assert core.kept_calibration(machine("RTX 4070")) is None
 
 
 def test_the_machine_asked_about_is_the_one_that_is_judged(window: MainWindow, qtbot: QtBot) -> None:
-    window.open_path(sample_folder())
-    qtbot.waitUntil(lambda: window.models.model is not None)
-    window.show_page(FIT)
+    page = fit_shown(window, qtbot, sample_folder())
     window.machine.ask_about(core.read_override(ram="4G:1G", gpus=["none"]))
-    qtbot.waitUntil(lambda: "asked about" in window.fit.purpose.text(), timeout=SLOW)
-    qtbot.waitUntil(lambda: window.fit.rows.rows != [] and window.fit.rows.rows[0].fit.budget < 10**9, timeout=SLOW)
+    qtbot.waitUntil(lambda: "asked about" in page.purpose.text(), timeout=SLOW)
+    qtbot.waitUntil(lambda: page.rows.rows != [] and page.rows.rows[0].fit.budget < 10**9, timeout=SLOW)
 
 
 def test_another_machine_is_not_measured(page: FitPage) -> None:

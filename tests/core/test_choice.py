@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from core.choice import RUNS, WHOLE, choose, choose_level, least_of, longest_context
+from core.choice import RUNS, WHOLE, Levels, choose, choose_level, least_of, longest_context
 from core.fit import Verdict, estimate_fit
 from core.imatrix import ImportanceMatrix
 from core.plan import make_plans
@@ -119,6 +119,13 @@ def test_levels_planned_when_their_turn_comes_give_the_same_choice(want: Want, r
     assert chosen is not None
     assert again is not None
     assert (chosen.plan.recipe, chosen.fit) == (again.plan.recipe, again.fit)
+
+
+def test_all_levels_are_there_in_their_order_whatever_was_asked_before() -> None:
+    levels_of = Levels(levels("llama-3.2-1b")[0].model, names=("Q4_K_M", "Q8_0"))
+    assert levels_of.plan("Q4_K_M") is levels_of.plan("Q4_K_M")
+    assert levels_of.plan("Q6_K") is None
+    assert [plan.recipe.name for plan in levels_of.all()] == ["Q8_0", "Q4_K_M"]
 
 
 def test_a_level_that_needs_an_importance_matrix_is_taken_only_with_one() -> None:

@@ -14,7 +14,7 @@ from core.paths import sample_folder
 from core.plan import make_plan
 from core.recipes import find_recipe
 from core.recommend import Want
-from core.stored import is_stored, stored_plan
+from core.stored import is_stored, level_of, stored_plan
 from tests.core.levels import level, machine
 
 
@@ -40,6 +40,7 @@ def test_every_tensor_keeps_its_format_and_its_bytes(file: Path) -> None:
     assert plan.tensor_bytes == plan.model.source_bytes
     assert file.stat().st_size - 4096 < plan.file_bytes <= file.stat().st_size
     assert plan.recipe.name == plan.recipe.format
+    assert level_of(file) == "Q4_K_M"
     assert not is_stored(level("llama-3.2-1b", "Q4_K_M"))
 
 
