@@ -7,9 +7,9 @@ Out: {"id": 1, "event": {...}} any number of times for a download, then {"id": 1
 
 from __future__ import annotations
 
+import base64
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -22,16 +22,12 @@ from typing import Any, TextIO
 
 import core
 from app import words
+from app.model_card import read_model_card
 
 PAGE_ROWS = 20
 GLANCES = 6
 MOST_FILES = 500
-MOST_CARD = 30_000
 _MACHINE_SECONDS = 15.0
-_FRONT_MATTER = re.compile(r"\A---\s*\n.*?\n---\s*(?:\n|\Z)", re.DOTALL)
-_COMMENT = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-_TAG = re.compile(r"</?[A-Za-z][^<>]{0,2000}>")
-_IMAGE = re.compile(r"!\[([^\]]{0,300})\]\([^)]{0,2000}\)")
 
 
 @dataclass
@@ -131,8 +127,25 @@ class Desk:
             "choices": [choice_values(info.id, choice) for choice in core.gguf_choices(info)],
         }
 
-    def card(self, request: Request) -> str:
-        return readable_card(core.card_text(core.repo_info(request.values["source"])))
+    def card(self, request: Request) -> dict[str, Any]:
+        """The card in words, and which of its pictures are files of the model."""
+        info, hub = core.repo_info(request.values["source"]), core.connect()
+        own = partial(core.picture_of, info, endpoint=hub.endpoint)
+        return asdict(read_model_card(core.card_text(info), own))
+
+    def pictures(self, request: Request) -> dict[str, Any]:
+        """The pictures of a card, an event each; how many could not be had."""
+        info, missing = core.repo_info(request.values["source"]), 0
+        for number, name in enumerate(request.values["names"]):
+            if request.stop.is_set():
+                break
+            try:
+                data = core.picture_bytes(info, name)
+            except core.SnugError:
+                missing += 1
+                continue
+            self.send(request.id, event={"number": number, "data": base64.b64encode(data).decode()})
+        return {"missing": missing}
 
     def check(self, request: Request) -> dict[str, Any]:
         """What `snug check` says, and every level with its verdict."""
@@ -191,6 +204,7 @@ ACTIONS: dict[str, Callable[[Desk, Request], Any]] = {
     "glance": Desk.glance,
     "model": Desk.model,
     "card": Desk.card,
+    "pictures": Desk.pictures,
     "check": Desk.check,
     "ggufs": Desk.ggufs,
     "pull": Desk.pull,
@@ -225,14 +239,6 @@ def option_values(option: core.Option) -> dict[str, Any]:
         "reason": option.reason,
         "recommended": option.recommended,
     }
-
-
-def readable_card(text: str) -> str:
-    """A card as plain Markdown: no front matter, no tags of HTML, an image as its words; only so much of it."""
-    text = _COMMENT.sub("", _FRONT_MATTER.sub("", text[: 4 * MOST_CARD]))
-    text = _TAG.sub("", _IMAGE.sub(lambda match: f"[{match[1]}]" if match[1] else "", text))
-    text = re.sub(r"\n[ \t]*(?:\n[ \t]*)+", "\n\n", text).strip()
-    return text if len(text) <= MOST_CARD else text[:MOST_CARD].rstrip() + "\n\n*The card goes on on its page.*"
 
 
 def main() -> int:

@@ -74,6 +74,8 @@ _FACE = {
         "login",
         "logout",
         "open_remote",
+        "picture_bytes",
+        "picture_of",
         "pull",
         "repo_info",
         "search_models",
@@ -226,6 +228,8 @@ if TYPE_CHECKING:
     from core.hub import login as login
     from core.hub import logout as logout
     from core.hub import open_remote as open_remote
+    from core.hub import picture_bytes as picture_bytes
+    from core.hub import picture_of as picture_of
     from core.hub import pull as pull
     from core.hub import repo_info as repo_info
     from core.hub import search_models as search_models

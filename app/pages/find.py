@@ -72,6 +72,7 @@ class FindPage(Page):
         self.panel.back_wanted.connect(self._back)
         self.panel.page_wanted.connect(self._open_page)
         self.panel.download_wanted.connect(lambda repo, choice: self._begin(repo, choice, then_make=False))
+        self.panel.pictures_wanted.connect(self._fetch_pictures)
         self.panel.card.link_wanted.connect(self._ask_link)
         self.progress.pause_wanted.connect(lambda on: self._hub.say(self._pull, "pause" if on else "go on"))
         self.progress.cancel_wanted.connect(self._stop_download)
@@ -128,7 +129,7 @@ class FindPage(Page):
         for what, done, failed in (
             ("model", panel.show_details, self._model_failed),
             ("check", panel.show_check, self._check_failed),
-            ("card", panel.card.show_card, lambda problem: panel.card.show_card(problem.message)),
+            ("card", panel.show_card, self._card_failed),
             ("ggufs", panel.show_others, lambda _: panel.show_others([])),
         ):
             self._asks.append(self._hub.ask(what, {"source": row.id, **self._asked()}, done=done, failed=failed))
@@ -145,6 +146,21 @@ class FindPage(Page):
     def _model_failed(self, problem: Problem) -> None:
         self.panel.file_state.setText(problem.message)
         self._show_access(problem)
+
+    def _card_failed(self, problem: Problem) -> None:
+        self.panel.show_card({"text": problem.message, "pictures": [], "elsewhere": 0})
+
+    def _fetch_pictures(self, names: list[str]) -> None:
+        panel, source = self.panel, self.panel.row
+        if source is not None:
+            number = self._hub.ask(
+                "pictures",
+                {"source": source.id, "names": names},
+                done=lambda found: panel.pictures_came(found["missing"]),
+                failed=lambda _: panel.pictures_came(len(names)),
+                heard=panel.take_picture,
+            )
+            self._asks.append(number)
 
     def _show_access(self, problem: Problem) -> None:
         """What cannot be seen, why, and the button that mends it."""

@@ -38,6 +38,7 @@ class ModelPanel(QWidget):
     back_wanted = Signal()
     page_wanted = Signal()
     download_wanted = Signal(str, str)
+    pictures_wanted = Signal(list)
 
     def __init__(self, store: QSettings) -> None:
         super().__init__()
@@ -59,7 +60,8 @@ class ModelPanel(QWidget):
         self.gguf_state, self.file_state = label(role="muted", wrap=True), label(role="muted", wrap=True)
         self.get_gguf = button("Download this file", self._get_gguf, glyph="download")
         self.gguf_table.chosen.connect(lambda item: self.get_gguf.setEnabled(item is not None))
-        self.card = CardView()
+        self.card, self.picture_state = CardView(), label(role="muted", wrap=True)
+        self.show_pictures = button("Show pictures", self._ask_pictures, tip="Fetches them from the Hub")
         self.tabs = self._make_tabs()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -78,6 +80,7 @@ class ModelPanel(QWidget):
             self.verdict, self.state, self.facts, label("Make or download?", role="section"), self.ways, 1,
             spacing=SIZES.m,
         )  # fmt: skip
+        pictures = holder(row(self.picture_state, self.show_pictures))
         ggufs = column(self.gguf_state, self.gguf_table, spacing=SIZES.s)
         ggufs.addLayout(row(1, self.get_gguf))
         for widget, title in (
@@ -85,7 +88,7 @@ class ModelPanel(QWidget):
             (self.level_table, "What fits"),
             (holder(ggufs), "Ready files"),
             (holder(column(self.file_state, self.file_table)), "Files"),
-            (self.card, "Card"),
+            (holder(column(pictures, self.card, spacing=SIZES.s)), "Card"),
         ):
             tabs.addTab(widget, title)
         return tabs
@@ -105,7 +108,7 @@ class ModelPanel(QWidget):
         self.gguf_state.setText("Looking for files that others have made of this model.")
         self.file_state.setText("Asking for the list of files.")
         self.get_gguf.setEnabled(False)
-        self.card.show_card("")
+        self.show_card({"text": "", "pictures": [], "elsewhere": 0})
         self._details: Values = {}
         self._options: list[Values] = []
         self._others: list[Values] | None = None
@@ -147,6 +150,35 @@ class ModelPanel(QWidget):
         self.state.setText(text)
         self.state.show()
         self.verdict.hide()
+
+    def show_card(self, card: Values) -> None:
+        """The card in words; its pictures come when they are asked for."""
+        self._pictures: list[str] = list(card["pictures"])
+        self._spoilt = 0
+        self.card.show_card(card["text"])
+        own, elsewhere = len(self._pictures), card["elsewhere"]
+        is_or_are = "lies" if elsewhere == 1 else "lie"
+        others = f"{words.count(elsewhere, 'picture')} {is_or_are} on other servers, which Snug does not ask."
+        mine = f"{words.count(own, 'picture')} not loaded yet." if own else ""
+        self.picture_state.setText(" ".join(filter(None, [mine, others if elsewhere else ""])))
+        self.picture_state.setVisible(bool(own or elsewhere))
+        self.show_pictures.setVisible(bool(own))
+        self.show_pictures.setEnabled(True)
+
+    def _ask_pictures(self) -> None:
+        self.show_pictures.setEnabled(False)
+        self.picture_state.setText(f"Fetching {words.count(len(self._pictures), 'picture')}.")
+        self.pictures_wanted.emit(self._pictures)
+
+    def take_picture(self, found: Values) -> None:
+        self._spoilt += not self.card.add_picture(found["number"], found["data"])
+
+    def pictures_came(self, missing: int) -> None:
+        """All that can be had are there; `missing` were not to be had."""
+        missing += self._spoilt
+        self.show_pictures.hide()
+        self.picture_state.setText(f"{words.count(missing, 'picture')} could not be shown." if missing else "")
+        self.picture_state.setVisible(bool(missing))
 
     def show_others(self, found: list[Values]) -> None:
         self._others = found

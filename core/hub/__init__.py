@@ -4,6 +4,7 @@ connection.py  which Hub, as whom, into which cache;  account.py  log in and out
 web.py         one GET with redirects, limits and clear errors;  problems.py  what a refusal means, in words
 names.py       "hub:ORG/NAME@rev:choice", and which names from a stranger may become files
 search.py      rows of models;  repo.py  one model's files;  choose.py  which of them a GGUF needs
+pictures.py    the pictures of its card
 ranges.py      bytes of a file, again and again until they are there
 headers.py     a model from its headers alone;  tokenizer_head.py  its tokenizer in short;  kept.py  what was read
 part.py        a file under way: ranges, journal, hash;  fetch.py  connections that fill it
@@ -16,6 +17,7 @@ from core.hub.connection import Hub, close_connections, connect, hub_facts
 from core.hub.download import PullJob, pull
 from core.hub.headers import HeaderSource, downloaded, header_source, open_remote, open_to_check
 from core.hub.names import HubSource, as_hub_source, hub_source
+from core.hub.pictures import picture_bytes, picture_of
 from core.hub.ranges import RangeReader
 from core.hub.repo import RepoFile, RepoInfo, card_text, repo_info
 from core.hub.search import SEARCH_SORTS, Filters, Repo, gguf_repos_of, search_models
@@ -47,6 +49,8 @@ __all__ = [
     "logout",
     "open_remote",
     "open_to_check",
+    "picture_bytes",
+    "picture_of",
     "pull",
     "repo_info",
     "search_models",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 from tests.fake_hub import FakeHub, FakeRepo
@@ -15,7 +17,9 @@ license: apache-2.0
 
 It **writes** short texts. <script>alert(1)</script><img src="https://example.com/pixel.png">
 
-![a picture](https://example.com/chart.png) See [the paper](https://example.com/paper) or [a file](file:///etc/passwd).
+![a picture](https://example.com/chart.png) ![a chart](chart.png) ![broken](broken.png)
+
+See [the paper](https://example.com/paper) or [a file](file:///etc/passwd).
 
 | test | score |
 |---|---|
@@ -24,8 +28,20 @@ It **writes** short texts. <script>alert(1)</script><img src="https://example.co
 FILLERS = 60
 
 
+def chart() -> bytes:
+    """A picture as PNG: a grey slope of 1200 by 400."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + bytes(min(255, 40 + (x + y) // 8) for x in range(1200)) for y in range(400))
+    head = struct.pack(">IIBBBBB", 1200, 400, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
 def sample_files() -> dict[str, bytes]:
     files = {path.name: path.read_bytes() for path in SAMPLE.iterdir() if path.is_file()}
+    files |= {"chart.png": chart(), "broken.png": b"no picture"}
     return {**files, "README.md": CARD.encode(), "pytorch_model.bin": b"no" * 1000}
 
 

@@ -14,6 +14,7 @@ from pytestqt.qtbot import QtBot
 
 from app.pages.find import FindPage
 from app.pages.find_lists import known_models
+from app.widgets.model_panel import CARD
 from app.window import FIND, MAKE, MainWindow
 from core import read_override
 from tests.app.conftest import MakeWindow
@@ -199,6 +200,28 @@ def test_a_card_is_words_alone_and_its_links_are_asked(
     assert page.banner.hint == "https://example.com/paper"
     press(page, "Open")
     assert opened == ["https://example.com/paper"]
+
+
+def test_pictures_of_a_card_come_when_asked_and_from_the_model_alone(
+    page: FindPage, qtbot: QtBot, fake: FakeHub
+) -> None:
+    open_found(page, qtbot, "org/small")
+    panel = page.panel
+    qtbot.waitUntil(lambda: "A small model" in panel.card.toPlainText(), timeout=PATIENCE)
+    panel.tabs.setCurrentIndex(CARD)
+    assert "[a chart]" in panel.card.toPlainText()
+    assert panel.picture_state.text() == (
+        "2 pictures not loaded yet. 2 pictures lie on other servers, which Snug does not ask."
+    )
+    assert not any("png" in path for path in fake.paths())
+    panel.show_pictures.click()
+    qtbot.waitUntil(lambda: panel.picture_state.text() == "1 picture could not be shown.", timeout=PATIENCE)
+    assert "[a chart]" not in panel.card.toPlainText()
+    assert "[broken]" in panel.card.toPlainText()
+    image = panel.card.loadResource(2, "picture:0")
+    assert 0 < image.width() <= panel.card.viewport().width()
+    assert panel.card.loadResource(2, "chart.png") is None
+    assert not panel.show_pictures.isVisible()
 
 
 def test_a_download_goes_on_to_the_page_make(page: FindPage, qtbot: QtBot, tmp_path: Path) -> None:

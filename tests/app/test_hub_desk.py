@@ -1,4 +1,4 @@
-"""The process that asks the Hub, by its lines, and what it makes of a card."""
+"""The process that asks the Hub, by its lines."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import io
 import json
 import time
 
-import pytest
-
-from app.hub_desk import MOST_CARD, Desk, readable_card
+from app.hub_desk import Desk
 
 
 def lines(out: io.StringIO, count: int) -> list[dict[str, object]]:
@@ -16,27 +14,6 @@ def lines(out: io.StringIO, count: int) -> list[dict[str, object]]:
     while out.getvalue().count("\n") < count and time.monotonic() < end:
         time.sleep(0.01)
     return [json.loads(line) for line in out.getvalue().splitlines()]
-
-
-@pytest.mark.parametrize(
-    ("card", "shown"),
-    [
-        ("---\nlicense: mit\n---\n# M", "# M"),
-        ("a<script>alert(1)</script>b", "ab"),
-        ('<div align="center">hello</div>', "hello"),
-        ("![logo](https://example.com/x.png) and ![](y.png)", "[logo] and"),
-        ("one<!-- two -->\n\n\n\n\nthree", "one\n\nthree"),
-        ("2 < 3 and 4 > 1", "2 < 3 and 4 > 1"),
-    ],
-)
-def test_a_card_becomes_words(card: str, shown: str) -> None:
-    assert readable_card(card) == shown
-
-
-def test_a_long_card_ends_with_a_word_about_it() -> None:
-    text = readable_card("word " * 100_000)
-    assert len(text) < MOST_CARD + 100
-    assert text.endswith("*The card goes on on its page.*")
 
 
 def test_a_request_that_makes_no_sense_is_a_problem_with_its_number() -> None:
