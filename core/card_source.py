@@ -96,9 +96,13 @@ def with_header_hashes(source: CardSource, model: ModelInfo) -> CardSource:
     """The source with a hash for every file: of its header where nobody knows that of the whole. Raises SnugError."""
     if source.is_whole:
         return source
-    starts = {path: _data_start(model, path) for path in model.files}
-    hashes = (_hash(path, starts[path]) for path in model.files)
+    hashes = header_hashes(model)
     return replace(source, files=tuple(replace(f, sha256=h) for f, h in zip(source.files, hashes, strict=True)))
+
+
+def header_hashes(model: ModelInfo) -> tuple[str, ...]:
+    """SHA-256 of what comes before the tensors, of each of its files. Raises SnugError for one that cannot be read."""
+    return tuple(_hash(path, _data_start(model, path)) for path in model.files)
 
 
 def _data_start(model: ModelInfo, path: Path) -> int:
