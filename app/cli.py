@@ -20,7 +20,17 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 import core
-from app import check_report, doctor_command, fit_answer, fit_command, hub_command, library_command, report, words
+from app import (
+    check_report,
+    doctor_command,
+    fit_answer,
+    fit_command,
+    hub_command,
+    library_command,
+    report,
+    reproduce_command,
+    words,
+)
 from app.machine_options import Gpus, Ram, machine_asked
 
 app = typer.Typer(
@@ -195,6 +205,10 @@ def quantize(
     keep_download: Annotated[
         bool, typer.Option("--keep-download", help="Of hub:ORG/NAME: download it first, and keep that.")
     ] = False,
+    no_card: Annotated[bool, typer.Option("--no-card", help="Do not write into the file how it was made.")] = False,
+    hash_source: Annotated[
+        bool, typer.Option("--hash-source", help="Read the source once more, for hashes of whole files in the card.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Make a GGUF file of a model."""
@@ -211,11 +225,32 @@ def quantize(
         effort=effort,
         imatrix=imatrix,
         keep_download=keep_download,
+        card=not no_card,
+        hash_source=hash_source,
     )
     result = _run(job, as_json=as_json)
     library_command.note_output(result)
     _print_json(result) if as_json else report.result(result)
     return 0
+
+
+@verb
+def reproduce(
+    file: Annotated[str, typer.Argument(metavar="CARD", help="NAME.gguf.snug.json, or the .gguf file itself.")],
+    source: Annotated[str, typer.Option("--source", metavar="SRC", help="The model, where the card names none.")] = "",
+    imatrix: Imatrix = "",
+    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="Keep the new file here.")] = "",
+    threads: Threads = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Make a file again from its recipe card, and say whether it is the same."""
+    start = functools.partial(
+        core.rebuild, file, source=source, imatrix=imatrix, target=out, threads=threads, overwrite=overwrite
+    )
+    result = _follow(start, as_json=as_json)
+    _print_json(result) if as_json else reproduce_command.show(result)
+    return reproduce_command.exit_code(result)
 
 
 @verb

@@ -22,6 +22,7 @@ _FACE = {
     "speed": ("Calibration", "Rate", "Speed", "calibrate", "estimate_speed"),
     "errors": ("Cancelled", "JobFailed", "SnugError"),
     "events": ("Done", "Event", "Failed", "Note", "Paused", "Progress", "from_json", "to_json"),
+    "card_file": ("card_path",),
     "check": ("Check", "check_model", "check_of", "open_to_check"),
     "checkpoint": ("open_model",),
     "doctor": ("examine",),
@@ -116,6 +117,8 @@ _FACE = {
     "plan": ("Plan", "PlannedTensor", "make_plan", "make_plans"),
     "quantize": ("check_job", "run"),
     "recommend": ("Want", "quality_of"),
+    "read_card": ("RecipeCard", "read_card"),
+    "reproduce": ("rebuild",),
     "recipes": ("RECIPES", "Overrides", "Recipe", "find_recipe", "read_overrides"),
     "stored": ("is_stored", "level_of", "stored_plan"),
     "settings": ("Settings", "load_settings", "save_settings"),
@@ -144,6 +147,7 @@ if TYPE_CHECKING:
     from core.arithmetic import band_of as band_of
     from core.calibration import keep_calibration as keep_calibration
     from core.calibration import kept_calibration as kept_calibration
+    from core.card_file import card_path as card_path
     from core.check import Check as Check
     from core.check import check_model as check_model
     from core.check import check_of as check_of
@@ -291,6 +295,8 @@ if TYPE_CHECKING:
     from core.plan import make_plans as make_plans
     from core.quantize import check_job as check_job
     from core.quantize import run as run
+    from core.read_card import RecipeCard as RecipeCard
+    from core.read_card import read_card as read_card
     from core.recipes import RECIPES as RECIPES
     from core.recipes import Overrides as Overrides
     from core.recipes import Recipe as Recipe
@@ -298,6 +304,7 @@ if TYPE_CHECKING:
     from core.recipes import read_overrides as read_overrides
     from core.recommend import Want as Want
     from core.recommend import quality_of as quality_of
+    from core.reproduce import rebuild as rebuild
     from core.run_lines import RunLine as RunLine
     from core.run_lines import run_lines as run_lines
     from core.settings import Settings as Settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -212,3 +213,24 @@ def test_a_kept_download_that_fails_fails_the_job(place: Place, tmp_path: Path) 
     last = failed(tmp_path / "out.gguf", keep_download=True)
     assert last.exit_code in (1, 2)
     assert last.hint
+
+
+def test_a_streamed_file_is_made_again_by_its_card_alone(place: Place, tmp_path: Path) -> None:
+    fake, folder = place
+    out = tmp_path / "out.gguf"
+    last = list(core.run(core.QuantizeJob("hub:org/model", "Q4_K_M", str(out), threads=1)))[-1]
+    assert isinstance(last, core.Done), last
+    card = core.read_card(out)
+    assert (card.source.repo, card.source.commit) == ("org/model", fake.repos["org/model"].commit)
+    assert card.source.is_whole, "the Hub lists the hashes of whole files"
+    hashes = {file.name: file.sha256 for file in card.source.files}
+    assert hashes == {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.glob("*.safetensors")}
+    fake.repos["org/model"].push({"config.json": b"{}"})
+    last = list(core.rebuild(core.card_path(out), threads=1))[-1]
+    assert isinstance(last, core.Done), last
+    assert last.result["file_equal"]
+    assert (last.result["reasons"], last.result["source"]) == ([], f"hub:org/model@{card.source.commit}")
+    list(core.pull(core.PullJob(last.result["source"])))
+    last = list(core.rebuild(out))[-1]
+    assert isinstance(last, core.Done), last
+    assert last.result["file_equal"], "a downloaded copy gives the card of a streamed one"
