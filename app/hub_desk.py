@@ -155,6 +155,10 @@ class Desk:
         )
         return {"check": asdict(core.check_of(model)), "options": [option_values(option) for option in options]}
 
+    def line(self, request: Request) -> float:
+        """How fast the line to the Hub is, by this model's weights."""
+        return core.line_speed(core.repo_info(request.values["source"]), cancelled=request.stop.is_set)
+
     def ggufs(self, request: Request) -> list[dict[str, Any]]:
         """GGUF files of others made of this model, of the most downloaded repositories."""
         found: list[dict[str, Any]] = []
@@ -207,6 +211,7 @@ ACTIONS: dict[str, Callable[[Desk, Request], Any]] = {
     "pictures": Desk.pictures,
     "check": Desk.check,
     "ggufs": Desk.ggufs,
+    "line": Desk.line,
     "pull": Desk.pull,
     "account": Desk.account,
     "login": Desk.login,

@@ -111,7 +111,7 @@ class MainWindow(QMainWindow):
         self.machine.models_wanted.connect(lambda: self.show_page(MODELS))
         self.machine.asked_changed.connect(self.make.take_machine)
         self.machine.asked_changed.connect(self.finder.take_machine)
-        self.finder.downloaded.connect(self._make_of)
+        self.finder.make_wanted.connect(self._make_of)
         self.models.opened.connect(self._model_opened)
         self.models.quantize_wanted.connect(lambda: self.show_page(MAKE))
         self.machine.detected.connect(self.fit.take_hardware)

@@ -72,6 +72,7 @@ _FACE = {
         "header_source",
         "hub_facts",
         "hub_source",
+        "line_speed",
         "login",
         "logout",
         "open_remote",
@@ -229,6 +230,7 @@ if TYPE_CHECKING:
     from core.hub import header_source as header_source
     from core.hub import hub_facts as hub_facts
     from core.hub import hub_source as hub_source
+    from core.hub import line_speed as line_speed
     from core.hub import login as login
     from core.hub import logout as logout
     from core.hub import open_remote as open_remote

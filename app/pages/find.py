@@ -30,13 +30,15 @@ if TYPE_CHECKING:
 RATE = "find/rate"
 LONG_ENOUGH = 2.0
 _OFFLINE = "Well-known models are listed; nothing is asked or downloaded. Unset it and start Snug anew to search."
+_STREAMS = "Choose how; the weights are read from the Hub while they are encoded, and only the result is stored"
+_KEEPS = "Keeps the original, in the cache of all Hugging Face tools"
 _NO_ACCESS = ("terms", "access", "request", "private")
 
 
 class FindPage(Page):
-    """`downloaded` carries the folder or file of a download that the user wants to go on with."""
+    """`make_wanted` carries what to make a file of: hub:ORG/NAME, or the folder or file of a download."""
 
-    downloaded = Signal(object)
+    make_wanted = Signal(object)
 
     def __init__(self, hub: HubTasks, store: QSettings, *, context: int = 4096) -> None:
         super().__init__("Find", "Search Hugging Face and see what fits this machine before anything is downloaded.")
@@ -44,10 +46,12 @@ class FindPage(Page):
         self._context = context
         self._machine: Override | None = None
         self._asks: list[int] = []
-        self._pull, self._pulled, self._then_make = 0, "", False
+        self._pull, self._pulled = 0, ""
         self.account = HubAccount(hub, self.banner, self)
         self.add_action(self.account.button)
-        self.download = self.add_action(button("Download only", lambda: self._download(then_make=False)))
+        self.download = self.add_action(
+            button("Download", self._download, tip=_KEEPS)
+        )
         self.look = self.add_action(button("Look at it", self._act, role="primary"))
         self.lists, self.panel, self.progress = HubLists(hub, store), ModelPanel(store), DownloadPanel()
         self.panel.rate = float(stored_number(store, RATE, 0))
@@ -71,7 +75,8 @@ class FindPage(Page):
         self.lists.began.connect(self.banner.hide)
         self.panel.back_wanted.connect(self._back)
         self.panel.page_wanted.connect(self._open_page)
-        self.panel.download_wanted.connect(lambda repo, choice: self._begin(repo, choice, then_make=False))
+        self.panel.download_wanted.connect(self._begin)
+        self.panel.ways.measure_wanted.connect(self._measure_line)
         self.panel.pictures_wanted.connect(self._fetch_pictures)
         self.panel.card.link_wanted.connect(self._ask_link)
         self.progress.pause_wanted.connect(lambda on: self._hub.say(self._pull, "pause" if on else "go on"))
@@ -127,10 +132,10 @@ class FindPage(Page):
         self._show_actions()
         panel = self.panel
         for what, done, failed in (
-            ("model", panel.show_details, self._model_failed),
+            ("model", self._show_details, self._model_failed),
             ("check", panel.show_check, self._check_failed),
             ("card", panel.show_card, self._card_failed),
-            ("ggufs", panel.show_others, lambda _: panel.show_others([])),
+            ("ggufs", panel.show_others, panel.show_no_others),
         ):
             self._asks.append(self._hub.ask(what, {"source": row.id, **self._asked()}, done=done, failed=failed))
         panel.tabs.setFocus()
@@ -139,8 +144,13 @@ class FindPage(Page):
         if self.state == "model" and self.panel.row is not None and self.panel.row.id == row.id:
             self.panel.show_row(row)
 
+    def _show_details(self, details: dict[str, Any]) -> None:
+        self.panel.show_details(details)
+        self._show_actions()
+
     def _check_failed(self, problem: Problem) -> None:
         self.panel.show_trouble(problem.message)
+        self._show_actions()
         self._show_access(problem)
 
     def _model_failed(self, problem: Problem) -> None:
@@ -149,6 +159,21 @@ class FindPage(Page):
 
     def _card_failed(self, problem: Problem) -> None:
         self.panel.show_card({"text": problem.message, "pictures": [], "elsewhere": 0})
+
+    def _measure_line(self) -> None:
+        ways, source = self.panel.ways, self.panel.row
+        if source is not None:
+            number = self._hub.ask(
+                "line",
+                {"source": source.id},
+                done=self._line_measured,
+                failed=lambda problem: ways.show_trouble(problem.message),
+            )
+            self._asks.append(number)
+
+    def _line_measured(self, rate: float) -> None:
+        self.panel.show_rate(rate)
+        self._store.setValue(RATE, round(rate))
 
     def _fetch_pictures(self, names: list[str]) -> None:
         panel, source = self.panel, self.panel.row
@@ -201,14 +226,14 @@ class FindPage(Page):
     def _show_actions(self) -> None:
         is_model = self.state == "model"
         self.download.setVisible(is_model)
-        self.look.setText("Download and make" if is_model else "Look at it")
-        free = not self._pull
-        self.look.setEnabled(free if is_model else self.lists.current() is not None)
-        self.download.setEnabled(free)
+        self.look.setText("Make a GGUF" if is_model else "Look at it")
+        self.look.setToolTip(_STREAMS if is_model else "")
+        self.look.setEnabled(self.panel.can_be_made if is_model else self.lists.current() is not None)
+        self.download.setEnabled(not self._pull)
 
     def _act(self) -> None:
         if self.state == "model":
-            self._download(then_make=True)
+            self._make()
         elif not self.lists.enter():
             self.open_model(self.lists.current())
 
@@ -222,16 +247,20 @@ class FindPage(Page):
             self.lists.filters.text.clear()
             self.lists.filters.text.setFocus()
 
-    def _download(self, *, then_make: bool) -> None:
-        if self.panel.row is not None:
-            self._begin(self.panel.row.id, "", then_make=then_make)
+    def _make(self) -> None:
+        if self.panel.row is not None and self.look.isEnabled():
+            self.make_wanted.emit(Path(f"hub:{self.panel.row.id}"))
 
-    def _begin(self, repo: str, choice: str, *, then_make: bool) -> None:
+    def _download(self) -> None:
+        if self.panel.row is not None:
+            self._begin(self.panel.row.id, "")
+
+    def _begin(self, repo: str, choice: str) -> None:
         if self._pull:
             self.banner.show_message("info", "One download at a time.", "Wait for it, or cancel it below.")
             return
         self.banner.hide()
-        self._pulled, self._then_make = repo, then_make
+        self._pulled = repo
         self.progress.start(repo)
         self._pull = self._hub.ask(
             "pull",
@@ -254,11 +283,8 @@ class FindPage(Page):
     def _download_done(self, result: dict[str, Any]) -> None:
         self._download_ended()
         path = place_of(result)
-        if self._then_make:
-            self.downloaded.emit(path)
-            return
         fetched = f"{words.size(result['fetched'])} fetched, {words.size(result['bytes'])} in all; every hash is right."
-        go_on = button("Open it", lambda: self.downloaded.emit(path), role="primary")
+        go_on = button("Open it", lambda: self.make_wanted.emit(path), role="primary")
         self.banner.show_message("good", f"{self._pulled} is downloaded.", fetched, go_on)
 
     def _download_failed(self, problem: Problem) -> None:

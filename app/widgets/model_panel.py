@@ -22,7 +22,9 @@ from app.tables.row_view import RowView
 from app.theme import SIZES
 from app.widgets.card_view import CardView
 from app.widgets.facts import Facts
+from app.widgets.make_or_download import MakeOrDownload, ways_of
 from app.widgets.parts import Elided, button, column, holder, label, row, scrolled
+from app.words import Problem
 
 OVERVIEW, LEVELS, GGUFS, FILES, CARD = range(5)
 _LOOKING = "Looking at the headers: names and shapes of the weights, and the tokenizer. No weights are read."
@@ -48,7 +50,7 @@ class ModelPanel(QWidget):
         self.name = Elided(role="heading")
         self.web = button("Its page", self.page_wanted.emit, tip="Open the model's page in your browser")
         self.state, self.verdict = label(role="muted", wrap=True), label(wrap=True)
-        self.facts, self.ways = Facts(), Facts()
+        self.facts, self.ways = Facts(), MakeOrDownload()
         self.levels = RowModel[Values](LEVEL_COLUMNS, key=lambda item: str(item["level"]))
         self.ggufs = RowModel[Values](GGUF_COLUMNS, key=lambda item: f"{item['repo']}/{item['name']}")
         self.files = RowModel[Values](FILE_COLUMNS, key=lambda item: str(item["name"]))
@@ -102,7 +104,7 @@ class ModelPanel(QWidget):
         self.state.setText(_LOOKING)
         self.state.show()
         self.facts.show_facts(_row_facts(row))
-        self.ways.show_facts([])
+        self.ways.show_ways([], rate=self.rate)
         for model in (self.levels, self.ggufs, self.files):
             model.set_rows([])
         self.gguf_state.setText("Looking for files that others have made of this model.")
@@ -110,6 +112,7 @@ class ModelPanel(QWidget):
         self.get_gguf.setEnabled(False)
         self.show_card({"text": "", "pictures": [], "elsewhere": 0})
         self._details: Values = {}
+        self._is_refused = False
         self._options: list[Values] = []
         self._others: list[Values] | None = None
         self.show_row(row)
@@ -147,6 +150,7 @@ class ModelPanel(QWidget):
 
     def show_trouble(self, text: str) -> None:
         """The check found that it cannot be, or could not be made."""
+        self._is_refused = True
         self.state.setText(text)
         self.state.show()
         self.verdict.hide()
@@ -185,6 +189,10 @@ class ModelPanel(QWidget):
         self._show_ggufs()
         self._show_ways()
 
+    def show_no_others(self, problem: Problem) -> None:
+        """Whether there are any could not be found out."""
+        self.gguf_state.setText(problem.message)
+
     def _show_ggufs(self) -> None:
         own = self._details.get("choices", [])
         both = [*own, *(self._others or [])]
@@ -197,24 +205,19 @@ class ModelPanel(QWidget):
 
     def _show_ways(self) -> None:
         """Bytes that each way takes over the line."""
-        facts = []
-        best = next((item for item in self._options if item["recommended"]), None)
-        if self._details.get("wanted_bytes") and not self._details["refusal"]:
-            made = f", makes a file of {words.size(best['size'])} ({best['level']})" if best else ""
-            facts.append(("Make it here", f"fetches {self._fetching(self._details['wanted_bytes'])}{made}"))
-        both = self.ggufs.rows
-        same = [item for item in both if best and item["label"] == best["level"]]
-        if same or both:
-            item = same[0] if same else both[0]
-            name = f"{item['label']}, {item['repo']}"
-            facts.append(("Download a GGUF", f"fetches {self._fetching(item['size'])} ({name})"))
-        elif self._others is not None and self._details:
-            facts.append(("Download a GGUF", "nobody has published one that names this model"))
-        self.ways.show_facts(facts)
+        known = self.ggufs.rows if self.ggufs.rows or self._others is not None else None
+        self.ways.show_ways(ways_of(self._details, self._options, known, rate=self.rate), rate=self.rate)
 
-    def _fetching(self, size: int) -> str:
-        """Bytes, and how long they take at the speed of the last download."""
-        return f"{words.size(size)} in {words.about(size / self.rate)}" if self.rate else words.size(size)
+    def show_rate(self, rate: float) -> None:
+        """How fast the line is has been measured."""
+        self.rate = rate
+        self._show_ways()
+
+    @property
+    def can_be_made(self) -> bool:
+        """False once it is known that there are no weights that a GGUF can be made of, or no way to make one."""
+        files = self._details.get("files")
+        return not self._is_refused and (files is None or any(f["name"].endswith(".safetensors") for f in files))
 
     def _get_gguf(self) -> None:
         item = self.gguf_table.current()

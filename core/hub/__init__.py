@@ -4,7 +4,7 @@ connection.py  which Hub, as whom, into which cache;  account.py  log in and out
 web.py         one GET with redirects, limits and clear errors;  problems.py  what a refusal means, in words
 names.py       "hub:ORG/NAME@rev:choice", and which names from a stranger may become files
 search.py      rows of models;  repo.py  one model's files;  choose.py  which of them a GGUF needs
-pictures.py    the pictures of its card
+pictures.py    the pictures of its card;  line.py  how fast the line is
 ranges.py      bytes of a file, again and again until they are there
 headers.py     a model from its headers alone;  tokenizer_head.py  its tokenizer in short;  kept.py  what was read
 part.py        a file under way: ranges, journal, hash;  fetch.py  connections that fill it
@@ -16,6 +16,7 @@ from core.hub.choose import GgufChoice, gguf_choices, wanted_files
 from core.hub.connection import Hub, close_connections, connect, hub_facts
 from core.hub.download import PullJob, pull
 from core.hub.headers import HeaderSource, downloaded, header_source, open_remote, open_to_check
+from core.hub.line import line_speed
 from core.hub.names import HubSource, as_hub_source, hub_source
 from core.hub.pictures import picture_bytes, picture_of
 from core.hub.ranges import RangeReader
@@ -45,6 +46,7 @@ __all__ = [
     "header_source",
     "hub_facts",
     "hub_source",
+    "line_speed",
     "login",
     "logout",
     "open_remote",

@@ -177,8 +177,14 @@ def test_a_model_shows_check_levels_files_ready_files_and_card(page: FindPage, q
     wanted = {file["name"]: file["wanted"] for file in panel.files.rows}
     assert wanted["model.safetensors"]
     assert not wanted["pytorch_model.bin"]
-    assert "Make it here: fetches 4.4 MB, makes a file of 2.3 MB (Q8_0)" in panel.ways.as_text()
-    assert "Download a GGUF: fetches 2.4 MB (Q8_0, quants/small-GGUF)" in panel.ways.as_text()
+    ways = panel.ways.facts
+    assert "Make it here: fetches 4.4 MB, makes a file of 2.3 MB (Q8_0)" in ways.as_text()
+    assert "Download a GGUF: fetches 2.4 MB (Q8_0, quants/small-GGUF)" in ways.as_text()
+    panel.ways.measure.click()
+    qtbot.waitUntil(lambda: panel.rate > 0, timeout=PATIENCE)
+    assert "fetches 4.4 MB in less than a second, makes" in ways.as_text()
+    assert panel.ways.note.text().startswith("By a line of ")
+    assert page._store.value("find/rate")
     qtbot.waitUntil(lambda: "A small model" in panel.card.toPlainText(), timeout=PATIENCE)
 
 
@@ -224,16 +230,39 @@ def test_pictures_of_a_card_come_when_asked_and_from_the_model_alone(
     assert not panel.show_pictures.isVisible()
 
 
-def test_a_download_goes_on_to_the_page_make(page: FindPage, qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_model_is_made_of_straight_from_the_hub(page: FindPage, qtbot: QtBot, fake: FakeHub, tmp_path: Path) -> None:
     window = window_of(page)
     open_found(page, qtbot, "org/small")
     qtbot.keyClick(page.panel.tabs, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: window.pages.currentIndex() == MAKE and window.make.state == "content", timeout=PATIENCE)
+    assert window.models.model is not None
+    assert str(window.models.model.path) == "hub:org/small"
+    assert not page.is_downloading
+    assert not (tmp_path / "cache").exists()
+    assert fake.sent("/storage/*") < 1 << 20
+
+
+def test_a_download_goes_on_to_the_page_make(page: FindPage, qtbot: QtBot, tmp_path: Path) -> None:
+    window = window_of(page)
+    open_found(page, qtbot, "org/small")
+    page.download.click()
     assert page.is_downloading
-    assert not page.look.isEnabled()
+    assert not page.download.isEnabled()
+    qtbot.waitUntil(lambda: "is downloaded" in page.banner.message, timeout=PATIENCE)
+    assert not page.is_downloading
+    press(page, "Open it")
     qtbot.waitUntil(lambda: window.pages.currentIndex() == MAKE and window.make.state == "content", timeout=PATIENCE)
     assert window.models.model is not None
     assert tmp_path / "cache" in window.models.model.path.parents
-    assert not page.is_downloading
+
+
+def test_what_cannot_be_made_of_has_no_such_button(page: FindPage, qtbot: QtBot) -> None:
+    open_found(page, qtbot, "quants/small-GGUF")
+    qtbot.waitUntil(lambda: not page.look.isEnabled(), timeout=PATIENCE)
+    assert page.look.text() == "Make a GGUF"
+    open_found(page, qtbot, "org/of-another-kind")
+    qtbot.waitUntil(lambda: not page.look.isEnabled(), timeout=PATIENCE)
+    assert page.download.isEnabled()
 
 
 def test_a_ready_file_is_downloaded_and_offered(page: FindPage, qtbot: QtBot, tmp_path: Path) -> None:
