@@ -137,6 +137,7 @@ class _Pool:
         self.starts = [0]
         self.lengths = [_ENDLESS]
         self.most = 0
+        self.is_ragged = False
 
     def take(self, size: int) -> int:
         lengths = self.lengths
@@ -154,13 +155,11 @@ class _Pool:
         return start
 
     def give(self, start: int, size: int) -> None:
+        if self.is_ragged or not size:
+            self._give_in_turn(start, size)
+            return
         starts, lengths = self.starts, self.lengths
         index = bisect_left(starts, start)
-        if index < len(starts) and starts[index] == start:
-            if not size:
-                return
-            # A tensor without a length left a gap without one: it grows.
-            del starts[index], lengths[index]
         joins_next = index < len(starts) and starts[index] == start + size
         joins_last = index > 0 and starts[index - 1] + lengths[index - 1] == start
         if joins_last and joins_next:
@@ -174,3 +173,27 @@ class _Pool:
         else:
             starts.insert(index, start)
             lengths.insert(index, size)
+
+    def _give_in_turn(self, start: int, size: int) -> None:
+        """A tensor without a length leaves a gap without one, even inside others: then the gaps are in no order."""
+        starts, lengths = self.starts, self.lengths
+        for index in range(len(starts)):
+            if starts[index] + lengths[index] == start:
+                lengths[index] += size
+                self._join(index)
+                return
+            if starts[index] == start + size:
+                starts[index], lengths[index] = start, lengths[index] + size
+                self._join(index - 1)
+                return
+        self.is_ragged = True
+        index = next((index for index, other in enumerate(starts) if other >= start), len(starts))
+        starts.insert(index, start)
+        lengths.insert(index, size)
+
+    def _join(self, index: int) -> None:
+        """Makes one gap of two where the second begins at the first one's end."""
+        starts, lengths = self.starts, self.lengths
+        if 0 <= index < len(starts) - 1 and starts[index] + lengths[index] == starts[index + 1]:
+            lengths[index] += lengths[index + 1]
+            del starts[index + 1], lengths[index + 1]

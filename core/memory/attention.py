@@ -178,9 +178,13 @@ def _seen_by(b: Builder, q: Node) -> Node:
 def _cache_view(b: Builder, cache: Node, head: int) -> Node:
     """Keys or values by head; a copy of quantized ones has its rows filled up on a GPU."""
     seen = g.view(g.view(cache, 1, size=cache.size), 1, size=cache.size)
-    nbytes, weights = KV_BLOCKS[b.settings.kv_type]
-    seen.extra = (-head % 512 * nbytes // weights if weights > 1 else 0, 0, 0)
+    seen.extra = _row_end(b, head)
     return seen
+
+
+def _row_end(b: Builder, head: int) -> Size:
+    nbytes, weights = KV_BLOCKS[b.settings.kv_type]
+    return (-head % 512 * nbytes // weights if weights > 1 else 0, 0, 0)
 
 
 def _from_cache(b: Builder, layer: int, q: Node, *, value: Node | None, rules: Rules) -> Node:
@@ -194,7 +198,7 @@ def _from_cache(b: Builder, layer: int, q: Node, *, value: Node | None, rules: R
         whole = caches[0].size
         behind = (caches[0].ne[0] - length) * nbytes // weights
         values = g.view(g.view(caches[0], 1, size=whole), 1, size=(whole[0] - behind, whole[1], whole[2]))
-        values.extra = keys.extra
+        values.extra = _row_end(b, length)
     mask = b.mask(windowed=windowed)
     rows = _seen_by(b, q)
     if b.flash:

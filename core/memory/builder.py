@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from core.memory import graph as g
 from core.memory.cache import widths
-from core.memory.graph import CPU, GPU, Graph, Node
+from core.memory.graph import CPU, GPU, Fused, Graph, Node
 from core.memory.rules import Rules
 from core.memory.settings import Settings
 from core.memory.shape import Held, Shape
@@ -27,7 +27,7 @@ class Builder:
         self.first = first_gpu_layer(shape, settings)
         self.shape_positions = 4 if shape.key("rope.dimension_sections") else 1
         self.graph = Graph()
-        self.kept: dict[int, list[Node]] = {}
+        self.fused: dict[int, Fused] = {}
         self._weights: dict[str, Node] = {}
         self._inputs: dict[str, Node] = {}
         self._caches: dict[int, tuple[Node, ...]] = {}
@@ -38,9 +38,11 @@ class Builder:
     def expand(self, node: Node) -> Node:
         return self.graph.expand(node)
 
-    def keep_until(self, last: Node, *nodes: Node) -> None:
-        """CUDA works off several nodes at once, so that these must live until `last`."""
-        self.kept[id(last)] = list(nodes)
+    def fuse(self, nodes: Sequence[Node], kept: Sequence[Node] = ()) -> None:
+        """CUDA works these neighbours off at once: until the last of them `kept` must live, without `kept` all of them
+        and what they read until the one after them.
+        """
+        self.fused[id(nodes[0])] = Fused(tuple(nodes), tuple(kept))
 
     def home(self, layer: int) -> int:
         """The device of a layer; -1 is the input, the number of blocks the output."""

@@ -89,7 +89,7 @@ def planned(shape: Shape, settings: Settings) -> Lifetimes:
     b = model_graph(shape, settings, rules, flash=flash, tokens=tokens, outputs=outputs, layers=layers)
     if not settings.has_gpu:
         return lifetimes(b.graph, on_one_device(b.graph))
-    return lifetimes(b.graph, on_two_devices(b.graph, supports=supports, kept=b.kept))
+    return lifetimes(b.graph, on_two_devices(b.graph, supports=supports, fused=b.fused))
 
 
 def telling_layers(shape: Shape, settings: Settings) -> list[int]:

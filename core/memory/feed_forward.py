@@ -6,6 +6,12 @@ from core.memory import graph as g
 from core.memory.builder import Builder
 from core.memory.graph import Node
 from core.memory.rules import Rules
+from core.memory.shape import Shape
+
+# What CUDA works off at once: sums over so many experts, choices among so many.
+_MOST_REDUCED = 15
+_MOST_CHOSEN_AMONG = 512
+_ALSO_CHOSEN_AMONG = (288, 576)
 
 
 def feed_forward(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
@@ -62,18 +68,17 @@ def experts(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     bias = b.weight(layer, "exp_probs_b.bias")
     if bias is not None:
         chosen_by = g.like("ADD", chosen_by, bias)
-    if int(shape.key("expert_group_count", 0) or 0) > 1:
-        chosen_by = _in_groups(b, chosen_by, count, tokens)
-    chosen = g.view(g.new("ARGSORT", (count, tokens), chosen_by), used, tokens)
-    weights = g.new("GET_ROWS", (1, used, tokens), g.reshaped(probabilities, 1, count, tokens), chosen)
-    if rules.weighs_chosen:
-        weights = g.reshaped(g.like("SOFT_MAX", g.reshaped(weights, used, tokens)), 1, used, tokens)
-    if rules.normalizes(shape):
-        flat = g.reshaped(weights, used, tokens)
-        total = g.like("CLAMP", g.new("SUM_ROWS", (1, tokens), flat))
-        weights = g.reshaped(g.like("DIV", flat, total), 1, used, tokens)
-    if rules.scales_experts(shape):
-        weights = g.like("SCALE", weights)
+    in_groups = int(shape.key("expert_group_count", 0) or 0) > 1
+    sorted_by = _in_groups(b, chosen_by, count, tokens) if in_groups else chosen_by
+    order = g.new("ARGSORT", (count, tokens), sorted_by)
+    chosen = g.view(order, used, tokens)
+    each = g.reshaped(probabilities, 1, count, tokens)
+    picked = g.new("GET_ROWS", (1, used, tokens), each, chosen)
+    after = _weights(picked, used, tokens, rules, shape)
+    weights = after[-1]
+    if not (rules.weighs_chosen or rules.chooses_by_logits or in_groups) and _fits_topk(count):
+        biased = [chosen_by] if bias is not None else []
+        b.fuse([probabilities, each, *biased, order, chosen, *after])
     b.expand(weights)
     rows = g.reshaped(x, x.ne[0], 1, tokens)
     if rules.weighs_before:
@@ -81,10 +86,35 @@ def experts(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
         rows = g.like("MUL", repeated, weights)
     out = _through_experts(b, layer, rows, chosen, used, tokens, rules)
     if rules.weighs_before:
-        return _summed(b, out, used, tokens)
-    total = _summed(b, g.like("MUL", out, weights), used, tokens)
-    b.keep_until(total, out, weights)
-    return total
+        return _summed(b, out, used, tokens)[1][-1]
+    weighted = g.like("MUL", out, weights)
+    views, sums = _summed(b, weighted, used, tokens)
+    if 2 <= used <= _MOST_REDUCED:
+        b.fuse([weighted, *views, *sums], kept=(out, weights))
+    return sums[-1]
+
+
+def _weights(picked: Node, used: int, tokens: int, rules: Rules, shape: Shape) -> list[Node]:
+    """From the probabilities of the chosen experts to their weights, step by step."""
+    steps = [picked]
+    if rules.weighs_chosen:
+        flat = g.reshaped(picked, used, tokens)
+        soft = g.like("SOFT_MAX", flat)
+        steps += [flat, soft, g.reshaped(soft, 1, used, tokens)]
+    if rules.normalizes(shape):
+        flat = g.reshaped(steps[-1], used, tokens)
+        total = g.new("SUM_ROWS", (1, tokens), flat)
+        limited = g.like("CLAMP", total)
+        shares = g.like("DIV", flat, limited)
+        steps += [flat, total, limited, shares, g.reshaped(shares, 1, used, tokens)]
+    if rules.scales_experts(shape):
+        steps.append(g.like("SCALE", steps[-1]))
+    return steps
+
+
+def _fits_topk(experts: int) -> bool:
+    """Whether CUDA has a kernel that chooses among so many."""
+    return (experts <= _MOST_CHOSEN_AMONG and experts & (experts - 1) == 0) or experts in _ALSO_CHOSEN_AMONG
 
 
 def _through_experts(b: Builder, layer: int, x: Node, chosen: Node, used: int, tokens: int, rules: Rules) -> Node:
@@ -112,15 +142,20 @@ def _through_experts(b: Builder, layer: int, x: Node, chosen: Node, used: int, t
     return through("ffn_down_exps", inner)
 
 
-def _summed(b: Builder, out: Node, used: int, tokens: int) -> Node:
+def _summed(b: Builder, out: Node, used: int, tokens: int) -> tuple[list[Node], list[Node]]:
+    """(the results of each expert, the sums of the first ones)."""
     b.expand(out)
-    parts = [b.expand(g.view(out, out.ne[0], tokens, at_start=index == 0)) for index in range(used)]
-    total = parts[0]
+    parts = [b.expand(_of_expert(out, tokens, index)) for index in range(used)]
+    sums = [g.new("CONT", parts[0].ne, parts[0])] if used == 1 else []
     for part in parts[1:]:
-        total = b.expand(g.like("ADD", total, part))
-    if used == 1:
-        total = g.new("CONT", total.ne, total)
-    return total
+        sums.append(b.expand(g.like("ADD", sums[-1] if sums else parts[0], part)))
+    return parts, sums
+
+
+def _of_expert(out: Node, tokens: int, index: int) -> Node:
+    width, used = out.ne[0], out.ne[1]
+    spanned = 4 * ((tokens - 1) * width * used + width)
+    return g.view(out, width, tokens, at_start=index == 0, size=(spanned, 0, 0))
 
 
 def _in_groups(b: Builder, scores: Node, count: int, tokens: int) -> Node:
@@ -129,12 +164,12 @@ def _in_groups(b: Builder, scores: Node, count: int, tokens: int) -> Node:
     used = int(b.shape.key("expert_group_used_count", 0))
     inside = count // groups
     by_group = g.reshaped(scores, inside, groups, tokens)
-    order = g.view(g.new("ARGSORT", (inside, groups, tokens), by_group), 2, groups, tokens)
-    best = g.new("GET_ROWS", (1, 2, groups, tokens), g.reshaped(by_group, 1, inside, groups, tokens), order)
+    best_two = g.view(g.new("ARGSORT", (inside, groups, tokens), by_group), 2, groups, tokens)
+    best = g.new("GET_ROWS", (1, 2, groups, tokens), g.reshaped(by_group, 1, inside, groups, tokens), best_two)
     total = g.new("SUM_ROWS", (1, groups, tokens), g.reshaped(best, 2, groups, tokens))
-    total = g.reshaped(total, groups, tokens)
-    group_order = g.view(g.new("ARGSORT", (groups, tokens), total), groups - used, tokens, at_start=False)
-    filled = g.like("FILL", total)
-    write = g.Node("SET_ROWS", scores.ne, scores.size, (filled, group_order, by_group))
-    write.root, write.layout, write.batch = by_group.root, object(), tokens
-    return g.view(write, count, tokens)
+    chosen = g.view(g.new("ARGSORT", (groups, tokens), g.reshaped(total, groups, tokens)), used, tokens)
+    filled = g.like("FILL", by_group)
+    kept = g.new("GET_ROWS", (inside, used, tokens), by_group, chosen)
+    write = g.Node("SET_ROWS", scores.ne, scores.size, (kept, chosen, filled))
+    write.root, write.layout, write.batch = filled, object(), tokens
+    return g.reshaped(write, count, tokens)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
+from typing import NamedTuple
 
 from core.memory.settings import KV_BLOCKS
 
@@ -54,6 +55,13 @@ class Node:
     @property
     def is_view(self) -> bool:
         return self.op == "VIEW"
+
+
+class Fused(NamedTuple):
+    """Neighbours that CUDA works off at once; `kept` live until the last one, or, if empty, all until the next node."""
+
+    nodes: tuple[Node, ...]
+    kept: tuple[Node, ...]
 
 
 class Graph:

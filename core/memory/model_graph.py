@@ -51,7 +51,9 @@ def _embedded(b: Builder, rules: Rules) -> Node:
     # The same graph takes embeddings, such as those of images, in place of tokens.
     b.expand(b.given("embeddings", b.shape.embedding, b.tokens))
     if rules.scales_embedding:
-        x = b.expand(g.like("SCALE", x))
+        x = g.like("SCALE", x)
+        if b.shape.key("embedding_scale"):
+            b.expand(x)
     types = b.of_model("token_types.weight")
     if types is not None:
         x = g.like("ADD", x, g.view(types, types.ne[0]))
@@ -79,7 +81,8 @@ def _layer(b: Builder, layer: int, x: Node, rules: Rules, inputs: Node | None) -
         out = attention(b, layer, normed, rules)
     else:
         out = feed_forward(b, layer, normed, rules)
-    out, x = _picked_at_last(b, layer, out, x, rules)
+    if rules.state != "both":
+        out, x = _picked_at_last(b, layer, out, x, rules)
     after = "post_attention_norm.weight" in names
     before_ffn = "ffn_norm" if "ffn_norm.weight" in names or "ffn_norm" in names else ""
     if after and (before_ffn or "post_ffw_norm.weight" in names):
@@ -89,6 +92,8 @@ def _layer(b: Builder, layer: int, x: Node, rules: Rules, inputs: Node | None) -
     if rules.scales_residual:
         out = g.like("SCALE", out)
     x = g.like("ADD", x, out) if rules.residual_first else g.like("ADD", out, x)
+    if rules.state == "both" and b.picks_in(layer, rules):
+        x = b.picked(x)
     if not any(name.startswith("ffn_") for name in names) or (not before_ffn and _is_single(b)):
         return x
     if not before_ffn and b.shape.architecture == "stablelm":

@@ -20,8 +20,6 @@ def looked_up_per_layer(b: Builder) -> Node | None:
     layers, tokens = len(b.shape.layers), b.tokens
     width = int(b.shape.key("embedding_length_per_layer_input", 0))
     found = g.new("GET_ROWS", (width * layers, tokens), table, b.given("tokens again", tokens))
-    if b.shape.architecture == "gemma4":
-        return g.reshaped(g.like("SCALE", b.expand(found)), width, layers, tokens)
     return b.expand(g.like("SCALE", g.reshaped(found, width, layers, tokens)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from core.memory.graph import CPU, GPU, NOTHING, UNPLACED, Graph, Node
+from core.memory.graph import CPU, GPU, NOTHING, UNPLACED, Fused, Graph, Node
 
 # Rows from which on work with weights in RAM is worth their way to the GPU.
 _WORTH = 32
@@ -30,14 +30,14 @@ def on_one_device(graph: Graph) -> list[Step]:
 
 
 def on_two_devices(
-    graph: Graph, *, supports: Callable[[Node], bool], kept: Mapping[int, list[Node]] = MappingProxyType({})
+    graph: Graph, *, supports: Callable[[Node], bool], fused: Mapping[int, Fused] = MappingProxyType({})
 ) -> list[Step]:
     """The steps with copies between the devices.
 
-    `supports` says whether the GPU knows an operation, `kept` which nodes must live until one that the GPU works off.
+    `supports` says whether the GPU knows an operation, `fused` what it may work off at once, by the first node.
     """
     _place(graph, supports)
-    return _split(graph, kept)
+    return _split(graph, fused)
 
 
 def _place(graph: Graph, supports: Callable[[Node], bool]) -> None:
@@ -106,7 +106,7 @@ def _lies_at(node: Node) -> int:
     return node.place if node.place != UNPLACED else root.place
 
 
-def _split(graph: Graph, kept: Mapping[int, list[Node]]) -> list[Step]:
+def _split(graph: Graph, fused: Mapping[int, Fused]) -> list[Step]:
     """The steps: each part of work on one device begins with the copies it needs."""
     copies: dict[tuple[int, int], Node] = {}
     parts: list[tuple[int, list[Node], list[Node]]] = []
@@ -128,7 +128,7 @@ def _split(graph: Graph, kept: Mapping[int, list[Node]]) -> list[Step]:
                     inputs.append(source)
                 node.sources[index] = copies[key]
     parts.append((place, inputs, nodes))
-    return _steps(parts, copies, kept)
+    return _steps(parts, copies, _kept(parts, fused))
 
 
 def _wants_own_part(node: Node, place: int, inputs: list[Node], copies: dict[tuple[int, int], Node]) -> bool:
@@ -154,6 +154,23 @@ def _copy(source: Node, place: int) -> Node:
     return copy
 
 
+def _kept(parts: list[tuple[int, list[Node], list[Node]]], fused: Mapping[int, Fused]) -> dict[int, list[Node]]:
+    """By the node until which they must live: what is worked off at once where all of it is in one part on the GPU."""
+    kept: dict[int, list[Node]] = {}
+    for number, (place, _, nodes) in enumerate(parts if fused else ()):
+        for index, node in enumerate(nodes if place == GPU else ()):
+            found = fused.get(id(node))
+            if found is None or tuple(nodes[index : index + len(found.nodes)]) != found.nodes:
+                continue
+            end = index + len(found.nodes)
+            if found.kept:
+                kept[id(nodes[end - 1])] = list(found.kept)
+            elif end < len(nodes) or number + 1 < len(parts):
+                until = nodes[end] if end < len(nodes) else parts[number + 1][2][0]
+                kept[id(until)] = list(dict.fromkeys(one for node in found.nodes for one in (node, *node.sources)))
+    return kept
+
+
 def _steps(
     parts: list[tuple[int, list[Node], list[Node]]],
     copies: dict[tuple[int, int], Node],
@@ -166,6 +183,6 @@ def _steps(
             steps.append(Step(copies[id(source), place], place))
         for node in nodes:
             steps.append(Step(node, node.place))
-            if place == GPU and id(node) in kept:
+            if id(node) in kept:
                 steps.append(Step(Node("NONE", (), NOTHING, kept[id(node)]), place, is_note=True))
     return steps
