@@ -86,6 +86,7 @@ _FACE = {
     ),
     "imatrix": ("ImportanceMatrix", "check_importance", "read_importance"),
     "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "job_line"),
+    "journal": ("Leftovers", "journal_path", "leftovers", "throw_away"),
     "known": ("known_model",),
     "library": (
         "DiskUse",
@@ -251,6 +252,10 @@ if TYPE_CHECKING:
     from core.jobs import all_jobs as all_jobs
     from core.jobs import create as create
     from core.jobs import job_line as job_line
+    from core.journal import Leftovers as Leftovers
+    from core.journal import journal_path as journal_path
+    from core.journal import leftovers as leftovers
+    from core.journal import throw_away as throw_away
     from core.known import known_model as known_model
     from core.library import DiskUse as DiskUse
     from core.library import Histogram as Histogram

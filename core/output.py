@@ -6,18 +6,20 @@ import contextlib
 import errno
 import os
 import shutil
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from core.errors import JobFailed, SnugError
+from core.errors import Halted, SnugError
+from core.failures import is_full, writing_failed
+from core.lock import locked
+from core.open_file import OpenFile
 from core.paths import expanded
 
 RESERVE_BYTES = 1 << 20
 # Windows renames and removes no open file. Elsewhere the lock is kept until the name has changed, so that nobody takes
 # a finished file for an unfinished one.
-_CLOSES_FIRST = os.name == "nt"
+_CLOSES_FIRST = _IS_WINDOWS = os.name == "nt"
 _NO_PREALLOCATION = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -33,7 +35,7 @@ def check_target(target: Path, file_bytes: int, *, sources: Sequence[Path], over
         target, part = expanded(target), part_path(target)
         _check_place(target, part)
         _check_names(target, part, sources=sources, overwrite=overwrite)
-        check_space(target.parent, file_bytes, left_over=part)
+        check_space(target.parent, file_bytes, left_over=[part])
     except OSError as error:
         raise SnugError(
             f"{target} is no place for a file: {error.strerror}.", "Give another name or folder."
@@ -71,12 +73,12 @@ def _is_same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
-def check_space(folder: Path, file_bytes: int, *, left_over: Path) -> None:
+def check_space(folder: Path, file_bytes: int, *, left_over: Sequence[Path]) -> None:
     """Raises SnugError, with the arithmetic, when `folder` has no room for a file of that size.
 
-    What an interrupted job left under the name `left_over` will be overwritten, so its bytes count as free.
+    What an interrupted job left under the names `left_over` will be overwritten, so its bytes count as free.
     """
-    free = shutil.disk_usage(folder).free + (left_over.stat().st_size if left_over.is_file() else 0)
+    free = shutil.disk_usage(folder).free + sum(_taken(path) for path in left_over if path.is_file())
     missing = file_bytes + RESERVE_BYTES - free
     if missing > 0:
         raise SnugError(
@@ -86,91 +88,111 @@ def check_space(folder: Path, file_bytes: int, *, left_over: Path) -> None:
         )
 
 
+def _taken(path: Path) -> int:
+    """Bytes of the disk that a file takes, holes not counted, and none beyond its end."""
+    found = path.stat()
+    return min(found.st_size, getattr(found, "st_blocks", found.st_size) * 512)
+
+
 def _gb(count: int) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 10**7 else f"{count:,} bytes"
 
 
+class DiskFull(Halted):
+    """There is no room for the next bytes."""
+
+
 class PartFile:
-    """An unfinished target. Its room on the disk is taken at the start; leaving without finish() removes it."""
+    """An unfinished target. Its room on the disk is taken at the start; leaving without finish() removes it, unless it
+    is to be kept.
+
+    With `is_resumed`, what is there already stays if it has the right length; else that becomes False.
+    """
 
     def __init__(self, target: Path, length: int, *, overwrite: bool) -> None:
         self.target = expanded(target)
         self.path = part_path(target)
         self.length = length
         self.overwrite = overwrite
-        self.descriptor = -1
-        self._lock = threading.Lock()
+        self.keep = False
+        self.is_resumed = False
+        self._file = OpenFile(self.path)
 
     def __enter__(self) -> PartFile:
-        with _in_words(self.target):
-            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        with in_words(self.target):
+            self._file.open()
             try:
                 self._take()
             except BaseException:
-                self._close()
+                self._file.close()
                 raise
         return self
 
     def _take(self) -> None:
         """Claims the file for this process and its bytes on the disk."""
-        if not _lock_file(self.descriptor) or not self._is_ours():
+        descriptor = self._file.descriptor
+        if not self._is_ours():
             raise SnugError(f"Another job is writing {self.target} right now.", "Wait for it, or give another name.")
-        os.ftruncate(self.descriptor, 0)
+        self.is_resumed = self.is_resumed and os.fstat(descriptor).st_size == self.length
+        if self.is_resumed:
+            return
+        os.ftruncate(descriptor, 0)
         try:
-            os.posix_fallocate(self.descriptor, 0, self.length)
+            os.posix_fallocate(descriptor, 0, self.length)
         except AttributeError:
-            os.ftruncate(self.descriptor, self.length)
+            os.ftruncate(descriptor, self.length)
         except OSError as error:
             if error.errno not in _NO_PREALLOCATION:
                 self.path.unlink(missing_ok=True)
                 raise
-            os.ftruncate(self.descriptor, self.length)
+            os.ftruncate(descriptor, self.length)
 
     def _is_ours(self) -> bool:
-        """False when another job finished between our opening and locking: the file has its final name by now."""
-        try:
-            return os.path.samestat(os.fstat(self.descriptor), os.stat(self.path))
-        except FileNotFoundError:
-            return False
+        """On Windows a lock would keep others from reading; there the journal's is for all."""
+        return (_IS_WINDOWS or lock_file(self._file.descriptor)) and self._file.is_there()
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Writes `data` at `offset`, whole. Safe from several threads."""
-        view = memoryview(data).cast("B")
-        with _in_words(self.target):
-            while view:
-                count = self._write_once(offset, view)
-                offset, view = offset + count, view[count:]
+        """Writes `data` at `offset`, whole. Safe from several threads. Raises DiskFull, and Halted for other errors."""
+        with in_words(self.target):
+            self._file.write(offset, data)
 
-    def _write_once(self, offset: int, view: memoryview) -> int:
-        if hasattr(os, "pwrite"):
-            return os.pwrite(self.descriptor, view, offset)
-        with self._lock:  # Windows has no positioned write
-            os.lseek(self.descriptor, offset, os.SEEK_SET)
-            return os.write(self.descriptor, view)
+    def read(self, offset: int, count: int) -> bytes:
+        """Bytes from `offset` on, fewer at the end."""
+        with in_words(self.target):
+            return self._file.read(offset, count)
 
     def sync(self) -> None:
         """Returns when the bytes are on the disk."""
-        with _in_words(self.target):
-            os.fsync(self.descriptor)
+        with in_words(self.target):
+            self._file.sync()
+
+    def rest(self) -> bool:
+        """Closes it until the next use, its lock gone with that; False while it is in use."""
+        return self._file.rest()
 
     def finish(self) -> None:
         """Gives the file its final name. A target that appeared meanwhile is kept unless overwriting was allowed."""
-        with _in_words(self.target):
+        with in_words(self.target):
             if _CLOSES_FIRST:
-                self._close()
+                self._file.rest()
             if self.overwrite:
                 os.replace(self.path, self.target)
             else:
                 self._rename_to_new()
-            _sync_folder(self.target.parent)
+            sync_folder(self.target.parent)
+
+    def unfinish(self) -> None:
+        """Takes the final name away again."""
+        with contextlib.suppress(OSError):
+            os.rename(self.target, self.path)
 
     def _rename_to_new(self) -> None:
         try:
             os.link(self.path, self.target)
         except FileExistsError:
-            raise JobFailed(
+            raise Halted(
                 f"{self.target} appeared while the job was running; it was left as it is.",
-                "Start again with another name.",
+                "Move it away and resume, or start again with another name.",
             ) from None
         except OSError:  # a file system without hard links
             if self.target.exists():
@@ -179,36 +201,27 @@ class PartFile:
         else:
             self.path.unlink()
 
-    def _close(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if _CLOSES_FIRST:
-            self._close()
-        if kind is not None:
+            self._file.close()
+        if kind is not None and not self.keep:
             with contextlib.suppress(OSError):  # what went wrong before is what must be said
                 self.path.unlink(missing_ok=True)
-        self._close()
+        self._file.close()
 
 
-def _lock_file(descriptor: int) -> bool:
+def lock_file(descriptor: int) -> bool:
     """False when another process holds the file. The lock goes with the descriptor, however the process ends."""
     try:
-        import fcntl
-    except ImportError:
+        return locked(descriptor)
+    except OSError:  # a file system without locks
         return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
-    return True
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Returns when the names in it are on the disk, where the system can say so."""
     with contextlib.suppress(OSError):  # not every system can open a folder
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -218,17 +231,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _in_words(target: Path) -> Iterator[None]:
-    """Turns the system's errors while writing into sentences."""
+def in_words(target: Path) -> Iterator[None]:
+    """Turns the system's errors while writing into sentences: raises DiskFull or Halted."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise JobFailed(
-                f"The disk filled up while writing {target}.",
-                "Free some space or choose another disk, then start again.",
-            ) from error
-        raise JobFailed(
-            f"{target} cannot be written: {error.strerror or error}.",
-            "Check the disk and its permissions, then start again.",
-        ) from error
+        failed = writing_failed(error, target)
+        if is_full(error):
+            raise DiskFull(failed.message, failed.hint) from error
+        raise failed from error

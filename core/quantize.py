@@ -1,56 +1,58 @@
 """Running a Plan: one streaming pass from the source's rows to the finished file, as a generator of events.
 
-Slabs of rows are read, reshaped, encoded and written at their final place by a pool of threads; memory is bounded by
-the slabs in flight. The target has its final name only when it is complete and verified. The rows of a model that is
-only on the Hub are fetched from there, some slabs ahead of those that are encoded (core/stream.py).
+Slabs of rows are read, reshaped, encoded and written at their final place by a pool of threads (core/encode.py);
+memory is bounded by the slabs in flight. The target has its final name only when it is complete and verified; until
+then, what is done is noted beside it, so that any end can be gone on from (core/unfinished.py). The rows of a model
+that is only on the Hub are fetched from there, some slabs ahead of those that are encoded (core/stream.py).
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from math import ceil
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 import kernels
 from core.card_file import card_values, write_card
 from core.card_source import hash_whole
 from core.checkpoint import open_model
 from core.control import Control, Stop
+from core.encode import SLAB_WEIGHTS, Encoder
 from core.errors import Cancelled, JobFailed, SnugError
 from core.events import Done, Event, Failed, Note, Paused
-from core.failures import failure_of, is_out_of_vram, vram_note
+from core.failures import failure_of
 from core.hardware.cpu import usable_cores
 from core.imatrix import check_importance, read_importance
 from core.jobs import QuantizeJob
-from core.meter import PROGRESS_SECONDS, Meter, Took, timed
-from core.model import OutputTensor
-from core.plan import Plan, PlannedTensor, make_plan
+from core.meter import Meter
+from core.paths import expanded
+from core.plan import Plan, make_plan
 from core.recipe_card import SAMPLE_ROWS, error_bytes, filled, with_errors
-from core.recipes import FLOATS, find_recipe
-from core.rows import RowReader, can_copy, encode_type, refuse_non_finite, step_of
+from core.recipes import find_recipe
+from core.resume import compared, head_of, restore_names
+from core.rows import can_copy, encode_type
+from core.slabs import importance_of
 from core.split import PlannedPart, SplitFile, check_split_target, plan_split, read_size
-from core.stream import AHEAD, MOST_THREADS, HubStream, is_streamed, open_stream, stream_notes
-from core.stream import SLAB_WEIGHTS as STREAMED_WEIGHTS
+from core.stream import HubStream, is_streamed, open_stream, stream_notes
+from core.unfinished import Place, Unfinished
 from core.verify import VerifyReport, verify_model
 
-SLAB_WEIGHTS = {"auto": 1 << 22, "cpu": 1 << 22, "reference": 1 << 18}
+_SAVED_SECONDS = 0.02
 MOST_COMPILERS = 4  # processes that compile kernels at once; each takes about 150 MB
 
 
 def check_job(job: QuantizeJob) -> Plan:
     """Everything that can be known before the start; raises SnugError when the job cannot work. Writes nothing."""
     plan = plan_job(job)
-    check_split_target(parts_of(job, plan), sources=[plan.model.path, *plan.model.files], overwrite=job.overwrite)
+    _check_place(job, plan)
     return plan
+
+
+def _check_place(job: QuantizeJob, plan: Plan) -> None:
+    check_split_target(parts_of(job, plan), sources=[plan.model.path, *plan.model.files], overwrite=job.overwrite)
 
 
 def plan_job(job: QuantizeJob) -> Plan:
@@ -99,7 +101,7 @@ def _check_backend(job: QuantizeJob, plan: Plan) -> None:
     for planned in plan.tensors:
         if can_copy(planned.tensor, planned.format) or job.backend == "auto":
             continue
-        available = kernels.backends(planned.format, importance=_importance(plan, planned) is not None)
+        available = kernels.backends(planned.format, importance=importance_of(plan, planned) is not None)
         if job.backend not in available:
             raise SnugError(
                 f"The backend {job.backend} has no {planned.format}, which {planned.name} needs.",
@@ -116,58 +118,100 @@ def run(
 ) -> Generator[Event, None, None]:
     """Events of the job, the last one Done, Failed or Paused. Never raises for what a user can cause or mend.
 
-    `control` gives it orders and limits while it runs; `cancelled` is the short way to one that throws away.
+    `control` gives it orders and limits while it runs, and whoever has one can stop it: so it waits while the disk is
+    full. `cancelled` is the short way to one that throws away. With `resume`, it goes on with what an interrupted run
+    of the same job left; where nothing was left, it starts afresh and says so.
     """
-    orders = control or Control()
+    running = _Running(job, control or Control(), cancelled, resume=resume, waits=control is not None)
     try:
-        yield from _run(job, lambda: orders.is_stopped() or cancelled())
+        yield from running.events()
     except _Ended as ended:
         yield ended.event
     except Cancelled:
-        yield _stopped(orders)
+        yield running.stopped()
     except Exception as error:
         if (failed := failure_of(error)) is None:
             raise
-        yield failed
+        yield replace(failed, resumable=running.is_kept)
 
 
-def _stopped(orders: Control) -> Event:
-    """The last word of a job that was told to end."""
-    if orders.stop is Stop.PAUSE:
-        return Paused("Paused.")
-    return Failed("Cancelled. Nothing was written.", cancelled=True)
+class _Running:
+    """A job on its way."""
 
+    def __init__(
+        self, job: QuantizeJob, control: Control, cancelled: Callable[[], bool], *, resume: bool, waits: bool
+    ) -> None:
+        self.job, self.control, self.resume, self.waits = job, control, resume, waits
+        self._cancelled = cancelled
+        self.work: Unfinished | None = None
 
-def _run(job: QuantizeJob, cancelled: Callable[[], bool]) -> Iterator[Event]:
-    started = time.monotonic()
-    plan = check_job(job)
-    if job.keep_download and is_streamed(plan.model):
-        job = yield from _downloaded(job, cancelled)
-        plan = check_job(job)
-    yield from (Note(text) for text in (*plan.model.notes, *plan.notes))
-    if job.card and job.hash_source and not is_streamed(plan.model):
-        plan = filled(plan, job, (yield from hash_whole(plan.model, cancelled)))
-    yield from _prepare(job, plan, cancelled)
-    meter = Meter(plan, started, job)
-    with contextlib.ExitStack() as stack:
-        stream = open_stream(plan.model, cancelled)
-        if stream:
-            stack.enter_context(stream)
-        yield meter.event("encode", "")  # from here on there is something to sweep up
-        part = stack.enter_context(SplitFile(plan, parts_of(job, plan), overwrite=job.overwrite))
-        yield from _encode_all(job, plan, part, meter, cancelled, stream)
+    @property
+    def is_kept(self) -> bool:
+        """Whether what was done stays, to go on with."""
+        return self.work is not None and self.work.is_kept
+
+    def cancelled(self) -> bool:
+        if self._cancelled():
+            self.control.ask(Stop.THROW_AWAY)
+        return self.control.is_stopped()
+
+    def stopped(self) -> Event:
+        """The last word of a job that was told to end."""
+        if self.control.stop is Stop.PAUSE:
+            return Paused("Paused: what is done stays." if self.is_kept else "Paused before anything was done.")
+        if self.is_kept:
+            return Failed("Cancelled. What is done stays.", "Resume goes on with it.", cancelled=True, resumable=True)
+        return Failed("Cancelled. Nothing was written.", cancelled=True)
+
+    def events(self) -> Iterator[Event]:
+        started = time.monotonic()
+        plan = plan_job(self.job) if self.resume else check_job(self.job)
+        if self.job.keep_download and is_streamed(plan.model):
+            self.job = yield from _downloaded(self.job, self.cancelled)
+            plan = plan_job(self.job) if self.resume else check_job(self.job)
+        job = self.job
+        yield from (Note(text) for text in (*plan.model.notes, *plan.notes))
+        if job.card and job.hash_source and not is_streamed(plan.model):
+            plan = filled(plan, job, (yield from hash_whole(plan.model, self.cancelled)))
+        place = Place(expanded(job.target), plan, parts_of(job, plan), job.overwrite)
+        head = head_of(job, place)
+        yield from (Note(text) for text in compared(place, head, resume=self.resume))
+        if self.resume:
+            restore_names(place, head)
+            _check_place(job, plan)
+        yield from _prepare(job, plan, self.cancelled)
+        meter = Meter(plan, started, job)
+        with contextlib.ExitStack() as stack:
+            stream = open_stream(plan.model, self.cancelled)
+            if stream:
+                stack.enter_context(stream)
+            yield meter.event("encode", "")  # from here on there is something to sweep up
+            self.work = stack.enter_context(Unfinished(place, head, self.control, waits=self.waits))
+            report = yield from self._made(self.work, meter, stream)
+            if job.card:
+                plan = _sealed(plan, self.work.file, report)
+            self.work.finish()
+        meter.remember()
+        result = _result(job, place.parts, plan, report, time.monotonic() - started)
+        if job.card and (problem := write_card(job, card_values(job, plan, parts_of(job, plan), report))):
+            yield Note(problem)
+        yield Done(result | ({"fetched": stream.fetched} if stream else {}))
+
+    def _made(self, work: Unfinished, meter: Meter, stream: HubStream | None) -> Generator[Event, None, VerifyReport]:
+        """Encodes, puts on the disk and checks."""
+        work.begin(resume=self.resume)
+        for written in work.done:
+            meter.add(work.planned[written.tensor], written.count)
+        yield from Encoder(self.job, work, meter, self.control, cancelled=self.cancelled, stream=stream).run()
         yield meter.event("write", "")
-        part.sync()
+        while not work.is_saved():
+            if self.cancelled():
+                raise Cancelled
+            self.control.wait(_SAVED_SECONDS)
+            if meter.is_due():
+                yield meter.event("write", "")
         yield meter.event("verify", "")
-        report = _verified(part, plan, cancelled, stream, hashed=job.card)
-        if job.card:
-            plan = _sealed(plan, part, report)
-        part.finish()
-    meter.remember()
-    result = _result(job, part, plan, report, time.monotonic() - started)
-    if job.card and (problem := write_card(job, card_values(job, plan, parts_of(job, plan), report))):
-        yield Note(problem)
-    yield Done(result | ({"fetched": stream.fetched} if stream else {}))
+        return _verified(work.file, work.place.plan, self.cancelled, stream, hashed=self.job.card)
 
 
 def _downloaded(job: QuantizeJob, cancelled: Callable[[], bool]) -> Generator[Event, None, QuantizeJob]:
@@ -199,7 +243,7 @@ def _prepare(job: QuantizeJob, plan: Plan, cancelled: Callable[[], bool]) -> Ite
         return
     work = sorted(
         {
-            (p.format, encode_type(p.tensor).name, _importance(plan, p) is not None, job.effort)
+            (p.format, encode_type(p.tensor).name, importance_of(plan, p) is not None, job.effort)
             for p in plan.tensors
             if not can_copy(p.tensor, p.format)
         }
@@ -222,128 +266,6 @@ def _load(work: list[tuple[str, str, bool, str]], cancelled: Callable[[], bool])
         if cancelled():
             raise Cancelled
         kernels.prepare([name], dtype, importance=weighted, effort=effort)
-
-
-def _importance(plan: Plan, planned: PlannedTensor) -> NDArray[np.float32] | None:
-    """float32 [experts, columns], or None where nothing is known."""
-    return plan.importance.of(planned.tensor) if plan.importance and planned.format not in FLOATS else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Slab:
-    """Rows of one tensor, all with the same importance: float32 [columns], or None."""
-
-    planned: PlannedTensor
-    first: int
-    count: int
-    importance: NDArray[np.float32] | None = None
-
-
-def _slabs(plan: Plan, weights: int) -> Iterator[_Slab]:
-    for planned in plan.tensors:
-        tensor = planned.tensor
-        step = step_of(tensor)
-        size = max(1, weights // tensor.columns // step) * step
-        importance = _importance(plan, planned)
-        for rows, vector in _experts(tensor, importance):
-            for first in rows[::size]:
-                yield _Slab(planned, first, min(size, rows.stop - first), vector)
-
-
-def _experts(
-    tensor: OutputTensor, importance: NDArray[np.float32] | None
-) -> Iterator[tuple[range, NDArray[np.float32] | None]]:
-    """The rows that share an importance, and that importance: all of a matrix, each expert of a stack."""
-    if importance is None:
-        yield range(tensor.rows), None
-        return
-    each = tensor.rows // len(importance)
-    yield from ((range(each * e, each * (e + 1)), vector) for e, vector in enumerate(importance))
-
-
-def _encode_all(
-    job: QuantizeJob,
-    plan: Plan,
-    part: SplitFile,
-    meter: Meter,
-    cancelled: Callable[[], bool],
-    stream: HubStream | None,
-) -> Iterator[Event]:
-    threads, weights, ahead = job.threads or ceil(usable_cores()), SLAB_WEIGHTS[job.backend], 0
-    if stream:
-        threads, weights, ahead = min(threads, MOST_THREADS), min(weights, STREAMED_WEIGHTS), AHEAD
-    waiting = deque(_slabs(plan, weights))
-    running: dict[Future[Took], _Slab] = {}
-    gate = threading.Semaphore(threads)  # the other threads of the pool wait for the network
-    read = stream.read if stream else None
-    no_room: dict[str, bool] = {}  # names of tensors for which a GPU has none, and whether that was said
-    with RowReader(read) as reader, ThreadPoolExecutor(threads + ahead, "encode") as pool, _drained(running, stream):
-        while waiting or running:
-            while waiting and len(running) < threads + ahead + 1:
-                slab = waiting.popleft()
-                running[pool.submit(timed, _encode, job, slab, reader, gate, no_room, part, plan.header_bytes)] = slab
-            done, _ = wait(running, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED)
-            if cancelled():
-                raise Cancelled
-            for future in done:
-                slab = running.pop(future)
-                meter.add(slab.planned, slab.count, future.result())
-            for name in [name for name, said in no_room.copy().items() if not said]:
-                no_room[name] = True
-                yield Note(vram_note(name))
-            if meter.is_due():
-                yield meter.event("encode", next(iter(running.values())).planned.name if running else "")
-
-
-@contextlib.contextmanager
-def _drained(running: dict[Future[Took], _Slab], stream: HubStream | None) -> Iterator[None]:
-    """On an error, nothing that has not started will start, or be fetched: the pool then closes at once."""
-    try:
-        yield
-    except BaseException:
-        for future in running:
-            future.cancel()
-        if stream:
-            stream.close()
-        raise
-
-
-def _encode(
-    job: QuantizeJob,
-    slab: _Slab,
-    reader: RowReader,
-    gate: threading.Semaphore,
-    no_room: dict[str, bool],
-    part: SplitFile,
-    data_start: int,
-) -> None:
-    planned, tensor = slab.planned, slab.planned.tensor
-    row_bytes = kernels.FORMATS[planned.format].row_bytes(tensor.columns)
-    offset = data_start + planned.offset + slab.first * row_bytes
-    if can_copy(tensor, planned.format):
-        part.write(offset, reader.raw(tensor, slab.first, slab.count).data)
-        return
-    rows = reader.rows(tensor, slab.first, slab.count)
-    try:
-        with gate:
-            data = _encoded(job, slab, rows, no_room)
-    except kernels.NonFinite as error:
-        raise refuse_non_finite(tensor, row=slab.first + error.row, column=error.column) from error
-    part.write(offset, data.data)
-
-
-def _encoded(job: QuantizeJob, slab: _Slab, rows: NDArray[Any], no_room: dict[str, bool]) -> NDArray[np.uint8]:
-    """The packed rows; by the processor where a GPU has no room for them, which then counts for the whole tensor."""
-    name, format, weighted = slab.planned.name, slab.planned.format, slab.importance is not None
-    here = kernels.backends(format, importance=weighted)[0]
-    backend = here if name in no_room else job.backend
-    try:
-        return kernels.encode(rows, format, importance=slab.importance, backend=backend, effort=job.effort)
-    except Exception as error:
-        if backend == here or not is_out_of_vram(error):
-            raise
-        no_room.setdefault(name, False)
-    return kernels.encode(rows, format, importance=slab.importance, backend=here, effort=job.effort)
 
 
 def _sealed(plan: Plan, part: SplitFile, report: VerifyReport) -> Plan:
@@ -375,8 +297,10 @@ def _verified(
     return report
 
 
-def _result(job: QuantizeJob, part: SplitFile, plan: Plan, report: VerifyReport, seconds: float) -> dict[str, Any]:
-    paths = [planned.path.resolve() for planned in part.parts]
+def _result(
+    job: QuantizeJob, parts: Sequence[PlannedPart], plan: Plan, report: VerifyReport, seconds: float
+) -> dict[str, Any]:
+    paths = [planned.path.resolve() for planned in parts]
     return {
         "target": str(paths[0]),
         "parts": [path.name for path in paths],

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 import kernels
-from core.errors import JobFailed, SnugError
+from core.errors import Halted, SnugError
 from core.failures import reading_failed
 from core.model import OutputTensor, Part, ReadBytes, TensorInfo
 from core.tensor_ops import Computed, apply_all, chunks, flat_rows
@@ -122,9 +122,9 @@ class RowReader:
         except OSError as error:
             raise reading_failed(error, source.file) from error
         if done != len(buffer):
-            raise JobFailed(
+            raise Halted(
                 f"{source.file} ends in the middle of {source.name}.",
-                "The file changed or was cut short; download it again.",
+                "The file changed or was cut short: put it back as it was and resume, or download it and start again.",
             )
 
     def _read(self, path: Path, offset: int, buffer: Bytes) -> int:

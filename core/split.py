@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,6 +20,7 @@ from core.output import PartFile, check_space, check_target, part_path
 from core.paths import expanded
 from core.plan import Plan, PlannedTensor, header_of, place
 
+MOST_OPEN = 64
 _UNITS = {"M": 10**6, "G": 10**9}
 
 
@@ -90,41 +93,79 @@ def check_split_target(parts: Sequence[PlannedPart], *, sources: Sequence[Path],
     """Raises SnugError when one of the parts cannot be written, or the disk has no room for all."""
     for part in parts:
         check_target(part.path, part.file_bytes, sources=sources, overwrite=overwrite)
-    first = parts[0].path
-    check_space(first.parent, sum(part.file_bytes for part in parts), left_over=part_path(first))
+    left_over = [part_path(part.path) for part in parts]
+    check_space(parts[0].path.parent, sum(part.file_bytes for part in parts), left_over=left_over)
 
 
 class SplitFile:
     """Unfinished parts that are written as one: offsets are those in the file of `plan`, whose header is left out.
 
-    Each part's room on the disk is taken at the start; leaving without finish() removes all.
+    Each part's room on the disk is taken at the start; leaving without finish() removes all, unless `keep` says that
+    they stay.
     """
 
     def __init__(self, plan: Plan, parts: Sequence[PlannedPart], *, overwrite: bool) -> None:
         self.parts = parts
         self.files = [PartFile(part.path, part.file_bytes, overwrite=overwrite) for part in parts]
+        self.keep = False
         firsts = (plan.tensors[number].offset for number in _first_tensors(parts))
         self._starts = [plan.header_bytes + offset for offset in firsts]
         self._data_start = plan.header_bytes
+        self._awake: OrderedDict[int, None] = OrderedDict()
+        self._unsynced: set[int] = set()
+        self._lock = threading.Lock()
         self._stack = ExitStack()
 
     def __enter__(self) -> SplitFile:
-        with ExitStack() as stack:
-            for part, file in zip(self.parts, self.files, strict=True):
-                stack.enter_context(file).write(0, part.header)
-            self._stack = stack.pop_all()
+        self.begin()
         return self
+
+    def begin(self, *, resume: bool = False) -> None:
+        """Takes the files; with `resume`, what is in them stays if they have the right length."""
+        with ExitStack() as stack:
+            for number, (part, file) in enumerate(zip(self.parts, self.files, strict=True)):
+                file.is_resumed = file.keep = resume
+                stack.enter_context(file).write(0, part.header)
+                self._unsynced.add(number)
+                self._use(number)
+            self._stack = stack.pop_all()
+
+    def _use(self, number: int) -> PartFile:
+        """The part's file. Of many parts those that were used last are open; the first, whose lock is that of all,
+        always is.
+        """
+        with self._lock:
+            self._awake[number] = None
+            self._awake.move_to_end(number)
+            for other in [*self._awake][: max(0, len(self._awake) - MOST_OPEN)]:
+                if other not in (0, number) and self.files[other].rest():
+                    del self._awake[other]
+        return self.files[number]
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Writes `data`, of one tensor, at `offset` of the whole. Safe from several threads."""
         if offset >= self._data_start:
-            number = bisect_right(self._starts, offset) - 1
-            self.files[number].write(len(self.parts[number].header) + offset - self._starts[number], data)
+            number, at = self.locate(offset)
+            self._use(number).write(at, data)
+            with self._lock:
+                self._unsynced.add(number)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Bytes of one tensor, at `offset` of the whole."""
+        number, at = self.locate(offset)
+        return self._use(number).read(at, count)
+
+    def locate(self, offset: int) -> tuple[int, int]:
+        """Number of the part that holds this byte of the whole, and where in it."""
+        number = bisect_right(self._starts, offset) - 1
+        return number, len(self.parts[number].header) + offset - self._starts[number]
 
     def sync(self) -> None:
-        """Returns when the bytes are on the disk."""
-        for file in self.files:
-            file.sync()
+        """Returns when all that was written before is on the disk."""
+        with self._lock:
+            numbers, self._unsynced = sorted(self._unsynced), set()
+        for number in numbers:
+            self._use(number).sync()
 
     def as_model(self, model: ModelInfo) -> ModelInfo:
         """What the files hold by now, read back from their headers, named as `model` is."""
@@ -143,12 +184,14 @@ class SplitFile:
                 finished.append(file)
         except BaseException:
             for file in finished:
-                file.target.unlink(missing_ok=True)
+                file.unfinish()
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for file in self.files:
+            file.keep = self.keep
         self._stack.__exit__(kind, error, trace)
 
 

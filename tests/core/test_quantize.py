@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 
 import core
+import core.encode
 import core.gguf
+import core.meter
 import core.output
-import core.quantize
 import kernels
+from core.journal import journal_path
 from core.output import PartFile, part_path
 from tests.llama_cpp import generate
 from tests.models import SAMPLE, llama_shapes, make_llama, to_bits, weights, write_weights
@@ -51,7 +53,7 @@ def failed(
     assert last.hint
     assert last.exit_code == exit_code
     assert (out.read_bytes() if out.is_file() else None) == before, "what was there stays"
-    assert not part_path(out).exists(), "nothing half is left"
+    assert last.resumable == part_path(out).exists() == journal_path(out).exists(), "what is left can be gone on with"
     return last
 
 
@@ -90,7 +92,7 @@ def test_threads_slabs_and_shards_do_not_change_a_byte(tmp_path: Path, monkeypat
     sharded = make_llama(tmp_path / "three", shards=3)
     expected = made(folder, "Q4_K_M", tmp_path / "a.gguf", threads=1)
     assert made(folder, "Q4_K_M", tmp_path / "b.gguf", threads=3) == expected
-    monkeypatch.setitem(core.quantize.SLAB_WEIGHTS, "auto", 256 * 70)
+    monkeypatch.setitem(core.encode.SLAB_WEIGHTS, "auto", 256 * 70)
     assert made(folder, "Q4_K_M", tmp_path / "c.gguf") == expected
     data = made(sharded, "Q4_K_M", tmp_path / "d.gguf")
     assert sorted(_tensors(data, tmp_path / "d.gguf")) == sorted(_tensors(expected, tmp_path / "a.gguf"))
@@ -157,7 +159,7 @@ def test_rows_that_are_no_multiple_of_256_take_the_fallback_formats(tmp_path: Pa
 
 
 def test_progress_only_grows_and_ends_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core.quantize, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(core.meter, "PROGRESS_SECONDS", 0.0)
     events = [e for e in run(SAMPLE, "Q4_K_M", tmp_path / "o.gguf") if isinstance(e, core.Progress)]
     done = [e.bytes_done for e in events]
     assert done == sorted(done)
@@ -198,6 +200,10 @@ def test_a_target_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     assert isinstance(last, core.Failed)
     assert "appeared" in last.message
     assert out.read_text() == "somebody else's"
+    assert last.resumable
+    out.unlink()
+    *_, last = core.run(core.QuantizeJob(str(SAMPLE), "Q8_0", str(out)), resume=True)
+    assert isinstance(last, core.Done)
     assert not part_path(out).exists()
 
 
@@ -248,7 +254,7 @@ def fails_after(calls: int, number: int, real: Callable[..., Any]) -> Callable[.
 
 
 @pytest.mark.parametrize("calls", [0, 1, 20])
-def test_a_disk_that_fills_up_in_the_middle_leaves_nothing(
+def test_a_disk_that_fills_up_in_the_middle_is_said_in_words(
     calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "pwrite", fails_after(calls, errno.ENOSPC, os.pwrite))
@@ -405,16 +411,16 @@ def test_a_job_that_opened_the_part_file_too_early_leaves_the_finished_file_alon
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "o.gguf"
-    lock = core.output._lock_file
+    lock = core.output.lock_file
     with PartFile(out, 3, overwrite=True) as first:
         first.write(0, b"abc")
 
         def finish_first(descriptor: int) -> bool:
             first.finish()
-            first._close()
+            first.__exit__(None, None, None)
             return lock(descriptor)
 
-        monkeypatch.setattr(core.output, "_lock_file", finish_first)
+        monkeypatch.setattr(core.output, "lock_file", finish_first)
         with pytest.raises(core.SnugError, match="Another job"), PartFile(out, 3, overwrite=True):
             pass
     assert out.read_bytes() == b"abc"
@@ -426,7 +432,7 @@ def test_the_part_file_is_locked_until_it_has_its_name(tmp_path: Path, monkeypat
 
     def replaced(source: Path, target: Path) -> None:
         with source.open("rb") as file:
-            held.append(not core.output._lock_file(file.fileno()))
+            held.append(not core.output.lock_file(file.fileno()))
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", replaced)
@@ -438,13 +444,13 @@ def test_the_part_file_is_locked_until_it_has_its_name(tmp_path: Path, monkeypat
 def test_threads_are_those_that_a_container_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    class Pool(core.quantize.ThreadPoolExecutor):
+    class Pool(core.encode.ThreadPoolExecutor):
         def __init__(self, threads: int, name: str) -> None:
             asked.append(threads)
             super().__init__(threads, name)
 
-    monkeypatch.setattr(core.quantize, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(core.quantize, "usable_cores", lambda: 1.5)
+    monkeypatch.setattr(core.encode, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(core.encode, "usable_cores", lambda: 1.5)
     made(SAMPLE, "F16", tmp_path / "o.gguf")
     assert asked == [2]
 

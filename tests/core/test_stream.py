@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import core
+import core.encode
 import core.hub.download
 import core.hub.headers
-import core.quantize
 import core.stream
 import kernels
 from core.hub import Hub, close_connections, ranges, web
@@ -155,7 +155,7 @@ def test_while_the_kernels_are_busy_a_few_slabs_are_fetched_and_no_more(
         return encode(*args, **options)
 
     monkeypatch.setattr(kernels, "encode", slow)
-    monkeypatch.setattr(core.quantize, "STREAMED_WEIGHTS", slab)
+    monkeypatch.setattr(core.encode, "STREAMED_WEIGHTS", slab)
     out = tmp_path / "out.gguf"
     done("hub:org/model", out)
     in_flight = (1 + core.stream.AHEAD) * slab * 2

@@ -1,0 +1,151 @@
+"""The slabs of a plan through a pool of threads: read, reshaped, encoded and put into the unfinished file."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from math import ceil
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import kernels
+from core.control import Control
+from core.errors import Cancelled
+from core.events import Event, Note, Progress
+from core.failures import is_out_of_vram, vram_note
+from core.hardware.cpu import usable_cores
+from core.jobs import QuantizeJob
+from core.meter import PROGRESS_SECONDS, Meter, Took, timed
+from core.rows import RowReader, can_copy, refuse_non_finite
+from core.slabs import Cutter, Gate, Slab, room_for
+from core.stream import AHEAD, MOST_THREADS, HubStream
+from core.stream import SLAB_WEIGHTS as STREAMED_WEIGHTS
+from core.unfinished import Unfinished
+
+SLAB_WEIGHTS = {"auto": 1 << 22, "cpu": 1 << 22, "reference": 1 << 18}
+
+
+class Encoder:
+    """What the threads of one job share."""
+
+    def __init__(
+        self,
+        job: QuantizeJob,
+        work: Unfinished,
+        meter: Meter,
+        control: Control,
+        *,
+        cancelled: Callable[[], bool],
+        stream: HubStream | None = None,
+    ) -> None:
+        self.job, self.work, self.meter, self.control = job, work, meter, control
+        self.cancelled, self.stream = cancelled, stream
+        self.threads, self.weights, self.ahead = job.threads or ceil(usable_cores()), SLAB_WEIGHTS[job.backend], 0
+        if stream:
+            self.threads, self.ahead = min(self.threads, MOST_THREADS), AHEAD
+            self.weights = min(self.weights, STREAMED_WEIGHTS)
+        self.slabs = Cutter(work.place.plan, self.weights, work.done_rows())
+        self.gate = Gate(self.threads)  # the other threads of the pool wait for the network
+        self.running: dict[Future[Took], Slab] = {}
+        self.no_room: dict[str, bool] = {}  # names of tensors for which a GPU has none, and whether that was said
+        self._said_full = False
+
+    def run(self) -> Iterator[Event]:
+        """Encodes all that is not done yet. Raises Cancelled, and what went wrong."""
+        read = self.stream.read if self.stream else None
+        pool = ThreadPoolExecutor(self.threads + self.ahead, "encode")
+        with RowReader(read) as reader, pool, self._drained():
+            while self.slabs or self.running:
+                self._submit(pool, reader)
+                done = self._wait()
+                if self.cancelled():
+                    raise Cancelled
+                self.work.check()
+                for future in done:
+                    slab = self.running.pop(future)
+                    self.meter.add(slab.planned, slab.count, future.result())
+                yield from self._notes()
+                if self.meter.is_due():
+                    yield self._progress()
+
+    def _submit(self, pool: ThreadPoolExecutor, reader: RowReader) -> None:
+        """Lets as many slabs begin as the limits of this moment allow."""
+        limits = self.control.limits
+        threads = min(self.threads, limits.threads or self.threads)
+        flights, self.slabs.most = room_for(limits.memory, flights=threads + self.ahead + 1, weights=self.weights)
+        self.gate.set(0 if self.control.hold else threads)
+        while not self.control.hold and len(self.running) < flights and self.slabs:
+            slab = self.slabs.pop()
+            self.running[pool.submit(timed, self._encode, slab, reader)] = slab
+
+    def _wait(self) -> set[Future[Took]]:
+        """The slabs that are through; a moment later even if none is."""
+        if not self.running:
+            self.control.wait(PROGRESS_SECONDS)
+            return set()
+        return wait(self.running, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED).done
+
+    def _notes(self) -> Iterator[Note]:
+        for name in [name for name, said in self.no_room.copy().items() if not said]:
+            self.no_room[name] = True
+            yield Note(vram_note(name))
+        missing = self.work.missing()
+        if missing and not self._said_full:
+            yield Note(f"The disk is full: {missing:,} bytes are missing. The job goes on as soon as there is room.")
+        self._said_full = bool(missing)
+
+    def _progress(self) -> Progress:
+        name = next(iter(self.running.values())).planned.name if self.running else ""
+        return self.meter.event("waiting" if self.control.hold or self._said_full else "encode", name)
+
+    @contextlib.contextmanager
+    def _drained(self) -> Iterator[None]:
+        """On an error, nothing that has not started will start, or be fetched: the pool then closes at once."""
+        try:
+            yield
+        except BaseException:
+            for future in self.running:
+                future.cancel()
+            self.gate.close()
+            if self.stream:
+                self.stream.close()
+            raise
+
+    def _encode(self, slab: Slab, reader: RowReader) -> None:
+        planned, tensor = slab.planned, slab.planned.tensor
+        if can_copy(tensor, planned.format):
+            with self.gate if not self.stream else contextlib.nullcontext():
+                data = reader.raw(tensor, slab.first, slab.count)
+        else:
+            rows = reader.rows(tensor, slab.first, slab.count)
+            with self.gate:
+                data = self._encoded(slab, rows)
+        self.work.put(planned, slab.first, slab.count, data.data)
+
+    def _encoded(self, slab: Slab, rows: NDArray[Any]) -> NDArray[np.uint8]:
+        """The packed rows. Raises SnugError for a NaN or an infinity in them."""
+        before = time.thread_time()
+        try:
+            return self._by_best_backend(slab, rows)
+        except kernels.NonFinite as error:
+            row = slab.first + error.row
+            raise refuse_non_finite(slab.planned.tensor, row=row, column=error.column) from error
+        finally:
+            self.slabs.saw(slab, time.thread_time() - before)
+
+    def _by_best_backend(self, slab: Slab, rows: NDArray[Any]) -> NDArray[np.uint8]:
+        """By the processor where a GPU has no room for them, which then counts for the whole tensor."""
+        name, format, weighted = slab.planned.name, slab.planned.format, slab.importance is not None
+        effort, here = self.job.effort, kernels.backends(format, importance=weighted)[0]
+        backend = here if name in self.no_room else self.job.backend
+        try:
+            return kernels.encode(rows, format, importance=slab.importance, backend=backend, effort=effort)
+        except Exception as error:
+            if backend == here or not is_out_of_vram(error):
+                raise
+            self.no_room.setdefault(name, False)
+        return kernels.encode(rows, format, importance=slab.importance, backend=here, effort=effort)
