@@ -1,26 +1,75 @@
-"""The jobs: their folders, and one worker at a time. What a worker says becomes a record and a signal."""
+"""The jobs: their folders, their order, and one worker a lane. What a worker says becomes a record and a signal.
+
+Of several windows on the same folder, the first runs the jobs; the others show what becomes of them, and put new ones
+into the folder, where the first finds them.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
+from threading import Thread
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
-from app.job_record import NEVER_BEGAN, JobRecord, after
-from app.worker_process import WorkerProcess
-from core import Event, Failed, JobState, Progress, QuantizeJob, SnugError, create, part_path
+from app.job_line import copy_of, moved, ordered, same_output, startable
+from app.job_record import NEVER_BEGAN, JobRecord, after, begun, interrupted, read_record
+from app.worker_follower import WorkerFollower
+from app.worker_process import PATIENCE_MS, WorkerProcess
+from core import (
+    Assignment,
+    Event,
+    Failed,
+    Job,
+    JobFolder,
+    JobState,
+    KeptQueue,
+    Limits,
+    Lock,
+    Owner,
+    Paused,
+    Progress,
+    QuantizeJob,
+    SnugError,
+    Stop,
+    create,
+    drop_download,
+    limits_order,
+    part_path,
+    read_queue,
+    take_lock,
+    write_queue,
+)
 
-PROGRESS_KEPT_EVERY = 10.0
+LOOK_MS = 2000
+SOON_MS = 20
+MOST_NEW = 20  # folders that are read in one look
+MOST_LOOKED_AT = 50
+MOST_TRIES = 5
+CLOSE_MS = 4000
 CANCELLED = Failed("Cancelled.", "Nothing was left behind.", cancelled=True)
+KEPT = Failed("Cancelled. What was done is kept.", "Resume goes on from there.", cancelled=True, resumable=True)
+PAUSED = Paused("Paused. What is done stays.")
+NOT_BEGUN = Paused("Paused before it began.")
+
+
+class Closing(StrEnum):
+    """What becomes of the work when the window closes."""
+
+    PAUSE = "pause"
+    DETACH = "detach"
+    CANCEL = "cancel"
 
 
 class JobQueue(QObject):
-    """Jobs in the order they were added; at most one runs. Signals carry the id of a job, but `listed`: of many."""
+    """Signals carry the id of a job; `listed`: many have changed; `turned`: the queue as a whole waits, or goes on;
+    `idle`: the last job that could run is over."""
 
     listed = Signal()
     added = Signal(str)
@@ -28,58 +77,166 @@ class JobQueue(QObject):
     progress = Signal(str)
     finished = Signal(str)
     removed = Signal(str)
+    turned = Signal()
+    idle = Signal()
 
-    def __init__(self, root: Path, *, command: Sequence[str] = (), parent: QObject | None = None) -> None:
+    def __init__(
+        self, root: Path, *, command: Sequence[str] = (), listing: bool = False, parent: QObject | None = None
+    ) -> None:
+        """`listing`: nothing starts before add_earlier has said what is there already."""
         super().__init__(parent)
         self._root, self._command = root, command
         self._records: dict[str, JobRecord] = {}
-        self._worker: WorkerProcess | None = None
-        self._current = ""
-        self._kept = 0.0
-        self._closed = False
+        self._line: list[str] = []  # ids of the open jobs, in the order in which they will be done
+        self._workers: dict[str, WorkerProcess | WorkerFollower] = {}
+        self._kept = KeptQueue()
+        self._written: KeptQueue | None = None
+        self._lock: Lock | None = None
+        self._listing, self._closed, self._unread = listing, False, set[str]()
+        self.limits, self.resumes_by_itself = Limits(), True
+        self.is_first = self._became_first()
+        self._looker = QTimer(self, interval=LOOK_MS)
+        self._looker.timeout.connect(self._look)
+        self._looker.start()
+
+    # What is there
 
     def add_earlier(self, records: Sequence[JobRecord]) -> None:
-        """Lists jobs of earlier sessions before those of this one."""
-        new = [record for record in records if record.id not in self._records]
-        self._records = {**{record.id: record for record in new}, **self._records}
+        """Lists jobs of earlier sessions before those of this one; what was cut off goes on, if that is wished."""
+        new = {record.id: record for record in records if record.id not in self._records}
+        self._kept = read_queue(self._root)
+        self._records = {**new, **self._records}
+        open_ones = [record.id for record in new.values() if not record.is_over]
+        self._line = [*ordered(open_ones, self._kept.order), *self._line]
+        for record in list(new.values()):
+            self._take_up(record)
+        self._listing = False
         self.listed.emit()
+        self.turned.emit()
+        self._start_next()
+
+    def _take_up(self, record: JobRecord) -> None:
+        """Follows a job that somebody works on; lets one go on that was cut off, or was to go on."""
+        if record.owner is not None:
+            self._follow(record)
+        elif record.state == JobState.PAUSED and self.is_first and self._goes_on(record):
+            self._records[record.id] = replace(record, state=JobState.PENDING)
+
+    def _goes_on(self, record: JobRecord) -> bool:
+        if record.interrupted:
+            return self.resumes_by_itself and record.tries < MOST_TRIES
+        return record.id in self._kept.waiting and not self._kept.held
 
     def records(self) -> list[JobRecord]:
-        """Newest first."""
-        return list(reversed(self._records.values()))
+        """Those that run, those that wait in the order in which they will be done, then what is over, newest first."""
+        open_ones = self.open_jobs()
+        running = [record for record in open_ones if record.state == JobState.RUNNING]
+        waiting = [record for record in open_ones if record.state != JobState.RUNNING]
+        return [*running, *waiting, *(record for record in reversed(self._records.values()) if record.is_over)]
 
     def record(self, id: str) -> JobRecord | None:
         return self._records.get(id)
 
     def open_jobs(self) -> list[JobRecord]:
-        """Those that run or wait, in the order they will be done."""
-        return [record for record in self._records.values() if not record.is_over]
+        """Those that run, wait or are paused, in the order in which they will be done."""
+        return [self._records[id] for id in self._line]
 
-    def add(self, job: QuantizeJob) -> JobRecord:
+    def running(self) -> list[JobRecord]:
+        """Those that this window answers for: its own, and those that work without a window."""
+        return [
+            record for record in self.open_jobs() if record.state == JobState.RUNNING and not self.is_foreign(record)
+        ]
+
+    @property
+    def is_working(self) -> bool:
+        """Whether there is a process that works on a job, or has just done so."""
+        return bool(self._workers)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing starts by itself until `go_on`."""
+        return self._kept.held
+
+    def is_foreign(self, record: JobRecord) -> bool:
+        """Whether another window runs this job."""
+        return record.owner is not None and record.owner.window not in (0, os.getpid())
+
+    # New jobs
+
+    def add(self, job: Job) -> JobRecord:
         """Puts `job` at the end of the queue. Raises SnugError when another open job writes the same file."""
-        if any(Path(job.target) == record.target for record in self.open_jobs()):
-            raise SnugError(f"Another job is already making {Path(job.target).name}.", "Choose another name or wait.")
-        record = JobRecord(create(self._root, job), job)
-        self._records[record.id] = record
-        self.added.emit(record.id)
+        return self.add_all([job])[0]
+
+    def add_all(self, jobs: Sequence[Job]) -> list[JobRecord]:
+        """Puts all of them at the end of the queue, or none. Raises SnugError as `add` does, and OSError."""
+        taken = {same_output(record.job) for record in self.open_jobs()}
+        for job in jobs:
+            if same_output(job) in taken:
+                name = Path(job.target).name if isinstance(job, QuantizeJob) else job.source
+                raise SnugError(f"Another job is already making {name}.", "Choose another name or wait.")
+            taken.add(same_output(job))
+        records = [JobRecord(create(self._root, job), job) for job in jobs]
+        for record in records:
+            self._records[record.id] = record
+            self._line.append(record.id)
+        if len(records) == 1:
+            self.added.emit(records[0].id)
+        else:
+            self.listed.emit()
         self._start_next()
-        return self._records[record.id]
+        return [self._records[record.id] for record in records]
 
     def retry(self, id: str) -> JobRecord:
-        """The same job once more, as a new one."""
+        """The same job once more from its beginning, as a new one."""
         return self.add(self._records[id].job)
 
-    def cancel(self, id: str) -> None:
+    def duplicate(self, id: str) -> JobRecord:
+        """The same job for another file."""
+        return self.add(copy_of(self._records[id].job, {same_output(record.job) for record in self.open_jobs()}))
+
+    # What becomes of a job
+
+    def pause(self, id: str) -> None:
+        """Stops a job, and keeps what it has done; one that waits is passed over. Returns at once."""
+        record = self._records.get(id)
+        if record is None or record.is_over or record.state == JobState.PAUSED:
+            return
+        if record.state == JobState.RUNNING:
+            self._stop(record, Stop.PAUSE)
+        elif record.resume:  # it is paused on disk already
+            self._change(replace(record, state=JobState.PAUSED))
+        elif self._is_ours(record.folder):
+            self._tell(id, NOT_BEGUN)
+        self._start_next()
+
+    def resume(self, id: str) -> None:
+        """Lets a job go on in its turn, from what is done."""
+        record = self._records.get(id)
+        if record is None or not record.can_resume:
+            return
+        if record.is_over and any(same_output(record.job) == same_output(other.job) for other in self.open_jobs()):
+            raise SnugError(f"Another job is already making {record.name}.", "Wait for it, or cancel it.")
+        if id not in self._line:
+            self._line.append(id)
+        self._change(replace(record, state=JobState.PENDING, resume=True, interrupted=False, failure=None, ended=None))
+        self.listed.emit()
+        self._start_next()
+
+    def cancel(self, id: str, stop: Stop = Stop.THROW_AWAY) -> None:
         """Ends a job that runs or waits. Returns at once; `finished` follows within a second."""
         record = self._records.get(id)
         if record is None or record.is_over:
             return
-        if id != self._current or self._worker is None:
-            self._take(id, CANCELLED)
-            return
-        self._records[id] = replace(record, cancelling=True)
-        self.changed.emit(id)
-        self._worker.stop()
+        if record.state == JobState.RUNNING:
+            self._stop(record, stop)
+        elif id in self._workers:  # it has said how it ends, and is about to
+            QTimer.singleShot(SOON_MS, self, lambda: self.cancel(id, stop))
+        elif self._is_ours(record.folder):
+            if stop == Stop.THROW_AWAY:
+                self._sweep(record)
+            ending = KEPT if stop == Stop.KEEP else CANCELLED
+            self._tell(id, NEVER_BEGAN if record.started is None else ending)
+        self._start_next()
 
     def remove(self, id: str) -> None:
         """Takes a job that is over off the list, with its folder; what it made stays."""
@@ -90,62 +247,319 @@ class JobQueue(QObject):
         del self._records[id]
         self.removed.emit(id)
 
-    def close(self) -> None:
-        """Ends everything before returning: nothing works on when the window is gone."""
+    def move(self, id: str, before: str) -> None:
+        """Puts a job that waits before another one, or at the end of the line."""
+        if id in self._line and id != before:
+            self._line = moved(self._line, id, before)
+            self.listed.emit()
+            self._keep()
+            self._start_next()
+
+    def hold(self) -> None:
+        """Pauses all that runs, and starts nothing by itself until `go_on`."""
+        ids = [record.id for record in self.running()]
+        self._kept = replace(self._kept, held=True, waiting=tuple(ids))
+        for id in ids:
+            self.pause(id)
+        self._keep()
+        self.turned.emit()
+
+    def go_on(self) -> None:
+        """Ends `hold`: what was paused by it goes on."""
+        waiting = self._kept.waiting
+        self._kept = replace(self._kept, held=False, waiting=())
+        for id in waiting:
+            self.resume(id)
+        self.turned.emit()
+        self._start_next()
+
+    def set_limits(self, limits: Limits) -> None:
+        """The limits of all jobs, those that run included."""
+        self.limits = limits
+        for id, worker in self._workers.items():
+            if not self.is_foreign(self._records[id]):
+                with suppress(OSError):
+                    worker.order(limits_order(limits))
+
+    def close(self, closing: Closing = Closing.PAUSE) -> None:
+        """Ends everything before returning, but what shall work on without a window."""
+        if self._closed:
+            return
         self._closed = True
-        if self._worker is not None:
-            self._records[self._current] = replace(self._records[self._current], cancelling=True)
-            self._worker.stop_now()
-        for record in self.open_jobs():
-            self._take(record.id, NEVER_BEGAN)
+        self._looker.stop()
+        mine = self.running()
+        if closing == Closing.PAUSE and mine:
+            self._kept = replace(self._kept, held=True, waiting=tuple(record.id for record in mine))
+        for record in mine:
+            if closing == Closing.DETACH:
+                self._detach(record)
+            else:
+                self._stop(record, Stop.PAUSE if closing == Closing.PAUSE else Stop.THROW_AWAY)
+        self._wait(PATIENCE_MS[Stop.THROW_AWAY] if closing == Closing.CANCEL else CLOSE_MS)
+        if closing == Closing.CANCEL:
+            for record in self.open_jobs():
+                if record.state == JobState.PENDING and self._is_ours(record.folder):
+                    self._tell(record.id, NEVER_BEGAN)
+        self._keep()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _detach(self, record: JobRecord) -> None:
+        worker = self._workers.get(record.id)
+        if isinstance(worker, WorkerProcess):
+            with suppress(OSError):
+                worker.order(limits_order(self.limits))
+            worker.detach()
+            del self._workers[record.id]
+
+    def _wait(self, milliseconds: int) -> None:
+        """Until this window's own workers are gone; the others are only asked."""
+        until = time.monotonic() + milliseconds / 1000
+        for worker in list(self._workers.values()):
+            if isinstance(worker, WorkerProcess):
+                worker.wait(max(0, round(1000 * (until - time.monotonic()))))
+            else:
+                worker.leave()
+
+    # Workers
 
     def _start_next(self) -> None:
-        waiting = self.open_jobs()
-        if self._worker is not None or self._closed or not waiting:
+        if self._closed or self._listing or self._kept.held or not self.is_first:
+            self._keep()
             return
-        record = waiting[0]
-        self._current, self._kept = record.id, 0.0
-        self._records[record.id] = replace(record, state=JobState.RUNNING, started=time.time())
-        worker = self._worker = WorkerProcess(record.folder, command=self._command, parent=self)
-        worker.heard.connect(self._heard)
+        for record in startable(self.open_jobs()):
+            if record.id not in self._workers and self._is_ours(record.folder):
+                self._start(record)
+        self._keep()
+
+    def _start(self, record: JobRecord) -> None:
+        id = record.id
+        self._records[id] = replace(begun(record, time.time(), resume=record.resume), tries=record.tries)
+        task = Assignment(record.job, record.folder, record.resume, self.limits, os.getpid())
+        worker = self._workers[id] = WorkerProcess(task, command=self._command, parent=self)
+        worker.heard.connect(self._take)
         worker.ended.connect(self._worker_ended)
-        worker.start(record.job)
-        self.changed.emit(record.id)
+        self.changed.emit(id)
+        worker.start()
 
-    def _heard(self, event: Event) -> None:
-        self._take(self._current, event)
+    def _follow(self, record: JobRecord) -> None:
+        assert record.owner is not None
+        follower = WorkerFollower(record.folder, record.owner, offset=record.read, parent=self)
+        self._workers[record.id] = follower
+        follower.heard.connect(self._take)
+        follower.ended.connect(self._nobody_works)
+        follower.owned.connect(self._owned)
 
-    def _worker_ended(self, failure: Failed) -> None:
-        id, worker, self._worker = self._current, self._worker, None
-        self._current = ""
+    def _stop(self, record: JobRecord, stop: Stop) -> None:
+        worker = self._workers.get(record.id)
+        if worker is None:
+            return
+        self._change(replace(record, ending=str(stop)))
+        with suppress(OSError):
+            worker.stop(stop)
+
+    def _worker_ended(self, id: str, failure: Failed) -> None:
+        worker = self._workers.pop(id, None)
         record = self._records[id]
-        if not record.is_over:  # it never said how it ended, so it swept nothing up either
-            with suppress(OSError):
-                part_path(record.job.target).unlink()
-            self._take(id, CANCELLED if record.cancelling else failure)
+        if record.state == JobState.RUNNING:  # it never said how it ended
+            self._tell(id, self._ending(record, failure))
+        else:
+            self._check_history(record)
+            self._known(id)
         if worker is not None:
             worker.deleteLater()
         self._start_next()
+        self._say_if_idle()
+
+    def _ending(self, record: JobRecord, failure: Failed) -> Event:
+        if record.ending == Stop.THROW_AWAY:
+            self._sweep(record)
+            return CANCELLED
+        if record.ending == Stop.KEEP:
+            return KEPT
+        return PAUSED if record.ending == Stop.PAUSE else failure
+
+    def _check_history(self, record: JobRecord) -> None:
+        """Makes up for an ending that the worker could not write, as on a full disk."""
+        with suppress(OSError, ValueError, TypeError):
+            told = read_record(record.folder)
+            ending = record.failure or (PAUSED if record.state == JobState.PAUSED else None)
+            if told.interrupted and ending is not None:
+                record.folder.append(ending, sync=True)
+
+    def _owned(self, id: str, owner: Owner) -> None:
+        self._change(replace(self._records[id], owner=owner))
+
+    def _nobody_works(self, id: str) -> None:
+        """A worker that was followed is gone, and has written how it ended, or was cut off."""
+        worker = self._workers.pop(id, None)
+        if worker is not None:
+            worker.deleteLater()
+        record = replace(self._records[id], owner=None)
+        if record.state == JobState.RUNNING and record.ending == Stop.THROW_AWAY and self.is_first:
+            self._records[id] = record
+            self._sweep(record)
+            self._tell(id, CANCELLED)
+        else:
+            record = self._records[id] = interrupted(record)
+            self._take_up(record)
+            self.changed.emit(id)
+        self.listed.emit()
+        self._start_next()
+        self._say_if_idle()
+
+    def _sweep(self, record: JobRecord) -> None:
+        """Throws away what a job has left, in a thread: the file may be large."""
+        thread = Thread(target=_swept, args=(record.job,), name="snug-sweep", daemon=True)
+        thread.start()
+        if self._closed:
+            thread.join(CLOSE_MS / 1000)
+
+    def _say_if_idle(self) -> None:
+        waiting = (JobState.RUNNING, JobState.PENDING)
+        if not self._closed and not self._kept.held and not any(r.state in waiting for r in self.open_jobs()):
+            self.idle.emit()
+
+    # Records
 
     def _take(self, id: str, event: Event) -> None:
         before = self._records[id]
         if before.is_over:
             return
-        now = time.time()
-        record = self._records[id] = after(before, event, now)
-        self._keep(record, event, now)
+        record = self._records[id] = after(before, event, time.time())
+        if before.ending and not record.is_over and record.state == JobState.RUNNING:
+            record = self._records[id] = replace(record, ending=before.ending)
         if isinstance(event, Progress):
             self.progress.emit(id)
             return
+        if record.is_over and id in self._line:
+            self._line.remove(id)
+            self._records[id] = self._records.pop(id)  # the newest that is over is the first of them
         self.changed.emit(id)
         if record.is_over:
             self.finished.emit(id)
 
-    def _keep(self, record: JobRecord, event: Event, now: float) -> None:
-        """Writes the event into the job's folder, but of the many Progress only some."""
-        if isinstance(event, Progress) and now - self._kept < PROGRESS_KEPT_EVERY:
-            return
-        if isinstance(event, Progress):
-            self._kept = now
+    def _tell(self, id: str, event: Event) -> None:
+        """An event that no worker is there to say: into the folder, and into the record."""
         with suppress(OSError):  # a full disk must not take the window down; the record in memory stays right
-            record.folder.append(event)
+            self._records[id].folder.append(event, sync=True)
+        self._take(id, event)
+        self._known(id)
+
+    def _known(self, id: str) -> None:
+        """What its folder says by now is in the record."""
+        with suppress(OSError):
+            size = (self._records[id].folder.path / "events.jsonl").stat().st_size
+            self._records[id] = replace(self._records[id], read=size)
+
+    def _change(self, record: JobRecord) -> None:
+        self._records[record.id] = record
+        self.changed.emit(record.id)
+
+    def _is_ours(self, folder: JobFolder) -> bool:
+        """Whether this window may decide about a job that nobody works on."""
+        return self.is_first and folder.owner() is None
+
+    def _keep(self) -> None:
+        if not self.is_first or self._listing:
+            return
+        waiting = [r.id for r in self.open_jobs() if r.state == JobState.PENDING and r.resume]
+        kept = KeptQueue(tuple(self._line), self._kept.waiting if self._kept.held else tuple(waiting), self._kept.held)
+        if kept == self._written:
+            return
+        with suppress(OSError):
+            write_queue(self._root, kept)
+            self._written = kept
+
+    # Other windows
+
+    def _became_first(self) -> bool:
+        """Takes the lock of the whole folder, if no other window has it."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._lock = take_lock(self._root / "window")
+            if self._lock is not None:
+                self._lock.write(str(os.getpid()).encode())
+        except OSError:  # where nothing can be locked, nobody else can be there
+            return True
+        return self._lock is not None
+
+    def first_window(self) -> int:
+        """The process id of the window that runs the jobs; 0 where it is not known."""
+        with suppress(OSError, ValueError):
+            return int((self._root / "window").read_text(encoding="ascii"))
+        return 0
+
+    def _look(self) -> None:
+        """What other windows have done meanwhile."""
+        if self._listing:
+            return
+        if not self.is_first and self._became_first():
+            self.is_first = True
+            self._kept = read_queue(self._root)
+            self.turned.emit()
+        changed = self._look_for_new() + sum(self._looked_again(record) for record in self._unwatched())
+        if changed:
+            self.listed.emit()
+        self._start_next()
+
+    def _unwatched(self) -> list[JobRecord]:
+        return [record for record in self.open_jobs() if record.id not in self._workers][:MOST_LOOKED_AT]
+
+    def _look_for_new(self) -> int:
+        try:
+            names = sorted(set(os.listdir(self._root)) - set(self._records) - self._unread)
+        except OSError:
+            return 0
+        count = 0
+        for name in names:
+            if count == MOST_NEW:
+                break
+            folder = JobFolder(self._root / name)
+            if not (folder.path / "job.json").is_file():
+                continue
+            try:
+                record = read_record(folder)
+            except (OSError, ValueError, TypeError, RecursionError):
+                self._unread.add(name)
+                continue
+            self._list(record)
+            count += 1
+        return count
+
+    def _list(self, record: JobRecord) -> None:
+        self._records[record.id] = record
+        if not record.is_over and record.id not in self._line:
+            self._line.append(record.id)
+        self._take_up(record)
+
+    def _looked_again(self, before: JobRecord) -> bool:
+        """Whether a job that this window has no part in has changed on disk."""
+        try:
+            size = (before.folder.path / "events.jsonl").stat().st_size
+        except OSError:
+            size = 0
+        if size == before.read and before.folder.owner() is None:
+            return False
+        try:
+            record = read_record(before.folder)
+        except (OSError, ValueError, TypeError, RecursionError):
+            return False
+        if record.owner is None and record.read == before.read:
+            return False
+        if record.is_over:
+            self._line.remove(record.id)
+        self._list(record)
+        return True
+
+
+def _swept(job: Job) -> None:
+    with suppress(OSError, SnugError):
+        if isinstance(job, QuantizeJob):
+            throw_away(job.target)
+        else:
+            drop_download(job)
+
+
+def throw_away(target: str) -> None:
+    part_path(target).unlink(missing_ok=True)

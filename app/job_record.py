@@ -7,23 +7,51 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from core import ENDED, Done, Event, Failed, JobFolder, JobState, Note, Paused, Progress, QuantizeJob, all_jobs
+from core import (
+    ENDED,
+    Begun,
+    Done,
+    Event,
+    Failed,
+    Job,
+    JobFolder,
+    JobState,
+    Note,
+    Owner,
+    Paused,
+    Progress,
+    QuantizeJob,
+    all_jobs,
+    model_name,
+)
+
+MOST_NOTES = 200  # of each job; the folder has them all
 
 
 @dataclass(frozen=True)
 class JobRecord:
-    """`started` and `ended` are seconds since the epoch, or None while it has not come to that."""
+    """`started` and `ended` are seconds since the epoch, or None while it has not come to that.
+
+    `resume`: what an earlier run has left is there to go on with. `ending`: how the user wants it to end, while it
+    still runs. `owner`: the process that works on it, when that is none of this window's own workers. `tries`: how
+    often it was begun since it last came to an ending. `read`: bytes of its history that this record knows.
+    """
 
     folder: JobFolder
-    job: QuantizeJob
+    job: Job
     state: JobState = JobState.PENDING
-    cancelling: bool = False
+    ending: str = ""
+    resume: bool = False
+    interrupted: bool = False
     progress: Progress | None = None
     started: float | None = None
     ended: float | None = None
     notes: tuple[str, ...] = ()
     result: dict[str, Any] = field(default_factory=dict)
     failure: Failed | None = None
+    owner: Owner | None = None
+    tries: int = 0
+    read: int = 0
 
     @property
     def id(self) -> str:
@@ -34,56 +62,108 @@ class JobRecord:
         return self.state in ENDED
 
     @property
+    def cancelling(self) -> bool:
+        return bool(self.ending)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether going on makes sense: it is paused, or it failed of something that leaves the work whole."""
+        failed = self.failure is not None and self.failure.resumable
+        return self.state == JobState.PAUSED or (self.is_over and failed)
+
+    @property
     def target(self) -> Path:
-        return Path(self.job.target)
+        """The file to be made; of a download, its model's name."""
+        return Path(self.job.target if isinstance(self.job, QuantizeJob) else self.model)
+
+    @property
+    def name(self) -> str:
+        return self.target.name if isinstance(self.job, QuantizeJob) else f"Download of {self.model}"
 
     @property
     def model(self) -> str:
-        return Path(self.job.source).name
+        return model_name(self.job.source)
+
+    @property
+    def recipe(self) -> str:
+        return self.job.recipe if isinstance(self.job, QuantizeJob) else self.job.choice
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran, or has run so far by its own account."""
+        """How long it ran, or has run so far, by the worker's own clock: the machine's may have been set meanwhile."""
         if self.started is None:
             return None
-        if self.ended is not None:
-            return self.ended - self.started
-        return self.progress.elapsed if self.progress else None
+        if isinstance(own := self.result.get("seconds"), int | float):
+            return float(own)
+        if self.progress is not None and (not self.is_over or self.ended is None):
+            return self.progress.elapsed
+        return max(0.0, self.ended - self.started) if self.ended is not None else None
 
 
 def after(record: JobRecord, event: Event, moment: float) -> JobRecord:
-    """The record after one more event."""
+    """The record after one more event. Nothing but a new beginning follows an ending."""
+    if isinstance(event, Begun):
+        return begun(record, moment, resume=event.resume)
     if record.is_over:
         return record
     if isinstance(event, Note):
-        return replace(record, notes=(*record.notes, event.text))
+        return replace(record, notes=(*record.notes, event.text)[-MOST_NOTES:])
     if isinstance(event, Progress):
         return replace(record, state=JobState.RUNNING, progress=event, started=record.started or moment)
-    if isinstance(event, Done):
-        return replace(record, state=JobState.DONE, result=event.result, ended=moment, cancelling=False)
     if isinstance(event, Paused):
-        return replace(record, state=JobState.PAUSED, notes=(*record.notes, event.message), cancelling=False)
-    state = JobState.CANCELLED if event.cancelled else JobState.FAILED
-    return replace(record, state=state, failure=event, ended=moment, cancelling=False)
+        notes = (*record.notes, event.message)[-MOST_NOTES:]
+        return replace(record, state=JobState.PAUSED, notes=notes, ending="", resume=True, interrupted=False, tries=0)
+    ended = replace(record, ended=moment, ending="", interrupted=False, tries=0)
+    if isinstance(event, Done):
+        return replace(ended, state=JobState.DONE, result=event.result)
+    return replace(ended, state=JobState.CANCELLED if event.cancelled else JobState.FAILED, failure=event)
 
 
-NEVER_BEGAN = Failed("It had not begun when Snug was closed.", "Retry starts it.", cancelled=True)
-LOST = Failed("Snug was closed, or stopped, while it ran.", "Retry starts it again from the beginning.")
+def begun(record: JobRecord, moment: float, *, resume: bool) -> JobRecord:
+    """The record of a job that a worker has taken up, for the first time or once more."""
+    return replace(
+        record,
+        state=JobState.RUNNING,
+        started=moment,
+        ended=None,
+        ending="",
+        result={},
+        failure=None,
+        resume=resume,
+        interrupted=False,
+        tries=record.tries + 1,
+        progress=record.progress if resume else None,
+    )
+
+
+NEVER_BEGAN = Failed("It had not begun when it was cancelled.", "Retry starts it.", cancelled=True)
+INTERRUPTED = "Snug or the machine stopped while it ran. What was done by then is kept."
 
 
 def read_record(folder: JobFolder) -> JobRecord:
-    """A job of an earlier session. One that never ended is over all the same: nobody is working on it any more.
+    """A job as its folder tells of it. One that somebody works on runs; one that was cut off can go on.
 
     Raises ValueError, TypeError or OSError when job.json cannot be read.
     """
     record = JobRecord(folder, folder.read_job())
-    last = None
-    for moment, event in folder.events():
-        record, last = after(record, event, moment), moment
-    if record.is_over:
-        return record
-    ending = NEVER_BEGAN if record.state == JobState.PENDING else LOST
-    return after(record, ending, last or folder.path.stat().st_mtime)
+    owner = folder.owner()  # before the events: a worker that ends meanwhile has written its ending by then
+    events, read = folder.events_after(0)
+    for moment, event in events:
+        record = after(record, event, moment)
+    record = replace(record, read=read)
+    if owner is not None:
+        return replace(record, state=JobState.RUNNING, owner=owner, progress=folder.shown_progress() or record.progress)
+    return interrupted(record)
+
+
+def interrupted(record: JobRecord) -> JobRecord:
+    """The record of a job that nobody works on: what ran by its own account was cut off, and waits to go on."""
+    if record.state != JobState.RUNNING:
+        return replace(record, owner=None)
+    notes = record.notes if INTERRUPTED in record.notes[-1:] else (*record.notes, INTERRUPTED)
+    return replace(
+        record, state=JobState.PAUSED, resume=True, interrupted=True, owner=None, ending="", notes=notes[-MOST_NOTES:]
+    )
 
 
 def read_records(root: Path) -> list[JobRecord]:

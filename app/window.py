@@ -20,13 +20,13 @@ from PySide6.QtGui import (
     QPaintEvent,
     QShortcut,
 )
-from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QMessageBox, QStackedWidget, QWidget
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 
 from app import theme, words
 from app.fit_tasks import FitTasks
 from app.hub_tasks import HubTasks
 from app.icons import app_icon
-from app.job_queue import JobQueue
+from app.job_queue import Closing, JobQueue
 from app.job_record import read_records
 from app.pages.find import FindPage
 from app.pages.fit import FitPage, Making
@@ -39,6 +39,7 @@ from app.pages.models import ModelsPage
 from app.store import stored_number
 from app.tasks import Tasks
 from app.theme import SIZES
+from app.widgets.closing_box import ask_closing
 from app.widgets.drop_area import dropped_model
 from app.widgets.page import Page
 from app.widgets.side_bar import SideBar
@@ -67,7 +68,7 @@ class MainWindow(QMainWindow):
         self.settings = load_settings(settings_file())
         self.store = QSettings(str(data_folder() / "window.ini"), QSettings.Format.IniFormat)
         self.tasks = Tasks(self)
-        self.queue = JobQueue(jobs_folder(), command=worker_command, parent=self)
+        self.queue = JobQueue(jobs_folder(), command=worker_command, listing=True, parent=self)
         self.hub = HubTasks(self)
         self.judge = FitTasks(self)
         self._painted = self._goes_on = False
@@ -285,29 +286,20 @@ class MainWindow(QMainWindow):
             self.open_path(path)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        if self.queue.open_jobs() and not self._may_stop():
+        closing = self._ask_closing() if self.queue.running() else Closing.PAUSE
+        if closing is None:
             event.ignore()
             return
         self.store.setValue(_GEOMETRY, self.saveGeometry())
         self.store.setValue(_PAGE, self.pages.currentIndex())
         self.tasks.close()
         self.hub.close()
-        self.judge.close()
-        self.queue.close()
+        self.queue.close(closing)
         super().closeEvent(event)
 
-    def _may_stop(self) -> bool:
-        """Asked in a box, for once: work would be lost."""
-        names = "\n".join(record.target.name for record in self.queue.open_jobs())
-        buttons = QMessageBox.StandardButton
-        answer = QMessageBox.question(
-            self,
-            "Snug is still working",
-            f"Closing the window stops this work; what has been written of it is lost:\n\n{names}\n\nClose and stop?",
-            buttons.Close | buttons.Cancel,
-            buttons.Cancel,
-        )
-        return answer == buttons.Close
+    def _ask_closing(self) -> Closing | None:
+        """Asked in a box, for once, because the page goes away: what shall become of the work? None: stay."""
+        return ask_closing(self, [record.name for record in self.queue.running()])
 
 
 def make_app(arguments: list[str]) -> QApplication:

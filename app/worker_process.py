@@ -6,14 +6,26 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import shiboken6
 from PySide6.QtCore import QObject, QProcess, QTimer, Signal
 
-from core import Event, Failed, JobFolder, QuantizeJob, from_json, job_line
+from core import (
+    DETACH,
+    Assignment,
+    Event,
+    Failed,
+    Stop,
+    assignment_line,
+    from_json,
+    memory_kills,
+    order_line,
+    stop_order,
+    worker_ended,
+)
 
-PATIENCE_MS = 600
-_SIGKILL = 9
-_VMSTAT = Path("/proc/vmstat")
+PATIENCE_MS = {Stop.THROW_AWAY: 600, Stop.KEEP: 5000, Stop.PAUSE: 5000}
 
 
 def worker_command() -> list[str]:
@@ -23,84 +35,84 @@ def worker_command() -> list[str]:
     )
 
 
-def killed_for_memory() -> int:
-    """How many processes the kernel has killed for lack of memory since it started; 0 where it does not say."""
-    try:
-        lines = _VMSTAT.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
-
-
-def ending(*, crashed: bool, code: int, memory_kills: int) -> Failed:
-    """What to say of a worker that went away without a result; `code` is the signal when it `crashed`."""
-    if crashed and code == _SIGKILL and memory_kills > 0:
-        return Failed(
-            "The computer ran out of memory, and the system stopped the worker.",
-            "Close other programs, or choose fewer threads, and retry.",
-        )
-    if crashed:
-        return Failed(
-            f"The worker crashed (signal {code}).",
-            "Your other files are untouched. The log of the job may say more; retry starts it again.",
-        )
-    return Failed(
-        f"The worker stopped without a result (exit code {code}).", "The log of the job says what it last did."
-    )
-
-
 class WorkerProcess(QObject):
-    """Runs one job: `heard` for each event, then `ended` once, with a Failed for a worker that never said how."""
+    """Runs one job: `heard` for each event, then `ended` once, with a Failed for a worker that never said how.
 
-    heard = Signal(object)
-    ended = Signal(object)
+    The signals carry the id of the job.
+    """
 
-    def __init__(self, folder: JobFolder, *, command: Sequence[str] = (), parent: QObject | None = None) -> None:
+    heard = Signal(str, object)
+    ended = Signal(str, object)
+
+    def __init__(self, task: Assignment, *, command: Sequence[str] = (), parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self._task, self._id = task, task.folder.id if task.folder else ""
         self._command = list(command) or worker_command()
         self._buffer = b""
-        self._memory_kills = killed_for_memory()
+        self._memory_kills = memory_kills()
         self._over = False
         self._process = QProcess(self)
-        self._process.setStandardErrorFile(str(folder.log), QProcess.OpenModeFlag.Append)
+        if task.folder is not None:
+            self._process.setStandardErrorFile(str(task.folder.log), QProcess.OpenModeFlag.Append)
         self._process.setWorkingDirectory(str(Path(__file__).resolve().parent.parent))
         self._process.readyReadStandardOutput.connect(self._read)
         self._process.finished.connect(self._finished)
         self._process.errorOccurred.connect(self._error)
-        self._killer = QTimer(self, singleShot=True, interval=PATIENCE_MS)
+        self._killer = QTimer(self, singleShot=True)
         self._killer.timeout.connect(self._process.kill)
 
     @property
     def pid(self) -> int:
         return self._process.processId()
 
-    def start(self, job: QuantizeJob) -> None:
+    def start(self) -> None:
         self._process.start(self._command[0], self._command[1:])
-        self._process.write(job_line(job))
+        self._process.write(assignment_line(self._task))
 
-    def stop(self) -> None:
+    def order(self, order: dict[str, Any]) -> None:
+        """Says something to it. Returns at once."""
+        self._process.write(order_line(order))
+
+    def stop(self, stop: Stop) -> None:
         """Asks it to end, and makes it end soon after. Returns at once."""
-        self._process.terminate()
-        self._killer.start()
+        self.order(stop_order(stop))
+        self._killer.start(PATIENCE_MS[stop])
 
-    def stop_now(self) -> None:
-        """Ends it before returning: for the moment the window closes."""
-        self._process.terminate()
-        if not self._process.waitForFinished(PATIENCE_MS):
+    def wait(self, milliseconds: int) -> None:
+        """Until it has ended by itself, or it is made to: for the moment the window closes."""
+        self._killer.stop()
+        if self._process.state() != QProcess.ProcessState.NotRunning and not self._process.waitForFinished(
+            milliseconds
+        ):
             self._process.kill()
-            self._process.waitForFinished(PATIENCE_MS)
+            self._process.waitForFinished(1000)
+
+    def detach(self) -> bool:
+        """Lets it work on when this process ends; nothing more is heard of it. False when it is not there any more."""
+        process = self._process
+        if not process.waitForStarted() and process.state() != QProcess.ProcessState.Running:
+            return False
+        self.blockSignals(True)
+        process.blockSignals(True)
+        self.order(DETACH)
+        while process.bytesToWrite() and process.waitForBytesWritten(1000):
+            pass
+        # Qt kills the child of a QProcess that is destroyed: this one never is, and ends with our own process.
+        process.setParent(None)
+        shiboken6.invalidate(process)
+        return True
 
     def _read(self) -> None:
         self._buffer += self._process.readAllStandardOutput().data()
         *lines, self._buffer = self._buffer.split(b"\n")
         for line in lines:
             if (event := _parse(line)) is not None:
-                self.heard.emit(event)
+                self.heard.emit(self._id, event)
 
     def _finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
-        kills = killed_for_memory() - self._memory_kills
-        self._end(ending(crashed=status == QProcess.ExitStatus.CrashExit, code=code, memory_kills=kills))
+        kills = memory_kills() - self._memory_kills
+        self._end(worker_ended(crashed=status == QProcess.ExitStatus.CrashExit, code=code, memory_kills=kills))
 
     def _error(self, error: QProcess.ProcessError) -> None:
         if error == QProcess.ProcessError.FailedToStart:
@@ -110,12 +122,12 @@ class WorkerProcess(QObject):
         self._killer.stop()
         if not self._over:
             self._over = True
-            self.ended.emit(failure)
+            self.ended.emit(self._id, failure)
 
 
 def _parse(line: bytes) -> Event | None:
     """The event on a line; None for a line that is none, which is never worth a job."""
     try:
         return from_json(json.loads(line))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None

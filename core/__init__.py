@@ -21,7 +21,7 @@ _FACE = {
     "run_lines": ("RunLine", "run_lines"),
     "speed": ("Calibration", "Rate", "Speed", "calibrate", "estimate_speed"),
     "errors": ("Cancelled", "JobFailed", "SnugError"),
-    "events": ("Done", "Event", "Failed", "Note", "Paused", "Progress", "from_json", "to_json"),
+    "events": ("Begun", "Done", "Event", "Failed", "Note", "Paused", "Progress", "from_json", "to_json"),
     "card_file": ("card_path",),
     "check": ("Check", "check_model", "check_of", "open_to_check"),
     "checkpoint": ("open_model",),
@@ -56,7 +56,6 @@ _FACE = {
         "HeaderSource",
         "Hub",
         "HubSource",
-        "PullJob",
         "RangeReader",
         "Repo",
         "RepoFile",
@@ -67,6 +66,7 @@ _FACE = {
         "close_connections",
         "connect",
         "downloaded",
+        "drop_download",
         "gguf_choices",
         "gguf_repos_of",
         "header_source",
@@ -85,8 +85,7 @@ _FACE = {
         "whoami",
     ),
     "imatrix": ("ImportanceMatrix", "check_importance", "read_importance"),
-    "jobs": ("ENDED", "JobFolder", "JobState", "QuantizeJob", "all_jobs", "create", "job_line"),
-    "journal": ("Leftovers", "journal_path", "leftovers", "throw_away"),
+    "jobs": ("ENDED", "Job", "JobState", "PullJob", "QuantizeJob", "lanes_of", "model_name"),
     "known": ("known_model",),
     "library": (
         "DiskUse",
@@ -125,6 +124,14 @@ _FACE = {
     "stored": ("is_stored", "level_of", "stored_plan"),
     "settings": ("Settings", "load_settings", "save_settings"),
     "verify": ("TensorError", "VerifyReport", "verify_file"),
+    "job_folder": ("JobFolder", "Owner", "all_jobs", "create"),
+    "lock": ("Lock", "take_lock"),
+    "orders": ("Assignment", "DETACH", "assignment_line", "limits_order", "order_line", "stop_order"),
+    "power": ("can_sleep", "on_mains", "put_to_sleep", "seconds_asleep"),
+    "queue_file": ("KeptQueue", "read_queue", "write_queue"),
+    "shell": ("command_line",),
+    "bug_report": ("write_report",),
+    "journal": ("Leftovers", "journal_path", "leftovers", "throw_away"),
 }
 _HOME = {name: module for module, names in _FACE.items() for name in names}
 
@@ -147,6 +154,7 @@ if TYPE_CHECKING:
     from core.arithmetic import Part as Part
     from core.arithmetic import arithmetic_of as arithmetic_of
     from core.arithmetic import band_of as band_of
+    from core.bug_report import write_report as write_report
     from core.calibration import keep_calibration as keep_calibration
     from core.calibration import kept_calibration as kept_calibration
     from core.card_file import card_path as card_path
@@ -172,6 +180,7 @@ if TYPE_CHECKING:
     from core.errors import Cancelled as Cancelled
     from core.errors import JobFailed as JobFailed
     from core.errors import SnugError as SnugError
+    from core.events import Begun as Begun
     from core.events import Done as Done
     from core.events import Event as Event
     from core.events import Failed as Failed
@@ -216,7 +225,6 @@ if TYPE_CHECKING:
     from core.hub import HeaderSource as HeaderSource
     from core.hub import Hub as Hub
     from core.hub import HubSource as HubSource
-    from core.hub import PullJob as PullJob
     from core.hub import RangeReader as RangeReader
     from core.hub import Repo as Repo
     from core.hub import RepoFile as RepoFile
@@ -226,6 +234,7 @@ if TYPE_CHECKING:
     from core.hub import close_connections as close_connections
     from core.hub import connect as connect
     from core.hub import downloaded as downloaded
+    from core.hub import drop_download as drop_download
     from core.hub import gguf_choices as gguf_choices
     from core.hub import gguf_repos_of as gguf_repos_of
     from core.hub import header_source as header_source
@@ -245,13 +254,17 @@ if TYPE_CHECKING:
     from core.imatrix import ImportanceMatrix as ImportanceMatrix
     from core.imatrix import check_importance as check_importance
     from core.imatrix import read_importance as read_importance
+    from core.job_folder import JobFolder as JobFolder
+    from core.job_folder import Owner as Owner
+    from core.job_folder import all_jobs as all_jobs
+    from core.job_folder import create as create
     from core.jobs import ENDED as ENDED
-    from core.jobs import JobFolder as JobFolder
+    from core.jobs import Job as Job
     from core.jobs import JobState as JobState
+    from core.jobs import PullJob as PullJob
     from core.jobs import QuantizeJob as QuantizeJob
-    from core.jobs import all_jobs as all_jobs
-    from core.jobs import create as create
-    from core.jobs import job_line as job_line
+    from core.jobs import lanes_of as lanes_of
+    from core.jobs import model_name as model_name
     from core.journal import Leftovers as Leftovers
     from core.journal import journal_path as journal_path
     from core.journal import leftovers as leftovers
@@ -277,6 +290,8 @@ if TYPE_CHECKING:
     from core.library import remember_output as remember_output
     from core.library import scan_library as scan_library
     from core.library import tensor_histogram as tensor_histogram
+    from core.lock import Lock as Lock
+    from core.lock import take_lock as take_lock
     from core.memory import KV_TYPES as KV_TYPES
     from core.merge import merge_gguf as merge_gguf
     from core.model import LeftOut as LeftOut
@@ -286,6 +301,12 @@ if TYPE_CHECKING:
     from core.model import TensorInfo as TensorInfo
     from core.options import Option as Option
     from core.options import options_for as options_for
+    from core.orders import DETACH as DETACH
+    from core.orders import Assignment as Assignment
+    from core.orders import assignment_line as assignment_line
+    from core.orders import limits_order as limits_order
+    from core.orders import order_line as order_line
+    from core.orders import stop_order as stop_order
     from core.output import part_path as part_path
     from core.paths import cache_folder as cache_folder
     from core.paths import data_folder as data_folder
@@ -300,8 +321,15 @@ if TYPE_CHECKING:
     from core.plan import PlannedTensor as PlannedTensor
     from core.plan import make_plan as make_plan
     from core.plan import make_plans as make_plans
+    from core.power import can_sleep as can_sleep
+    from core.power import on_mains as on_mains
+    from core.power import put_to_sleep as put_to_sleep
+    from core.power import seconds_asleep as seconds_asleep
     from core.quantize import check_job as check_job
     from core.quantize import run as run
+    from core.queue_file import KeptQueue as KeptQueue
+    from core.queue_file import read_queue as read_queue
+    from core.queue_file import write_queue as write_queue
     from core.read_card import RecipeCard as RecipeCard
     from core.read_card import read_card as read_card
     from core.recipes import RECIPES as RECIPES
@@ -317,6 +345,7 @@ if TYPE_CHECKING:
     from core.settings import Settings as Settings
     from core.settings import load_settings as load_settings
     from core.settings import save_settings as save_settings
+    from core.shell import command_line as command_line
     from core.speed import Calibration as Calibration
     from core.speed import Rate as Rate
     from core.speed import Speed as Speed

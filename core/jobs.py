@@ -1,17 +1,13 @@
-"""A job is a folder: job.json, events.jsonl, log.txt. History, retry and bug reports all read that folder."""
+"""What a job is, as plain values: a quantization or a download. core/job_folder.py keeps them on disk."""
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-import time
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
-from core.events import Event, checked, from_json, to_json
+from core.events import checked
 
 
 class JobState(StrEnum):
@@ -23,8 +19,8 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
-_END_OF_TIME = 1e10  # seconds; no calendar goes on for ever
 ENDED = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+COMPUTE, NETWORK = "compute", "network"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,71 +50,49 @@ class QuantizeJob:
 
 
 @dataclass(frozen=True, slots=True)
-class JobFolder:
-    """One job on disk."""
+class PullJob:
+    """Everything that decides a download. `choice`: files, patterns or a quantization, by commas; "" what Snug needs.
 
-    path: Path
+    `source` is "hub:ORG/NAME[@rev][:choice]".
+    """
 
-    @property
-    def id(self) -> str:
-        return self.path.name
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log.txt"
-
-    def read_job(self) -> QuantizeJob:
-        """Raises ValueError, TypeError or OSError when job.json is missing or holds no job."""
-        return job_from(json.loads((self.path / "job.json").read_text(encoding="utf-8")))
-
-    def append(self, event: Event) -> None:
-        """Adds one event; the last one of a finished job is Done or Failed."""
-        line = json.dumps({"time": time.time(), **to_json(event)}, ensure_ascii=False)
-        with (self.path / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
-    def events(self) -> list[tuple[float, Event]]:
-        """(seconds since the epoch, event) in order; a torn last line, as a crash leaves it, is passed over."""
-        path = self.path / "events.jsonl"
-        if not path.exists():
-            return []
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [event for line in lines if (event := _parse(line)) is not None]
+    source: str
+    choice: str = ""
+    connections: int = 4
 
 
-def _parse(line: str) -> tuple[float, Event] | None:
-    try:
-        data: dict[str, Any] = json.loads(line)
-        moment = float(data.pop("time"))
-        return (moment, from_json(data)) if 0 <= moment < _END_OF_TIME else None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None
+Job = QuantizeJob | PullJob
+_KINDS: dict[str, type[QuantizeJob] | type[PullJob]] = {"quantize": QuantizeJob, "pull": PullJob}
 
 
-def job_from(values: Any) -> QuantizeJob:
+def job_from(values: Any) -> Job:
     """The job of a dictionary as job.json holds it. ValueError or TypeError when it is none."""
     if not isinstance(values, dict):
         raise ValueError(f"not a job: {values!r}")
-    return checked(QuantizeJob, values)
+    kind = values.get("kind", "quantize")  # older files do not say
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ValueError(f"{kind!r} is no kind of job")
+    return checked(_KINDS[kind], {name: value for name, value in values.items() if name != "kind"})
 
 
-def job_line(job: QuantizeJob) -> bytes:
-    """The line on stdin that tells a worker its job."""
-    return json.dumps(asdict(job)).encode() + b"\n"
+def job_values(job: Job) -> dict[str, Any]:
+    """The dictionary that job.json holds."""
+    return {"kind": "pull" if isinstance(job, PullJob) else "quantize", **asdict(job)}
 
 
-def create(root: Path, job: QuantizeJob) -> JobFolder:
-    """A new folder under `root` with the job in it."""
-    path = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    path.mkdir(parents=True)
-    part = path / "job.json.part"
-    part.write_text(json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path / "job.json")
-    return JobFolder(path)
+def lanes_of(job: Job) -> frozenset[str]:
+    """What a job keeps busy: of each lane, one job runs at a time."""
+    if isinstance(job, PullJob):
+        return frozenset({NETWORK})
+    return frozenset({COMPUTE, NETWORK} if job.source.startswith("hub:") else {COMPUTE})
 
 
-def all_jobs(root: Path) -> list[JobFolder]:
-    """Every job under `root`, oldest first."""
-    if not root.exists():
-        return []
-    return [JobFolder(path) for path in sorted(root.iterdir()) if (path / "job.json").is_file()]
+def model_name(source: str) -> str:
+    """What people call the model: the repository's name, also for a folder of the Hub's cache, else the last name."""
+    if source.startswith("hub:"):
+        return source.removeprefix("hub:").split("@")[0].split(":")[0]
+    path = PurePath(source)
+    cached = next((name for name in path.parts if name.startswith("models--")), "")
+    if cached and "snapshots" in path.parts:
+        return cached.removeprefix("models--").replace("--", "/")
+    return path.name

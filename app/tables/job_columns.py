@@ -26,14 +26,14 @@ JOB_COLUMNS: tuple[Column[JobRecord], ...] = (
     Column("State", lambda job: chip_of(job).capitalize(), 108, chip=chip_of),
     Column(
         "File",
-        lambda job: job.target.name,
+        lambda job: job.name,
         200,
         tooltip=lambda job: str(job.target),
         strong=lambda job: True,
         stretch=True,
     ),
     Column("Model", lambda job: job.model, 120, tooltip=lambda job: job.job.source),
-    Column("Quantization", lambda job: job.job.recipe, 96),
+    Column("Quantization", lambda job: job.recipe, 96),
     Column(
         "Progress",
         progress_text,

@@ -14,7 +14,7 @@ cache.py       the layout that every Hugging Face tool shares;  download.py  sev
 from core.hub.account import Account, login, logout, whoami
 from core.hub.choose import GgufChoice, gguf_choices, wanted_files
 from core.hub.connection import Hub, close_connections, connect, hub_facts
-from core.hub.download import PullJob, pull
+from core.hub.download import drop_download, pull
 from core.hub.headers import HeaderSource, downloaded, header_source, open_remote, open_to_check
 from core.hub.line import line_speed
 from core.hub.names import HubSource, as_hub_source, hub_source
@@ -22,6 +22,7 @@ from core.hub.pictures import picture_bytes, picture_of
 from core.hub.ranges import RangeReader
 from core.hub.repo import RepoFile, RepoInfo, card_text, repo_info
 from core.hub.search import SEARCH_SORTS, Filters, Repo, gguf_repos_of, search_models
+from core.jobs import PullJob
 
 __all__ = [
     "SEARCH_SORTS",
@@ -41,6 +42,7 @@ __all__ = [
     "close_connections",
     "connect",
     "downloaded",
+    "drop_download",
     "gguf_choices",
     "gguf_repos_of",
     "header_source",

@@ -76,7 +76,11 @@ class RepoCache:
 
     def lock(self, file: RepoFile) -> BaseFileLock:
         """The lock that Hugging Face's own downloads of this content take, not yet taken."""
-        return FileLock(self._locks / f"{file.etag}.lock")
+        return self.lock_of(self.blob(file))
+
+    def lock_of(self, blob: Path) -> BaseFileLock:
+        """The same, of content that is known by its place."""
+        return FileLock(self._locks / f"{blob.name}.lock")
 
     def link(self, file: RepoFile) -> None:
         """Gives content that is there its name. Raises JobFailed when the name would lie outside the snapshot."""

@@ -7,8 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from filelock import BaseFileLock, Timeout
@@ -21,29 +20,17 @@ from core.hub.connection import Hub, connect
 from core.hub.fetch import Fetch, NoRanges
 from core.hub.kept import kept_copy, known_info
 from core.hub.names import hub_source, shown
-from core.hub.part import Part
+from core.hub.part import Part, part_files
 from core.hub.ranges import Place
 from core.hub.repo import RepoFile, RepoInfo
+from core.jobs import PullJob as PullJob
 
-CONNECTIONS = 4
 TICK_SECONDS = 0.1
 _RATE_SECONDS = 5.0
 _ATTEMPTS = 2
 KEPT = "What has been downloaded is kept: the next try goes on from there."
 
 Wish = Callable[[], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class PullJob:
-    """Everything that decides a download. `choice`: files, patterns or a quantization, by commas; "" what Snug needs.
-
-    `source` is "hub:ORG/NAME[@rev][:choice]".
-    """
-
-    source: str
-    choice: str = ""
-    connections: int = CONNECTIONS
 
 
 def never() -> bool:
@@ -66,6 +53,19 @@ def pull(
         yield Failed(error.message, error.hint, exit_code=error.exit_code)
     except OSError as error:
         yield Failed(f"The cache cannot be written: {error.strerror or error}.", f"Free some room or check it. {KEPT}")
+
+
+def drop_download(job: PullJob, *, hub: Hub | None = None) -> None:
+    """Removes what unfinished downloads of this model have left, but for files that another program fetches now.
+
+    Whole files stay: other tools may have brought them.
+    """
+    repo = RepoCache((hub or connect()).cache, hub_source(job.source).id, "")
+    for path in sorted((repo.folder / "blobs").glob("*.snug.incomplete")):
+        blob = path.with_name(path.name.removesuffix(".snug.incomplete"))
+        with suppress(OSError, Timeout), repo.lock_of(blob).acquire(timeout=0):
+            for left in part_files(blob):
+                left.unlink(missing_ok=True)
 
 
 class _Pull:

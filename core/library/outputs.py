@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.jobs import all_jobs
+from core.job_folder import all_jobs
 from core.library.folders import scan_folder
 from core.library.groups import gguf_groups
 from core.library.item import Found, Leftover, LeftoverKind, LibraryItem, Origin, Trouble, look_at

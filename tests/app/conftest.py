@@ -10,6 +10,7 @@ import pytest
 from PySide6.QtCore import QCoreApplication, QEvent
 from pytestqt.qtbot import QtBot
 
+from app.job_queue import Closing
 from app.window import MainWindow, make_app
 from core import QuantizeJob, sample_folder
 
@@ -34,7 +35,7 @@ def stop(window: MainWindow) -> None:
     window.tasks.close()
     window.hub.close()
     window.judge.close()
-    window.queue.close()
+    window.queue.close(Closing.CANCEL)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ JobFor = Callable[[str], QuantizeJob]
 def finish(window: MainWindow, qtbot: QtBot, job: QuantizeJob) -> JobRecord:
     window.show_page(JOBS)
     id = window.queue.add(job).id
-    qtbot.waitUntil(lambda: window.queue.open_jobs() == [] and window.queue._worker is None)
+    qtbot.waitUntil(lambda: window.queue.open_jobs() == [] and not window.queue.is_working)
     record = window.queue.record(id)
     assert record is not None
     return record

@@ -235,9 +235,9 @@ def test_the_real_worker_makes_a_file_that_opens(make_window: MakeWindow, qtbot:
 def test_the_real_worker_killed_is_a_crash(make_window: MakeWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window = ready(make_window(worker_command=()), qtbot, tmp_path)
     window.queue.add(QuantizeJob(str(sample_folder()), "Q4_K_M", str(tmp_path / "x.gguf"), backend="reference"))
-    assert window.queue._worker is not None
-    qtbot.waitUntil(lambda: window.queue._worker is not None and window.queue._worker.pid > 0)
-    os.kill(window.queue._worker.pid, signal.SIGKILL)
+    qtbot.waitUntil(lambda: [w for w in window.queue._workers.values() if w.pid > 0] != [])
+    (worker,) = window.queue._workers.values()
+    os.kill(worker.pid, signal.SIGKILL)
     qtbot.waitUntil(lambda: window.queue.open_jobs() == [])
     record = window.queue.records()[0]
     assert record.failure is not None

@@ -4,14 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, Qt, QTimer, QUrl
 from PySide6.QtGui import QAccessible, QDropEvent
-from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLineEdit, QMessageBox, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLineEdit, QWidget
 from pytestqt.qtbot import QtBot
 
+from app.job_queue import Closing
 from app.job_record import read_records
+from app.widgets.closing_box import ClosingBox
 from app.window import ENTRIES, JOBS, MAKE, MODELS, MainWindow
-from core import QuantizeJob, create, data_folder, jobs_folder, sample_folder
+from core import JobState, QuantizeJob, create, data_folder, jobs_folder, part_path, sample_folder
 from tests.app.conftest import MakeWindow
 
 CONTROL = Qt.KeyboardModifier.ControlModifier
@@ -163,18 +165,49 @@ def test_geometry_and_page_are_remembered(window: MainWindow, make_window: Calla
     assert (again.width(), again.height(), again.page) == (781, 611, again.models)
 
 
-def test_closing_while_a_job_runs_asks_first(
-    window: MainWindow, qtbot: QtBot, job_for: JobFor, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("answer", "state", "stays"),
+    [
+        (Closing.PAUSE, JobState.PAUSED, True),
+        (Closing.DETACH, JobState.RUNNING, True),
+        (Closing.CANCEL, JobState.CANCELLED, False),
+    ],
+)
+def test_closing_while_a_job_runs_asks_what_shall_become_of_it(
+    window: MainWindow,
+    qtbot: QtBot,
+    job_for: JobFor,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Closing,
+    state: JobState,
+    *,
+    stays: bool,
 ) -> None:
-    answers = iter([QMessageBox.StandardButton.Cancel, QMessageBox.StandardButton.Close])
-    monkeypatch.setattr(QMessageBox, "question", lambda *_: next(answers))
+    answers = iter([None, answer])
+    monkeypatch.setattr("app.window.ask_closing", lambda *_: next(answers))
     with qtbot.waitSignal(window.queue.progress):
         record = window.queue.add(job_for("a-slow"))
     assert not window.close()
-    assert window.queue.open_jobs() != []
+    assert window.queue.running() != []
     assert window.close()
-    assert window.queue.open_jobs() == []
-    assert not Path(f"{record.job.target}.snug-part").exists()
+    assert [found.state for found in read_records(jobs_folder())] == [state]
+    assert part_path(record.target).exists() == stays
+    record.folder.order({"stop": "throw away"})
+    qtbot.waitUntil(lambda: record.folder.owner() is None)
+
+
+def test_the_box_at_the_end_says_what_each_answer_does(window: MainWindow, qtbot: QtBot) -> None:
+    names = [f"model-{number}.gguf" for number in range(9)]
+    for closing, button in ClosingBox(window, names).choices.items():
+        box = ClosingBox(window, names)
+        QTimer.singleShot(0, box.choices[closing].click)
+        box.exec()
+        assert (box.chosen, button.text()) == (closing, box.choices[closing].text())
+    box = ClosingBox(window, names)
+    QTimer.singleShot(0, box.reject)
+    box.exec()
+    assert box.chosen is None
+    assert box.text().endswith("model-5.gguf\nand 3 more")
 
 
 def test_a_bug_is_said_in_the_window_and_told_in_the_terminal(

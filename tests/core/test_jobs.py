@@ -1,47 +1,55 @@
-"""A job's folder gives back what was put in, and whatever else is in there is passed over or refused."""
+"""What a job is, and what it keeps busy."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from core import Failed, JobFolder, Note, QuantizeJob, all_jobs, create
+from core import PullJob, QuantizeJob, lanes_of, model_name
+from core.jobs import job_from, job_values
 
 JOB = QuantizeJob("/models/模型", "Q4_K_M", "/out/o.gguf", threads=2)
 
 
-def test_a_job_and_its_events_come_back(tmp_path: Path) -> None:
-    folder = create(tmp_path / "jobs", JOB)
-    folder.append(Note("Nützlich"))
-    folder.append(Failed("No.", "Try again."))
-    assert all_jobs(tmp_path / "jobs") == [folder]
-    assert folder.read_job() == JOB
-    assert [event for _, event in folder.events()] == [Note("Nützlich"), Failed("No.", "Try again.")]
+@pytest.mark.parametrize("job", [JOB, PullJob("hub:org/name@main:Q4_K_M", "*.gguf", 2)])
+def test_a_job_comes_back_from_its_values(job: QuantizeJob | PullJob) -> None:
+    assert job_from(job_values(job)) == job
+
+
+def test_values_of_an_older_version_are_a_quantization() -> None:
+    assert job_from({"source": "s", "recipe": "Q8_0", "target": "o"}) == QuantizeJob("s", "Q8_0", "o")
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "[[[", "null", "5", "{}", '{"source": 5, "recipe": "Q8_0", "target": "o"}',
-     '{"source": "s", "recipe": "Q8_0", "target": "o", "threads": "x"}',
-     '{"source": "s", "recipe": "Q8_0", "target": "o", "nope": 1}'],
+    "values",
+    [None, 5, [], {}, {"kind": "bake", "source": "s"}, {"kind": [], "source": "s"}, {"kind": "pull", "recipe": "x"},
+     {"kind": "pull", "source": 5}],
 )  # fmt: skip
-def test_what_is_no_job_is_refused(text: str, tmp_path: Path) -> None:
-    (tmp_path / "job.json").write_text(text)
+def test_what_is_no_job_is_refused(values: object) -> None:
     with pytest.raises((ValueError, TypeError)):
-        JobFolder(tmp_path).read_job()
+        job_from(values)
 
 
 @pytest.mark.parametrize(
-    "line",
-    [b"\xff\xc3", b"5", b"[" * 200_000, b'{"time": 1, "event": "progress"}', b'{"time": 1, "event": "note", "text": 3}',
-     b'{"time": 1, "event": "done", "result": [1]}', b'{"time": 1e300, "event": "note", "text": "a"}',
-     b'{"time": NaN, "event": "note", "text": "a"}', b'{"time": 1, "event": "note", "text": "torn \xc3'],
-)  # fmt: skip
-def test_a_line_that_is_no_event_is_passed_over(line: bytes, tmp_path: Path) -> None:
-    folder = create(tmp_path, JOB)
-    folder.append(Note("before"))
-    with (folder.path / "events.jsonl").open("ab") as file:
-        file.write(line + b"\n")
-    folder.append(Note("after"))
-    assert [event for _, event in folder.events()] == [Note("before"), Note("after")]
+    ("job", "lanes"),
+    [
+        (JOB, {"compute"}),
+        (QuantizeJob("hub:org/name", "Q8_0", "/o"), {"compute", "network"}),
+        (PullJob("org/name"), {"network"}),
+    ],
+)
+def test_a_job_keeps_its_lanes_busy(job: QuantizeJob | PullJob, lanes: set[str]) -> None:
+    assert lanes_of(job) == lanes
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("/models/Qwen3-4B", "Qwen3-4B"),
+        ("/c/hub/models--Qwen--Qwen3-4B/snapshots/0123456789abcdef0123456789abcdef01234567", "Qwen/Qwen3-4B"),
+        ("/c/models--gpt2/snapshots/abc/model.gguf", "gpt2"),
+        ("hub:org/name@main:Q4_K_M", "org/name"),
+        ("/my/models--folder", "models--folder"),
+    ],
+)
+def test_a_model_is_called_what_people_call_it(source: str, name: str) -> None:
+    assert model_name(source) == name

@@ -1,0 +1,68 @@
+"""The line that jobs stand in: who comes next, and how someone is moved. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from app.job_record import JobRecord
+from core import Job, JobState, PullJob, QuantizeJob, lanes_of
+
+
+def startable(records: Iterable[JobRecord]) -> list[JobRecord]:
+    """The jobs of a line that can start now: in each lane one runs, and nobody overtakes who waits for that lane."""
+    records = list(records)
+    taken: set[str] = set()
+    for record in records:
+        if record.state == JobState.RUNNING:
+            taken |= lanes_of(record.job)
+    found = []
+    for record in records:
+        if record.state == JobState.PENDING:
+            if not taken & (lanes := lanes_of(record.job)):
+                found.append(record)
+            taken |= lanes
+        if len(taken) > 1:
+            break
+    return found
+
+
+def ahead_of(record: JobRecord, records: Iterable[JobRecord]) -> int:
+    """How many jobs of the line use the same lanes and will be done first."""
+    lanes, count = lanes_of(record.job), 0
+    for other in records:
+        if other.id == record.id:
+            break
+        count += other.state in (JobState.RUNNING, JobState.PENDING) and bool(lanes & lanes_of(other.job))
+    return count
+
+
+def moved(ids: Sequence[str], id: str, before: str) -> list[str]:
+    """The line with `id` put before `before`; at the end where that is none of them."""
+    rest = [other for other in ids if other != id]
+    position = rest.index(before) if before in rest else len(rest)
+    return [*rest[:position], id, *rest[position:]]
+
+
+def ordered(ids: Iterable[str], kept: Sequence[str]) -> list[str]:
+    """`ids` as far as possible in the order `kept`; those that it does not know after the rest, as they come."""
+    place = {id: number for number, id in enumerate(kept)}
+    return sorted(ids, key=lambda id: place.get(id, len(place)))
+
+
+def same_output(job: Job) -> str:
+    """What no two open jobs may have in common: the file to be written, or the model to be downloaded."""
+    if isinstance(job, PullJob):
+        return f"{job.source} {job.choice}"
+    return str(Path(job.target))
+
+
+def copy_of(job: Job, taken: Collection[str]) -> Job:
+    """The same job for another file: its name with the first number that is free, on disk and among `taken`."""
+    if not isinstance(job, QuantizeJob):
+        return job
+    target, number = Path(job.target), 2
+    while (new := target.with_name(f"{target.stem}-{number}{target.suffix}")).exists() or str(new) in taken:
+        number += 1
+    return replace(job, target=str(new), overwrite=False)
