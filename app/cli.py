@@ -26,6 +26,7 @@ from app import (
     fit_answer,
     fit_command,
     hub_command,
+    jobs_command,
     library_command,
     report,
     reproduce_command,
@@ -209,9 +210,12 @@ def quantize(
     hash_source: Annotated[
         bool, typer.Option("--hash-source", help="Read the source once more, for hashes of whole files in the card.")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what an interrupted run left, if it left anything.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
-    """Make a GGUF file of a model."""
+    """Make a GGUF file of a model. Ctrl+C keeps what is done: --resume goes on with it."""
     job = core.QuantizeJob(
         source=source,
         recipe=recipe,
@@ -228,7 +232,7 @@ def quantize(
         card=not no_card,
         hash_source=hash_source,
     )
-    result = _run(job, as_json=as_json)
+    result = _run(job, as_json=as_json, resume=resume)
     library_command.note_output(result)
     _print_json(result) if as_json else report.result(result)
     return 0
@@ -267,7 +271,7 @@ def merge(
     return 0
 
 
-for _command in (*hub_command.COMMANDS, *library_command.COMMANDS):
+for _command in (*hub_command.COMMANDS, *library_command.COMMANDS, *jobs_command.COMMANDS):
     verb(_command)
 
 
@@ -289,26 +293,35 @@ def pull(
     return 0
 
 
-def _run(job: core.QuantizeJob, *, as_json: bool) -> dict[str, Any]:
-    """The result of a job that ran to its end."""
-    return _follow(functools.partial(core.run, job), as_json=as_json)
+def _run(job: core.QuantizeJob, *, as_json: bool, resume: bool = False) -> dict[str, Any]:
+    """The result of a job that ran to its end. Who stops it keeps what is done."""
+    control = core.Control()
+
+    def start(cancelled: Callable[[], bool]) -> Generator[core.Event, None, None]:
+        return core.run(job, control=control, resume=resume)
+
+    return _follow(start, as_json=as_json, stop=lambda: control.ask(core.Stop.KEEP))
 
 
-def _follow(start: Callable[..., Generator[core.Event, None, None]], *, as_json: bool) -> dict[str, Any]:
-    """The result of what `start(cancelled=...)` begins, shown as it goes. The first Ctrl+C stops it cleanly."""
-    stop = threading.Event()
+def _follow(
+    start: Callable[..., Generator[core.Event, None, None]], *, as_json: bool, stop: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """The result of what `start(cancelled=...)` begins, shown as it goes. The first Ctrl+C stops it cleanly: `stop` is
+    called then, and cancelled() is true.
+    """
+    stopped = threading.Event()
     last: core.Event = core.Failed("The job ended without a word.")
     try:
         with (
-            _signals(stop) as signals,
+            _signals(stopped, stop) as signals,
             report.progress(quiet=as_json) as show,
-            contextlib.closing(start(cancelled=stop.is_set)) as events,
+            contextlib.closing(start(cancelled=stopped.is_set)) as events,
         ):
             for last in events:
                 signals.at_once = not isinstance(last, core.Progress)
                 show(last)
     except KeyboardInterrupt:
-        last = core.Failed("Cancelled. Nothing was written.", cancelled=True)
+        last = core.Failed("Cancelled. Nothing was written under the final name.", cancelled=True)
     if isinstance(last, core.Done):
         return last.result
     failed = last if isinstance(last, core.Failed) else core.Failed("The job ended without a word.")
@@ -317,14 +330,14 @@ def _follow(start: Callable[..., Generator[core.Event, None, None]], *, as_json:
 
 
 class _signals:  # noqa: N801 - reads like a function
-    """Ctrl+C, a closed terminal and SIGTERM set `stop`; then what was there before comes back, so that a second Ctrl+C
+    """Ctrl+C, a closed terminal and SIGTERM call `stop`; then what was there before comes back, so that a second Ctrl+C
     ends at once. Signals that whoever started us wanted ignored stay so, as nohup does.
 
-    `at_once` is for work that does not look at `stop`, as the compilation of kernels: then the first one ends it too.
+    `at_once` is for work that does not look at that, as the compilation of kernels: then the first one ends it too.
     """
 
-    def __init__(self, stop: threading.Event) -> None:
-        self.stop = stop
+    def __init__(self, stopped: threading.Event, stop: Callable[[], None]) -> None:
+        self.stopped, self.stop = stopped, stop
         self.at_once = True
         self.before: dict[int, Any] = {}
 
@@ -336,7 +349,8 @@ class _signals:  # noqa: N801 - reads like a function
         return self
 
     def _caught(self, number: int, frame: object) -> None:
-        self.stop.set()
+        self.stopped.set()
+        self.stop()
         self._restore()
         if self.at_once:
             raise KeyboardInterrupt
