@@ -145,7 +145,9 @@ def plan(source: Source, recipe: Type, pure: Pure = False, imatrix: Imatrix = ""
 
 @verb
 def fit(
-    source: Annotated[str, typer.Argument(metavar="[SRC]", help="A model folder or a .gguf file.")] = "",
+    source: Annotated[
+        str, typer.Argument(metavar="[SRC]", help="A model folder or a .gguf file; without it, all models are ranked.")
+    ] = "",
     ctx: Context = 4096,
     imatrix: Imatrix = "",
     ram: Ram = "",
@@ -171,11 +173,12 @@ def fit(
         )
         _print_json(found) if as_json else fit_command.show(found)
         return code
+    hardware, asked, kv = machine_asked(ram, gpu), fit_answer.want_of(want), fit_command.check_kv(kv)
     if not source:
-        raise core.SnugError("snug fit needs a model.", "Name a model folder or a .gguf file, or a --header.")
-    hardware = machine_asked(ram, gpu)
+        rows, lost = fit_command.ranking(hardware, context=ctx, kv=kv, want=asked, calibrate=calibrate)
+        _print_json(fit_answer.ranking_values(rows, lost)) if as_json else fit_answer.show_ranking(rows, lost)
+        return 0
     model = core.open_model(source)
-    asked = fit_answer.want_of(want)
     options, answer = fit_command.answered(model, hardware, context=ctx, kv=kv, want=asked, level=level,
                                            importance=_importance(imatrix), calibrate=calibrate)  # fmt: skip
     if as_json:

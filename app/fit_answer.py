@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import accumulate
 from typing import Any
 
+from rich.table import Table
 from rich.text import Text
 
 import core
 from app import report, words
+from app.pages.fit_answers import Judged, Unjudged, pace
+
+_BAR = 40
+# As on the page Fit, in the same order.
+_PARTS = (
+    ("w", "weights", "blue"),
+    ("k", "KV cache", "green"),
+    ("c", "compute", "yellow"),
+    ("o", "overhead", "magenta"),
+)
+_COLUMNS = (
+    ("", "right"), ("Model", "left"), ("Where", "left"), ("Weights", "right"), ("Level", "left"), ("Verdict", "left"),
+    ("Memory", "right"), ("Tokens/s", "right"), ("Context up to", "right"),
+)  # fmt: skip
 
 
 def want_of(name: str) -> core.Want:
@@ -27,17 +44,20 @@ def show(answer: core.Answer) -> None:
         console.print(sentence, soft_wrap=True)
     table = report.facts()
     table.add_row("Verdict", _verdict(answer))
+    table.add_row("Memory", _bar(answer.fit))
     table.add_row("Sum", answer.arithmetic.words)
     table.add_row("Weights", answer.arithmetic.parts[0].words)
     if answer.speed is not None:
         for name, rate in _rates(answer.speed):
-            table.add_row(name, f"{rate_range(rate)} ({rate.source}; confidence {rate.confidence})")
+            table.add_row(name, f"{pace(rate)}, from {rate.source}")
     table.add_row("Largest context", _largest(answer))
     for index, item in enumerate(answer.counterfactuals):
         table.add_row("" if index else "What would help", item.words)
-    for line in answer.run_lines[:1]:
-        table.add_row(line.program, Text(line.text))
     console.print(table)
+    for line in answer.run_lines:
+        console.print(Text.assemble((line.program, "bold"), f", {line.note}:"), soft_wrap=True)
+        for text in line.text.splitlines():
+            console.print(Text(f"  {text}"), soft_wrap=True)
 
 
 def _verdict(answer: core.Answer) -> str:
@@ -60,10 +80,57 @@ def _rates(speed: core.Speed) -> tuple[tuple[str, core.Rate], ...]:
     return ("Generation", speed.generation), ("With full context", speed.full), ("Prompt", speed.prompt)
 
 
-def rate_range(rate: core.Rate) -> str:
-    """19 to 36 tokens/s."""
-    digits = 1 if rate.high < 10 else 0
-    return f"{rate.low:.{digits}f} to {rate.high:.{digits}f} tokens/s"
+def _bar(fit: core.Fit) -> Text:
+    """What takes the memory, in its order: a letter for each part, dots for what is free, a bar for the limit."""
+    full, text = max(fit.total, fit.budget, 1), Text()
+    sizes = (fit.weights, fit.kv, fit.compute, fit.overhead)
+    for (letter, _, style), end in zip(_PARTS, accumulate(sizes), strict=True):
+        text.append(letter * (round(end / full * _BAR) - len(text)), style)
+    limit = round(fit.budget / full * _BAR)
+    text.append("." * (limit - len(text)))
+    said = [f"{letter} {name} {words.size(size)}" for (letter, name, _), size in zip(_PARTS, sizes, strict=True)]
+    said.append(f". free {words.size(max(0, fit.free_after))}")
+    return Text.assemble(text[:limit], "|", text[limit:], "  ", ", ".join(said))
+
+
+def show_ranking(rows: Sequence[Judged], lost: Sequence[Unjudged]) -> None:
+    """One line a model, the one that does most for this machine first."""
+    console = report.out()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, side in _COLUMNS:
+        table.add_column(title, justify="right" if side == "right" else "left", no_wrap=title != "Model")
+    for row in rows:
+        table.add_row(
+            str(row.rank),
+            row.name,
+            row.wanted.where,
+            words.parameters(row.parameters),
+            row.level,
+            report.verdict(row.fit.verdict.value),
+            words.size(row.fit.total),
+            row.speed_short,
+            words.tokens(row.largest) if row.largest else "none",
+        )
+    console.print(table)
+    for one in (one for one in lost if one.wanted.is_here):
+        console.print(f"Not judged: {one.wanted.name}: {one.problem}", soft_wrap=True)
+    if unseen := len([one for one in lost if not one.wanted.is_here]):
+        known = words.count(unseen, "well-known model")
+        console.print(f"{known} not judged: snug fit hub:ORG/NAME reads the headers of any.")
+
+
+def ranking_values(rows: Sequence[Judged], lost: Sequence[Unjudged]) -> dict[str, Any]:
+    return {
+        "models": [
+            {"rank": row.rank, "model": row.name, "source": row.key, "where": row.wanted.where,
+             "parameters": row.parameters, "recipe": row.level, "is_made": row.is_made,
+             "verdict": row.fit.verdict.value, "memory_bytes": row.fit.total, "budget_bytes": row.fit.budget,
+             "context": row.fit.context, "kv": row.fit.kv_type, "reason": row.fit.reason,
+             "speed": asdict(row.speed) if row.speed else None, "largest_context": row.largest}
+            for row in rows
+        ],
+        "not_judged": [{"model": one.wanted.name, "source": one.key, "problem": one.problem} for one in lost],
+    }  # fmt: skip
 
 
 def values(answer: core.Answer) -> dict[str, Any]:

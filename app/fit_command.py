@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import core
-from app import words
+from app import fit_desk, words
+from app.fit_wanted import wanted_models
+from app.pages.fit_answers import Asked, Judged, Unjudged, ranked
 
 REFUSED = 2
 _EVERY = 1 << 30
+
+
+def check_kv(kv: str) -> str:
+    """Raises SnugError for a format that no cache has."""
+    if kv not in core.KV_TYPES:
+        raise core.SnugError(f"--kv {kv} is no format of a cache.", f"Choose one of {', '.join(core.KV_TYPES)}.")
+    return kv
 
 
 def predicted(
@@ -41,16 +50,47 @@ def answered(
     importance: core.ImportanceMatrix | None,
     calibrate: bool,
 ) -> tuple[list[core.Option], core.Answer]:
-    """Every level, with that marked which the answer takes, and the answer."""
+    """Every level, with that marked which the answer takes, and the answer. A quantized file is judged as it is."""
     name = core.find_recipe(level).name if level else ""
-    if kv not in core.KV_TYPES:
-        raise core.SnugError(f"--kv {kv} is no format of a cache.", f"Choose one of {', '.join(core.KV_TYPES)}.")
-    options = core.options_for(model, hardware, context=context, importance=importance, kv_type=kv)
-    trial = core.calibrate(hardware) if calibrate and not hardware.given else None
-    answer = core.answer_for([option.plan for option in options], hardware, context=context, kv_type=kv, want=want,
-                             level=name, calibration=trial)  # fmt: skip
-    taken = answer.advice.recipe
-    return [replace(option, recommended=option.recipe.name == taken) for option in options], answer
+    asked: dict[str, Any] = {"context": context, "kv_type": kv, "want": want}
+    as_it_is = model.is_gguf and bool(model.quantized_formats) and not name
+    if as_it_is:
+        stored = core.stored_plan(model, core.level_of(model.path) if model.path.is_file() else "")
+        options = [core.option_of(stored, hardware, **asked)]
+    else:
+        options = core.options_for(model, hardware, importance=importance, **asked)
+    path = str(model.path) if as_it_is else ""
+    answer = core.answer_for([option.plan for option in options], hardware, level=name, path=path,
+                             calibration=_speed_of(hardware, calibrate), **asked)  # fmt: skip
+    return options, answer
+
+
+def ranking(
+    hardware: core.Hardware, *, context: int, kv: str, want: core.Want, calibrate: bool
+) -> tuple[list[Judged], list[Unjudged]]:
+    """(models of the library and well-known ones, what does most for this machine first; those not judged)."""
+    places = core.find_places(core.load_settings(core.settings_file()))
+    items = core.scan_library(places, remember=core.memory_file()).items
+    if calibrate:
+        _speed_of(hardware, calibrate)
+    found: list[Any] = []
+    desk = fit_desk.Desk(lambda number, what, value: found.append(value))
+    wanted = list(wanted_models(items, (), (), core.known_notes()))
+    desk.take(0, "judge", {"wanted": wanted, "asked": Asked(want.value, context, kv), "hardware": hardware})
+    while desk.is_busy:
+        desk.step()
+    rows = ranked(row for row in found if isinstance(row, Judged))
+    return rows, [row for row in found if isinstance(row, Unjudged)]
+
+
+def _speed_of(hardware: core.Hardware, calibrate: bool) -> core.Calibration | None:
+    """What this machine does: measured now, or kept from before."""
+    if not calibrate or hardware.given:
+        return core.kept_calibration(hardware)
+    found = core.calibrate(hardware)
+    with suppress(OSError):
+        core.keep_calibration(hardware, found)
+    return found
 
 
 def _read(file: str) -> dict[str, Any]:

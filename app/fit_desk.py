@@ -7,6 +7,7 @@ stdin closes, nobody asks any more, and the process ends.
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import sys
@@ -20,8 +21,7 @@ from typing import Any
 import core
 from app import words
 from app.fit_lines import packed, unpacked
-from app.pages.fit_answers import KNOWN, Asked, Full, Judged, Unjudged, Wanted, on_gpu
-from app.tables.fit_grid import Cell
+from app.pages.fit_answers import KNOWN, Asked, Cell, Full, Judged, Unjudged, Wanted, on_gpu
 
 Say = Callable[[int, str, Any], None]
 # Plans at every level are kept of so many models: those that were looked at last.
@@ -291,6 +291,7 @@ def main() -> int:
         out.write(packed(*said))
         out.flush()
 
+    gc.set_threshold(100_000, 50, 100)  # what is opened stays
     with suppress(BrokenPipeError):
         serve(iter(sys.stdin.buffer.readline, b""), say)
     os._exit(0)

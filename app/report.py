@@ -93,6 +93,10 @@ def machine(hardware: core.Hardware) -> None:
     out().print(table)
 
 
+def verdict(word: str) -> Text:
+    return Text(word, _VERDICT_STYLES.get(word, ""))
+
+
 def fit(model: core.ModelInfo, options: list[core.Option], *, context: int) -> None:
     console = out()
     first = options[0].fit
@@ -100,7 +104,6 @@ def fit(model: core.ModelInfo, options: list[core.Option], *, context: int) -> N
     console.print(f"Judged with {words.tokens(context)} of context against {words.size(first.budget)} ({first.place})")
     table = _table("", "Recipe", "File", "Bits", "Memory", "Where", "Verdict", "Room", right=("File", "Bits", "Memory"))
     for option in options:
-        verdict = option.fit.verdict.value
         table.add_row(
             "*" if option.recommended else "",
             f"{option.recipe.name}, with --imatrix" if option.lacks_importance else option.recipe.name,
@@ -108,7 +111,7 @@ def fit(model: core.ModelInfo, options: list[core.Option], *, context: int) -> N
             f"{option.plan.bits_per_weight:.2f}",
             words.size(option.fit.total),
             option.fit.place,
-            Text(verdict, _VERDICT_STYLES.get(verdict, "")),
+            verdict(option.fit.verdict.value),
             _room(option.fit.free_after),
         )
     console.print(table)

@@ -86,7 +86,7 @@ _FACE = {
     ),
     "imatrix": ("ImportanceMatrix", "check_importance", "read_importance"),
     "jobs": ("ENDED", "Job", "JobState", "PullJob", "QuantizeJob", "lanes_of", "model_name"),
-    "known": ("known_model",),
+    "known": ("known_model", "known_notes"),
     "library": (
         "DiskUse",
         "Histogram",
@@ -112,7 +112,7 @@ _FACE = {
     "merge": ("merge_gguf",),
     "memory": ("KV_TYPES",),
     "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
-    "options": ("Option", "options_for"),
+    "options": ("Option", "option_of", "options_for"),
     "output": ("part_path",),
     "paths": ("cache_folder", "data_folder", "jobs_folder", "sample_folder", "settings_file"),
     "plan": ("Plan", "PlannedTensor", "make_plan", "make_plans"),
@@ -270,6 +270,7 @@ if TYPE_CHECKING:
     from core.journal import leftovers as leftovers
     from core.journal import throw_away as throw_away
     from core.known import known_model as known_model
+    from core.known import known_notes as known_notes
     from core.library import DiskUse as DiskUse
     from core.library import Histogram as Histogram
     from core.library import InspectedFile as InspectedFile
@@ -300,6 +301,7 @@ if TYPE_CHECKING:
     from core.model import OutputTensor as OutputTensor
     from core.model import TensorInfo as TensorInfo
     from core.options import Option as Option
+    from core.options import option_of as option_of
     from core.options import options_for as options_for
     from core.orders import DETACH as DETACH
     from core.orders import Assignment as Assignment

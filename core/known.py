@@ -25,6 +25,12 @@ def _configs() -> dict[str, dict[str, Any]]:
     return {item["id"]: item["config"] for item in values if item.get("config")}
 
 
+@cache
+def known_notes() -> dict[str, str]:
+    """What each of them is good at, by its name on the Hub."""
+    return {item["id"]: item["note"] for item in json.loads(_FILE.read_text(encoding="utf-8"))}
+
+
 def known_model(id: str) -> ModelInfo | None:
     """The model from its published shape, without a vocabulary; None where that is not known."""
     config = _configs().get(id)

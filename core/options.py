@@ -52,6 +52,12 @@ def options_for(
     return [_option(plan, chosen, hardware, context=context, kv_type=kv_type) for plan in plans]
 
 
+def option_of(plan: Plan, hardware: Hardware, *, context: int, kv_type: str, want: Want) -> Option:
+    """The row of a file as it is: it is taken, if it runs."""
+    chosen = choose([plan], hardware, context=context, kv_type=kv_type, want=want)
+    return _option(plan, chosen, hardware, context=context, kv_type=kv_type)
+
+
 def _option(plan: Plan, chosen: Choice | None, hardware: Hardware, *, context: int, kv_type: str) -> Option:
     """The recommended one is judged as it is recommended: with more context than asked, or another cache."""
     is_chosen = chosen is not None and chosen.plan is plan

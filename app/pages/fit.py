@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSettings, Qt, QTimer, Signal
-from PySide6.QtGui import QHideEvent, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtGui import QHideEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
 from PySide6.QtWidgets import QLineEdit, QSplitter, QVBoxLayout, QWidget
 
 from app import words
 from app.fit_tasks import FitTasks
-from app.pages.fit_answers import Asked, Full, Judged, Unjudged, Wanted, ranked
+from app.pages.fit_answers import Asked, Cell, Full, Judged, Unjudged, Wanted, ranked
 from app.store import stored_number
-from app.tables.fit_columns import FIT_COLUMNS
-from app.tables.fit_grid import Cell
+from app.tables.fit_columns import FIT_COLUMNS, SPARE
 from app.tables.row_model import RowModel
 from app.tables.row_view import RowView
 from app.theme import SIZES
@@ -33,6 +32,7 @@ EVERY_MS = 2000
 WAIT_MS = 200
 # Rows that come one by one are shown together so often.
 SHOW_MS = 150
+_ROOM_FOR_ALL = 1000
 # Memory comes and goes all the time; what moves less than this changes no verdict that would stay.
 _WORTH_A_LOOK = 64 * 1024**2
 _PURPOSE = "Which model runs on this machine, at which level and with how much context."
@@ -287,6 +287,11 @@ class FitPage(Page):
     def _shown(self) -> Full | None:
         full = self.detail.full
         return full if full is not None and full.key == self._chosen else None
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        for position, column in enumerate(FIT_COLUMNS):
+            self.table.setColumnHidden(position, self.width() < _ROOM_FOR_ALL and column.title in SPARE)
 
     def first_focus(self) -> QWidget | None:
         return self.table if self.state == "content" else self.make

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from app import words
-from app.tables.fit_grid import Cell
 
 if TYPE_CHECKING:
     from core import Advice, Arithmetic, Counterfactual, Fit, Part, Placement, Rate, RunLine, Speed
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
 # Where a model is.
 HERE, KNOWN, FOUND = "On this computer", "Well-known", "Found"
 # What runs whole comes first, then what splits.
-_GROUP = {"fits": 0, "tight": 0, "splits": 1, "no": 2}
+_GROUP = {"fits": 0, "tight": 0, "splits": 1, "no": 4}
+# Tokens a second below which people wait for each word; what is slower comes after all that is not.
+READING_PACE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,27 @@ class Unjudged:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """One verdict: `needs` of `usable` bytes, in `place`; `sum_line` is how that is worked out."""
+
+    level: str
+    context: int
+    kv_type: str
+    verdict: str
+    needs: int
+    usable: int
+    place: str
+    reason: str
+    sum_line: str
+
+    @property
+    def in_words(self) -> str:
+        """For a screen reader: all that the cell says by its place and colour."""
+        head = f"{self.level}, {words.tokens(self.context)}, cache {self.kv_type}"
+        return f"{head}: {self.verdict.capitalize()}, needs {words.size(self.needs)} of {words.size(self.usable)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Full:
     """Everything about one model, as core.Answer has it but for the plan. `grids` by cache: a row of cells a level."""
 
@@ -119,9 +141,14 @@ class Full:
 
 
 def ranked(rows: Iterable[Judged]) -> list[Judged]:
-    """The model that does most for this machine first: what runs whole, then what splits."""
-    ordered = sorted(rows, key=lambda row: (_GROUP[row.fit.verdict], -row.quality, row.fit.total, row.name))
+    """What does most for this machine first: models that run whole, that split, that are slow, that do not run."""
+    ordered = sorted(rows, key=lambda row: (_group(row), -row.quality, row.fit.total, row.name))
     return [replace(row, rank=number + 1) for number, row in enumerate(ordered)]
+
+
+def _group(row: Judged) -> int:
+    slow = row.speed is not None and row.speed.generation.likely < READING_PACE
+    return _GROUP[row.fit.verdict] + (2 if slow else 0)
 
 
 def on_gpu(fit: Fit) -> str:

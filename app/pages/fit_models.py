@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from app import words
+from app.fit_wanted import wanted_models
 from app.hub_tasks import HubTasks
 from app.pages.find_lists import HubLists, known_models
-from app.pages.fit_answers import FOUND, KNOWN, Wanted
+from app.pages.fit_answers import Wanted
 from app.pages.library import LibraryPage
 from app.pages.models import ModelsPage
 from app.tables.hub_columns import HubRow
 
-if TYPE_CHECKING:
-    from core import LibraryItem
-
 MOST_FOUND = 20
-_KINDS = ("GGUF", "safetensors")
 
 
 class FitModels:
@@ -38,7 +33,9 @@ class FitModels:
         self._ask_about(found)
         self._seen.update(row.source for row in found if row.verdict not in ("", "unsupported"))
         ready = [row for row in found if row.source in self._seen]
-        return list(wanted_models(items, [Path(path) for path in self._models.recent()], self._known, ready))
+        recent = [Path(path) for path in self._models.recent()]
+        known = {row.id: row.note for row in self._known}
+        return list(wanted_models(items, recent, [(row.source, row.id) for row in ready], known))
 
     def row(self, key: str) -> HubRow:
         """The model of the Hub that is called `key`."""
@@ -57,25 +54,3 @@ class FitModels:
     def _take(self, source: str, glance: dict[str, object]) -> None:
         if glance["supported"]:
             self._seen.add(source)
-
-
-def wanted_models(
-    items: Iterable[LibraryItem], recent: Iterable[Path], known: Iterable[HubRow], found: Iterable[HubRow]
-) -> Iterator[Wanted]:
-    """Each model once: what is here is not listed again as one of the Hub."""
-    here = [item for item in items if item.summary.kind in _KINDS and not item.problem]
-    names = {item.repo for item in here if item.summary.kind == "safetensors"}
-    paths = set()
-    for item in here:
-        paths.add(str(item.path))
-        yield Wanted(str(item.path), item.name, label=item.summary.label if item.summary.kind == "GGUF" else "")
-    for path in recent:
-        if str(path) not in paths:
-            yield Wanted(str(path), path.name, note=words.path(path))
-    for row in found:
-        if row.id not in names:
-            names.add(row.id)
-            yield Wanted(row.source, row.id, FOUND)
-    for row in known:
-        if row.id not in names:
-            yield Wanted(row.id, row.id, KNOWN, note=row.note)

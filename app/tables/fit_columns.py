@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from app.pages.fit_answers import Judged
 
 _ORDER = ("fits", "tight", "splits", "no")
+# What a narrow window can do without.
+SPARE = ("Where", "Weights")
+
+
+def _in_thousands(count: int) -> str:
+    """Rounded down, for so much is sure: the tooltip has the number."""
+    return f"{count // 1024}K" if count >= 1024 else str(count)
+
 
 FIT_COLUMNS: tuple[Column[Judged], ...] = (
     Column(
@@ -57,7 +65,7 @@ FIT_COLUMNS: tuple[Column[Judged], ...] = (
     ),
     Column(
         "Context up to",
-        lambda row: words.short_tokens(row.largest) if row.largest else "none",
+        lambda row: _in_thousands(row.largest) if row.largest else "none",
         104,
         sort=lambda row: row.largest,
         tooltip=lambda row: f"{words.tokens(row.largest)} at this level run on this machine",

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, Qt
 
 from app import words
+from app.pages.fit_answers import Cell
 from app.tables.row_model import Index, Role
 from app.widgets.verdict_chip import CHIPS
 
 _NOWHERE = QModelIndex()
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One verdict: `needs` of `usable` bytes, in `place`; `sum_line` is how that is worked out."""
-
-    level: str
-    context: int
-    kv_type: str
-    verdict: str
-    needs: int
-    usable: int
-    place: str
-    reason: str
-    sum_line: str
-
-    @property
-    def in_words(self) -> str:
-        """For a screen reader: all that the cell says by its place and colour."""
-        head = f"{self.level}, {words.tokens(self.context)}, cache {self.kv_type}"
-        return f"{head}: {CHIPS[self.verdict].word}, needs {words.size(self.needs)} of {words.size(self.usable)}"
 
 
 class GridModel(QAbstractTableModel):

@@ -77,7 +77,7 @@ class FitDetail(QWidget):
         run = scrolled(column(self.lines, 1, spacing=0), name="How to run it")
         for widget, title in ((answer, "Answer"), (run, "Run it"), (self.grid, "Every level")):
             self.tabs.addTab(widget, title)
-        self.tabs.currentChanged.connect(lambda tab: self.grid.bar.setVisible(tab == GRID))
+        self.tabs.currentChanged.connect(self._show_bar)
         # The tabs stay where they are when the bar comes and goes.
         self.name.setMinimumHeight(self.grid.bar.sizeHint().height())
         self.grid.bar.hide()
@@ -86,8 +86,7 @@ class FitDetail(QWidget):
         """`measurable`: whether the machine that was asked about is this one."""
         self.full = full
         fit = full.fit
-        title = f"{full.wanted.name}: {full.level}, {words.short_tokens(fit.context)} context, cache {fit.kv_type}"
-        self.name.show_text(title)
+        self._show_title()
         self.chip.show_chip(str(fit.verdict))
         self.advice.setText(full.advice.words)
         self.memory.show_need(need_of(fit), place=PLACES.get(fit.place, ""))
@@ -99,6 +98,18 @@ class FitDetail(QWidget):
         self._show_changes(full)
         self.lines.show_lines([(line.program, line.text, line.note) for line in full.run_lines])
         self.grid.show_grids(full.grids, level=full.level, context=fit.context)
+
+    def _show_bar(self, tab: int) -> None:
+        self.grid.bar.setVisible(tab == GRID)
+        self._show_title()
+
+    def _show_title(self) -> None:
+        """Above the grid, which has levels and contexts of its own, the name alone."""
+        if (full := self.full) is None:
+            return
+        fit, name = full.fit, full.wanted.name
+        about = f"{full.level}, {words.short_tokens(fit.context)} context, cache {fit.kv_type}"
+        self.name.show_text(name if self.tabs.currentIndex() == GRID else f"{name}: {about}")
 
     def _show_changes(self, full: Full) -> None:
         sentences = [change.words for change in full.counterfactuals]

@@ -8,8 +8,9 @@ from PySide6.QtCore import QModelIndex, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
 
+from app.pages.fit_answers import Cell
 from app.tables.cell_delegate import CellDelegate
-from app.tables.fit_grid import Cell, GridModel, as_text
+from app.tables.fit_grid import GridModel, as_text
 from app.theme import SIZES
 from app.widgets.choices import Choice, Segments
 from app.widgets.parts import button, holder, label, row

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Signal
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QGuiApplication, QResizeEvent
 from PySide6.QtWidgets import QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
 from app.theme import SIZES
 from app.widgets.parts import button, label, row
 
-_LINE = 90
+
+class _Box(QPlainTextEdit):
+    """As high as its lines, however they break."""
+
+    def __init__(self) -> None:
+        super().__init__(readOnly=True, tabChangesFocus=True)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.fit_lines()
+
+    def fit_lines(self) -> None:
+        lines = round(self.document().size().height())
+        self.setFixedHeight(self.fontMetrics().lineSpacing() * lines + 2 * SIZES.m)
 
 
 class RunLines(QWidget):
@@ -24,7 +38,7 @@ class RunLines(QWidget):
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, SIZES.s, 0, 0)
         self._layout.setSpacing(SIZES.s)
-        self._boxes: dict[str, QPlainTextEdit] = {}
+        self._boxes: dict[str, _Box] = {}
         self._notes: dict[str, QLabel] = {}
         self._parts: list[QWidget] = []
 
@@ -54,7 +68,7 @@ class RunLines(QWidget):
             self._add(program)
 
     def _add(self, program: str) -> None:
-        box = QPlainTextEdit(readOnly=True, tabChangesFocus=True)
+        box = _Box()
         box.setAccessibleName(f"How to run it with {program}")
         copy = button("Copy", lambda: self.copy(program), glyph="copy", tip=f"Copy what {program} needs")
         copy.setAccessibleName(f"Copy for {program}")
@@ -68,7 +82,6 @@ class RunLines(QWidget):
             self._parts.append(part)
         self._boxes[program], self._notes[program] = box, note
 
-    def _show(self, box: QPlainTextEdit, text: str) -> None:
+    def _show(self, box: _Box, text: str) -> None:
         box.setPlainText(text)
-        lines = sum(1 + len(line) // _LINE for line in text.split("\n"))
-        box.setFixedHeight(box.fontMetrics().lineSpacing() * lines + 2 * SIZES.m)
+        box.fit_lines()

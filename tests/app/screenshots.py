@@ -19,7 +19,6 @@ from PySide6.QtWidgets import QApplication
 
 from app.window import ENTRIES, FIT, JOBS, LIBRARY, MACHINE, MAKE, MODELS, MainWindow, make_app
 from core import read_override, sample_folder
-from tests.app.known_models import known_model
 from tests.core.library.stores import add_to_hub, add_to_ollama, gguf_bytes, put
 from tests.imatrix import seeded_means, write_imatrix
 
@@ -60,24 +59,37 @@ def ask_about_another(app: QApplication, window: MainWindow, folder: Path) -> No
 def judge_known_models(app: QApplication, window: MainWindow, folder: Path) -> None:
     """The page Fit with models of real size, on a machine with a GPU; then back."""
     window.machine.ask_about(read_override(ram="16G", gpus=["RTX 4070"]))
-    for name in ("Llama-3.2-3B", "Llama-3.3-70B", "Llama-3.1-8B"):
-        window.fit.take_model(known_model(name))
-        wait(app, until=lambda: not window.tasks.busy("fit-model"))
+    fit = window.fit
     window.show_page(FIT)
-    wait(app, until=lambda: window.fit.detail.full)
+    take(app, window, folder, "6-fit-loading")
+    wait(app, until=lambda: fit.detail.full and not window.judge.busy("judge"))
+
+    def show(name: str) -> None:
+        fit.table.choose(name)
+        wait(app, until=lambda: fit.detail.full.key == name and not window.judge.busy("answer"))
+
+    show("meta-llama/Llama-3.1-8B-Instruct")
     for number, name in enumerate(("answer", "run", "grid")):
-        window.fit.detail.tabs.setCurrentIndex(number)
+        fit.detail.tabs.setCurrentIndex(number)
         take(app, window, folder, f"6-fit-{name}")
-    window.fit.detail.tabs.setCurrentIndex(0)
-    window.fit.detail.show_sum.click()
-    window.fit.want.choose("quality")
-    window.fit.context.choose("65536")
-    wait(app, 2, until=lambda: "64K" in window.fit.detail.name.whole)
+    fit.detail.tabs.setCurrentIndex(0)
+    show("Qwen/Qwen3-30B-A3B-Instruct-2507")
+    take(app, window, folder, "6-fit-experts")
+    fit.detail.show_sum.click()
+    fit.want.choose("quality")
+    fit.context.choose("65536")
+    wait(app, 1)
+    wait(app, until=lambda: not window.judge.busy("judge") and not window.judge.busy("answer"))
+    show("meta-llama/Llama-3.1-8B-Instruct")
     take(app, window, folder, "6-fit-sum")
-    window.fit.table.choose("Llama-3.3-70B")
-    wait(app, 2, until=lambda: "70B" in window.fit.detail.name.whole)
+    show("meta-llama/Llama-3.3-70B-Instruct")
     take(app, window, folder, "6-fit-no")
-    window.fit.detail.show_sum.click()
+    fit.detail.show_sum.click()
+    fit.filter.setText("on this computer")
+    take(app, window, folder, "6-fit-filtered")
+    fit.filter.clear()
+    fit.want.choose("balanced")
+    fit.context.choose("4096")
     window.machine.reset()
 
 

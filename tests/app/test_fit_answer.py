@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import core
 from app.cli import main
 from tests.models import SAMPLE
 
@@ -27,7 +31,9 @@ def test_the_answer_has_verdict_sum_speed_context_and_run_line(capsys: pytest.Ca
     assert "Take Q8_0 with 512 tokens of context." in out
     for part in ("Verdict Q8_0 fits: ", "tight below", "Sum ", "Generation ", "tokens/s", "Largest context 512 tokens"):
         assert part in out
-    assert "llama-server -m" in out
+    assert "| w weights 2.3 MB, k KV cache" in out
+    for program in ("llama-server -m", "PARAMETER num_ctx 512", "Context Length: 512"):
+        assert program in out
     assert "-ngl 0 -c 512" in out
 
 
@@ -56,3 +62,36 @@ def test_the_star_is_on_the_level_that_the_answer_takes(capsys: pytest.CaptureFi
 def test_what_is_not_known_is_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Choose one of quality, balanced, context." in spoken(capsys, "--want", "speed", code=2)
     assert "--kv f12 is no format of a cache." in spoken(capsys, "--kv", "f12", code=2)
+
+
+def test_without_a_model_all_are_ranked(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"HuggingFaceTB/SmolLM2-1.7B-Instruct": "small", "nobody/never": "unknown"}
+    monkeypatch.setattr(core, "known_notes", lambda: known, raising=False)
+    shutil.copytree(SAMPLE, tmp_path / "models" / "mine")
+    settings = core.Settings(library_folders=(str(tmp_path / "models"),))
+    core.save_settings(core.settings_file(), settings)
+    asked = ("fit", "--ctx", "512", "--ram", "16G", "--gpu", "none")
+    assert main([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {row["model"]: row for row in found["models"]}
+    assert rows["HuggingFaceTB/SmolLM2-1.7B-Instruct"]["rank"] < rows["mine"]["rank"]
+    assert (rows["mine"]["where"], rows["mine"]["recipe"]) == ("On this computer", "Q8_0")
+    assert [lost["model"] for lost in found["not_judged"]] == ["nobody/never"]
+    assert main(list(asked)) == 0
+    out = capsys.readouterr().out
+    assert "1 well-known model not judged" in out
+
+
+def test_a_quantized_file_is_judged_as_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    plan = core.make_plan(core.open_model(SAMPLE), core.find_recipe("Q4_K_M"))
+    file = tmp_path / "mine.gguf"
+    file.write_bytes(plan.header)
+    os.truncate(file, plan.file_bytes)
+    assert main(["fit", str(file), "--ctx", "512", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["recipe"] for row in found["recipes"]] == ["Q4_K_M"]
+    assert str(file) in found["answer"]["run_lines"]["llama.cpp"]
+    assert main(["fit", str(file), "--ctx", "512", "--type", "Q3_K_M", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["answer"]["recipe"] == "Q3_K_M"

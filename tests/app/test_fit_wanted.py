@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.fit_wanted import wanted_models
 from app.pages.fit_answers import FOUND, HERE, KNOWN
-from app.pages.fit_models import wanted_models
-from app.tables.hub_columns import HubRow
 from core import LibraryItem
 from core.library import Origin, Summary
 
@@ -21,8 +20,8 @@ def item(name: str, kind: str = "safetensors", **said: str) -> LibraryItem:
 
 def test_what_is_here_comes_first_and_each_model_once() -> None:
     items = [item("a", repo="org/a"), item("b.gguf", "GGUF", label="Q4_K_M", repo="org/b")]
-    found, known = [HubRow("org/c", commit="1" * 40), HubRow("org/a")], [HubRow("org/a"), HubRow("org/b", note="good")]
-    wanted = list(wanted_models(items, [Path("/models/a"), Path("/else/d")], known, found))
+    found, known = [(f"org/c@{'1' * 40}", "org/c"), ("org/a", "org/a")], {"org/a": "", "org/b": "good"}
+    wanted = list(wanted_models(items, [Path("/models/a"), Path("/else/d")], found, known))
     assert [(one.key, one.where) for one in wanted] == [
         ("/models/a", HERE),
         ("/models/b.gguf", HERE),
@@ -35,4 +34,4 @@ def test_what_is_here_comes_first_and_each_model_once() -> None:
 
 def test_what_cannot_be_opened_is_left_out() -> None:
     items = [item("a", problem="cut off"), item("b", "other")]
-    assert list(wanted_models(items, [], [], [])) == []
+    assert list(wanted_models(items, [], [], {})) == []
