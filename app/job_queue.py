@@ -41,9 +41,9 @@ from core import (
     create,
     drop_download,
     limits_order,
-    part_path,
     read_queue,
     take_lock,
+    throw_away,
     write_queue,
 )
 
@@ -559,7 +559,3 @@ def _swept(job: Job) -> None:
             throw_away(job.target)
         else:
             drop_download(job)
-
-
-def throw_away(target: str) -> None:
-    part_path(target).unlink(missing_ok=True)

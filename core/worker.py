@@ -31,7 +31,7 @@ from core.power import on_mains, seconds_asleep, set_niceness
 GRACE_SECONDS = 5.0
 LOOK_SECONDS = 0.25
 POWER_SECONDS = 1.0
-CLAIM_SECONDS = 2.0
+CLAIM_SECONDS = 1.0
 SHOW_SECONDS = 0.5
 KEEP_SECONDS = 10.0
 LEAST_SLEEP = 5.0

@@ -235,11 +235,11 @@ def at_work(folder: core.JobFolder) -> InProcess:
 def test_a_stray_print_does_not_break_the_protocol(tmp_path: Path) -> None:
     code = (
         "import os, core.worker, core.quantize\n"
-        "real = core.worker.run\n"
+        "real = core.quantize.run\n"
         "def noisy(*a, **k):\n"
         "    print('stray'); os.write(1, b'from C\\n')\n"
         "    yield from real(*a, **k)\n"
-        "core.worker.run = noisy\n"
+        "core.quantize.run = noisy\n"
         "core.worker.main()\n"
     )
     line = line_of(core.QuantizeJob(str(SAMPLE), "Q8_0", str(tmp_path / "o.gguf")))
