@@ -26,7 +26,6 @@ from app import (
     fit_answer,
     fit_command,
     hub_command,
-    jobs_command,
     library_command,
     report,
     reproduce_command,
@@ -274,7 +273,7 @@ def merge(
     return 0
 
 
-for _command in (*hub_command.COMMANDS, *library_command.COMMANDS, *jobs_command.COMMANDS):
+for _command in (*hub_command.COMMANDS, *library_command.COMMANDS):
     verb(_command)
 
 
@@ -339,7 +338,7 @@ class _signals:  # noqa: N801 - reads like a function
     `at_once` is for work that does not look at that, as the compilation of kernels: then the first one ends it too.
     """
 
-    def __init__(self, stopped: threading.Event, stop: Callable[[], None]) -> None:
+    def __init__(self, stopped: threading.Event, stop: Callable[[], None] = lambda: None) -> None:
         self.stopped, self.stop = stopped, stop
         self.at_once = True
         self.before: dict[int, Any] = {}

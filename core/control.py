@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from dataclasses import dataclass
 from enum import StrEnum
+
+_TICK_SECONDS = 0.02
 
 
 class Stop(StrEnum):
@@ -30,13 +32,14 @@ class Limits:
 
 
 class Control:
-    """The orders a job has at this moment. Any thread may give them; the job looks many times a second."""
+    """The orders a job has at this moment. Any thread may give them, and a signal's handler, for there are no locks;
+    the job looks many times a second.
+    """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()  # replaced as a whole
         self.hold = False  # while True, the job begins nothing new
         self._stop: Stop | None = None
-        self._asked = threading.Event()
 
     @property
     def stop(self) -> Stop | None:
@@ -46,11 +49,13 @@ class Control:
         """Asks the job to end. Who asked to keep the work may still throw it away; nothing thrown away is kept."""
         if self._stop is not Stop.THROW_AWAY:
             self._stop = stop
-        self._asked.set()
 
     def is_stopped(self) -> bool:
-        return self._asked.is_set()
+        return self._stop is not None
 
     def wait(self, seconds: float) -> bool:
         """Sleeps, but not longer than until someone asks for the end; True when someone has."""
-        return self._asked.wait(seconds)
+        until = time.monotonic() + seconds
+        while self._stop is None and (left := until - time.monotonic()) > 0:
+            time.sleep(min(_TICK_SECONDS, left))
+        return self._stop is not None

@@ -160,7 +160,8 @@ class _Running:
         if self.control.stop is Stop.PAUSE:
             return Paused("Paused: what is done stays." if self.is_kept else "Paused before anything was done.")
         if self.is_kept:
-            return Failed("Cancelled. What is done stays.", "Resume goes on with it.", cancelled=True, resumable=True)
+            hint = "Resume goes on with it (on the command line: --resume)."
+            return Failed("Cancelled. What is done stays.", hint, cancelled=True, resumable=True)
         return Failed("Cancelled. Nothing was written.", cancelled=True)
 
     def events(self) -> Iterator[Event]:

@@ -151,21 +151,31 @@ def test_demo_runs_the_whole_loop(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal to a process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
-def test_ctrl_c_cancels_with_130_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+def test_ctrl_c_cancels_with_130_and_resume_goes_on_with_what_is_done(number: signal.Signals, tmp_path: Path) -> None:
     folder, out = make_llama(tmp_path / "m", num_hidden_layers=60), tmp_path / "o.gguf"
     command = [sys.executable, "-m", "app", "quantize", str(folder), "-t", "Q4_K_M", "-o", str(out)]
     process = subprocess.Popen(
         [*command, "--backend", "reference"], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
-    while not part_path(out).exists() and process.poll() is None and time.monotonic() < deadline:
+    while not _rows_are_noted(out) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
-    assert "Cancelled" in err
+    assert "Cancelled. What is done stays." in err
+    assert "--resume" in err
     assert not out.exists()
+    ran = subprocess.run([*command, "--resume"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert "Going on with what an earlier run left" in ran.stdout + ran.stderr
+    assert out.exists()
     assert not part_path(out).exists()
+
+
+def _rows_are_noted(out: Path) -> bool:
+    left = core.leftovers(out)
+    return left is not None and left.bytes_done > 0
 
 
 def test_help_costs_no_heavy_import() -> None:
