@@ -26,6 +26,7 @@ from app import (
     fit_answer,
     fit_command,
     hub_command,
+    jobs_command,
     library_command,
     report,
     reproduce_command,
@@ -273,7 +274,7 @@ def merge(
     return 0
 
 
-for _command in (*hub_command.COMMANDS, *library_command.COMMANDS):
+for _command in (*hub_command.COMMANDS, *library_command.COMMANDS, *jobs_command.COMMANDS):
     verb(_command)
 
 
