@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -308,9 +309,16 @@ def _not_seen(library: Library) -> str:
 
 
 def _scan(settings: Settings) -> Library:
+    """Thousands of models are a hundred thousand objects, which stay: walking through them all again and again, in
+    search of what nobody uses, would hold up the window each time."""
     import core
 
-    return core.scan_library(core.find_places(settings), remember=core.memory_file())
+    gc.disable()
+    try:
+        return core.scan_library(core.find_places(settings), remember=core.memory_file())
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _inspect(path: Path) -> InspectedFile:

@@ -47,21 +47,30 @@ class Column(Generic[Row]):
 
 
 class RowModel(QAbstractTableModel, Generic[Row]):
-    """`key` names a row, so that it can be found again when it changes."""
+    """`key` names a row, so that it can be found again when it changes.
+
+    Sorts by what a column says, not by what it shows, and in one go: a view that compares through Python takes seconds.
+    """
 
     def __init__(self, columns: Sequence[Column[Row]], *, key: Callable[[Row], str]) -> None:
         super().__init__()
         self.columns = list(columns)
         self._key = key
         self._rows: list[Row] = []
+        self._order: list[int] = []
+        self._texts: dict[int, str] = {}
+        self._sorting = (-1, False)
 
     @property
     def rows(self) -> list[Row]:
+        """As they came; the order that is shown may be another."""
         return self._rows
 
     def set_rows(self, rows: Sequence[Row]) -> None:
         self.beginResetModel()
         self._rows = list(rows)
+        self._texts.clear()
+        self._order = self._sorted()
         self.endResetModel()
 
     def replace_rows(self, rows: Sequence[Row]) -> None:
@@ -70,25 +79,64 @@ class RowModel(QAbstractTableModel, Generic[Row]):
             self.set_rows(rows)
         elif rows:
             self._rows = list(rows)
+            self._texts.clear()
             self.dataChanged.emit(self.index(0, 0), self.index(len(rows) - 1, len(self.columns) - 1))
+            self._sort_again()
 
     def add_rows(self, rows: Sequence[Row]) -> None:
         """More rows at the end; what is selected and how far it is scrolled stays."""
         if rows:
-            self.beginInsertRows(_NOWHERE, len(self._rows), len(self._rows) + len(rows) - 1)
+            first, last = len(self._rows), len(self._rows) + len(rows) - 1
+            self.beginInsertRows(_NOWHERE, first, last)
             self._rows += rows
+            self._order += range(first, last + 1)
             self.endInsertRows()
+            self._sort_again()
 
     def update_row(self, row: Row) -> None:
         """Shows the new values of a row that is already there."""
         position = self.position_of(self._key(row))
         if position is None:
             return
-        self._rows[position] = row
+        self._rows[self._order[position]] = row
+        self._texts.pop(self._order[position], None)
         self.dataChanged.emit(self.index(position, 0), self.index(position, len(self.columns) - 1))
+        self._sort_again()
 
     def position_of(self, key: str) -> int | None:
-        return next((i for i, row in enumerate(self._rows) if self._key(row) == key), None)
+        """Where the row with this key is shown."""
+        return next((position for position, i in enumerate(self._order) if self._key(self._rows[i]) == key), None)
+
+    def has_text(self, position: int, text: str) -> bool:
+        """Whether one of the cells of the row shown there has `text`, whatever its case."""
+        i = self._order[position]
+        if i not in self._texts:
+            self._texts[i] = "\n".join(column.text(self._rows[i]) for column in self.columns).casefold()
+        return text.casefold() in self._texts[i]
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        before, self._sorting = self._sorting, (column, order == Qt.SortOrder.DescendingOrder)
+        if before != self._sorting:
+            self._sort_again()
+
+    def _sorted(self) -> list[int]:
+        column, is_falling = self._sorting
+        if column < 0:
+            return list(range(len(self._rows)))
+        value = self.columns[column].sort or self.columns[column].text
+        keys = [value(row) for row in self._rows]
+        return sorted(range(len(keys)), key=keys.__getitem__, reverse=is_falling)
+
+    def _sort_again(self) -> None:
+        order = self._sorted()
+        if order == self._order:
+            return
+        self.layoutAboutToBeChanged.emit()
+        before, places = self.persistentIndexList(), {i: position for position, i in enumerate(order)}
+        after = [self.index(places[self._order[index.row()]], index.column()) for index in before]
+        self._order = order
+        self.changePersistentIndexList(before, after)
+        self.layoutChanged.emit()
 
     def rowCount(self, parent: Index = _NOWHERE) -> int:
         return 0 if parent.isValid() else len(self._rows)
@@ -106,7 +154,7 @@ class RowModel(QAbstractTableModel, Generic[Row]):
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if not index.isValid():
             return None
-        row, column = self._rows[index.row()], self.columns[index.column()]
+        row, column = self._rows[self._order[index.row()]], self.columns[index.column()]
         if role == Role.ROW:
             return row
         if role == Qt.ItemDataRole.TextAlignmentRole:
@@ -132,17 +180,22 @@ def _alignment(column: Column[Any]) -> Qt.AlignmentFlag:
     return side | Qt.AlignmentFlag.AlignVCenter
 
 
-class SortedRows(QSortFilterProxyModel, Generic[Row]):
-    """Sorts by what the column says, not by what it shows."""
+class FilteredRows(QSortFilterProxyModel, Generic[Row]):
+    """The rows with a text in one of their cells; the model itself sorts."""
 
     def __init__(self, model: RowModel[Row]) -> None:
         super().__init__()
         self._model = model
+        self._text = ""
         self.setSourceModel(model)
-        self.setDynamicSortFilter(True)
 
-    def lessThan(self, left: Index, right: Index) -> bool:
-        column = self._model.columns[left.column()]
-        value = column.sort or column.text
-        first, second = value(self._model.rows[left.row()]), value(self._model.rows[right.row()])
-        return bool(first < second)
+    def show_only(self, text: str) -> None:
+        """Only rows with `text`; all of them for ""."""
+        self._text = text.casefold()
+        self.setFilterFixedString(text)  # asks for every row anew
+
+    def filterAcceptsRow(self, source_row: int, _parent: Index) -> bool:
+        return not self._text or self._model.has_text(source_row, self._text)
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        self._model.sort(column, order)

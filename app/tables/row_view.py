@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidge
 
 from app.store import stored_widths
 from app.tables.cell_delegate import CellDelegate
-from app.tables.row_model import Index, Role, RowModel, SortedRows
+from app.tables.row_model import FilteredRows, Index, Role, RowModel
 from app.theme import SIZES
 
 Row = TypeVar("Row")
@@ -25,10 +25,8 @@ class RowView(QTableView, Generic[Row]):
     def __init__(self, model: RowModel[Row], *, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.rows_model = model
-        self._sorted = SortedRows(model)
-        self._sorted.setFilterKeyColumn(-1)
-        self._sorted.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        self.setModel(self._sorted)
+        self._shown = FilteredRows(model)
+        self.setModel(self._shown)
         self.setAccessibleName(name)
         self.setItemDelegate(CellDelegate(self))
         self._look()
@@ -72,22 +70,22 @@ class RowView(QTableView, Generic[Row]):
         position = self.rows_model.position_of(key)
         if position is None:
             return
-        index = self._sorted.mapFromSource(self.rows_model.index(position, 0))
+        index = self._shown.mapFromSource(self.rows_model.index(position, 0))
         flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
         self.selectionModel().setCurrentIndex(index, flags)
         self.scrollTo(index)
 
     def show_only(self, text: str) -> None:
         """Only rows with `text` in one of their cells; all of them for ""."""
-        self._sorted.setFilterFixedString(text)
+        self._shown.show_only(text)
 
     def shown_rows(self) -> int:
-        return self._sorted.rowCount()
+        return self._shown.rowCount()
 
     def is_shown(self, key: str) -> bool:
         """Whether the row with this key is there and no filter hides it."""
         position = self.rows_model.position_of(key)
-        return position is not None and self._sorted.mapFromSource(self.rows_model.index(position, 0)).isValid()
+        return position is not None and self._shown.mapFromSource(self.rows_model.index(position, 0)).isValid()
 
     def current(self) -> Row | None:
         """The selected row."""
@@ -96,13 +94,13 @@ class RowView(QTableView, Generic[Row]):
 
     def as_text(self) -> str:
         """The selected row, or all rows, with the titles: columns with tabs between."""
-        rows = [index.row() for index in self.selectionModel().selectedRows()] or range(self._sorted.rowCount())
+        rows = [index.row() for index in self.selectionModel().selectedRows()] or range(self._shown.rowCount())
         titles = [column.title for column in self.rows_model.columns]
         cells = [[self._cell(row, column) for column in range(len(titles))] for row in rows]
         return "\n".join("\t".join(line) for line in [titles, *cells])
 
     def _cell(self, row: int, column: int) -> str:
-        return str(self._sorted.index(row, column).data())
+        return str(self._shown.index(row, column).data())
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """The selected row stays in sight when what is below takes more room."""

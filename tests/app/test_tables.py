@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +85,45 @@ def test_numbers_sort_as_numbers_and_words_as_words(view: RowView[Fruit]) -> Non
 
 def test_rows_keep_the_order_they_came_in_until_a_header_is_clicked(view: RowView[Fruit]) -> None:
     assert names(view) == ["plum", "fig", "apple"]
+
+
+def test_the_selected_row_stays_selected_whatever_the_order_and_the_filter(view: RowView[Fruit]) -> None:
+    model = view.rows_model
+    last = model.rows[-1]
+    view.choose(last.name)
+    for column in (1, 0, -1):
+        view.sortByColumn(column, Qt.SortOrder.DescendingOrder)
+        assert view.current() == last
+    view.sortByColumn(1, Qt.SortOrder.AscendingOrder)
+    model.update_row(replace(last, grams=10**6))
+    assert view.current() == replace(last, grams=10**6)
+    assert view.currentIndex().row() == view.shown_rows() - 1
+    model.add_rows([replace(last, name="sorted in", grams=0)])
+    assert view.model().index(0, 0).data() == "sorted in"
+    assert view.current() == replace(last, grams=10**6)
+    view.show_only(last.name.upper())
+    assert view.shown_rows() == 1
+    assert view.current() == replace(last, grams=10**6)
+    view.show_only("")
+    assert view.shown_rows() == len(model.rows)
+
+
+def test_thousands_of_rows_are_sorted_with_one_look_at_each(view: RowView[Fruit]) -> None:
+    looks = 0
+
+    def grams(fruit: Fruit) -> int:
+        nonlocal looks
+        looks += 1
+        return fruit.grams
+
+    model = view.rows_model
+    model.columns[1] = replace(model.columns[1], sort=grams)
+    model.set_rows([Fruit(f"fruit {number}", number * 7919 % 3000) for number in range(3000)])
+    looks = 0
+    view.sortByColumn(1, Qt.SortOrder.AscendingOrder)
+    assert looks == 3000
+    shown = [view.model().index(row, 0).data(Role.ROW).grams for row in range(3000)]
+    assert shown == list(range(3000))
 
 
 def test_copy_takes_the_selected_row_with_its_titles(view: RowView[Fruit], qtbot: QtBot) -> None:
