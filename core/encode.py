@@ -22,8 +22,7 @@ from core.jobs import QuantizeJob
 from core.meter import PROGRESS_SECONDS, Meter, Took, timed
 from core.rows import RowReader, can_copy, refuse_non_finite
 from core.slabs import Cutter, Gate, Slab, room_for
-from core.stream import AHEAD, MOST_THREADS, HubStream
-from core.stream import SLAB_WEIGHTS as STREAMED_WEIGHTS
+from core.stream import AHEAD, MOST_THREADS, HubStream, slab_weights
 from core.unfinished import Unfinished
 
 SLAB_WEIGHTS = {"auto": 1 << 22, "cpu": 1 << 22, "reference": 1 << 18}
@@ -47,7 +46,7 @@ class Encoder:
         self.threads, self.weights, self.ahead = job.threads or ceil(usable_cores()), SLAB_WEIGHTS[job.backend], 0
         if stream:
             self.threads, self.ahead = min(self.threads, MOST_THREADS), AHEAD
-            self.weights = min(self.weights, STREAMED_WEIGHTS)
+            self.weights = min(self.weights, slab_weights(self.threads + AHEAD + 1))
         self.slabs = Cutter(work.place.plan, self.weights, work.done_rows())
         self.gate = Gate(self.threads)  # the other threads of the pool wait for the network
         self.running: dict[Future[Took], Slab] = {}

@@ -30,6 +30,7 @@ from core.jobs import QuantizeJob
 from core.meter import Meter
 from core.paths import expanded
 from core.plan import Plan, make_plan
+from core.preflight import preflight
 from core.recipe_card import SAMPLE_ROWS, error_bytes, filled, with_errors
 from core.recipes import find_recipe
 from core.resume import compared, head_of, restore_names
@@ -47,6 +48,8 @@ MOST_COMPILERS = 4  # processes that compile kernels at once; each takes about 1
 def check_job(job: QuantizeJob) -> Plan:
     """Everything that can be known before the start; raises SnugError when the job cannot work. Writes nothing."""
     plan = plan_job(job)
+    if not (found := preflight(job, plan=plan)).ok:
+        raise found.refusal()
     _check_place(job, plan)
     return plan
 
@@ -180,10 +183,12 @@ class _Running:
         if self.resume:
             restore_names(place, head)
             _check_place(job, plan)
+        found = preflight(job, plan=plan)
+        yield from (Note(text) for text in (found.words, *found.warnings))
         yield from _prepare(job, plan, self.cancelled)
         meter = Meter(plan, started, job)
         with contextlib.ExitStack() as stack:
-            stream = open_stream(plan.model, self.cancelled)
+            stream = open_stream(plan.model, self.cancelled, lambda: self.control.limits.bandwidth)
             if stream:
                 stack.enter_context(stream)
             yield meter.event("encode", "")  # from here on there is something to sweep up

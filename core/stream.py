@@ -12,6 +12,7 @@ in order, which nobody has who reads only what the plan needs, in the plan's ord
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import replace
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import Cancelled
+from core.errors import Cancelled, Halted, JobFailed
 from core.model import ModelInfo, TensorInfo
 
 if TYPE_CHECKING:  # at run time only where they are needed: a file on this disk needs no network
@@ -31,6 +32,9 @@ if TYPE_CHECKING:  # at run time only where they are needed: a file on this disk
 AHEAD = 8  # slabs on their way from the Hub beside those that are encoded
 MOST_THREADS = 16  # that encode: more than any line can feed
 SLAB_WEIGHTS = 1 << 21
+LOST_BYTES = 8 << 20  # that a kill may cost: what is on its way or not encoded yet is fetched again
+_WEIGHT_BYTES = 2
+_BURST_SECONDS = 0.2
 TICK_SECONDS = 0.05
 UNCHECKED = (
     "Read by ranges, so the SHA-256 of whole files is not checked; sampled rows of every tensor are compared with the "
@@ -61,10 +65,18 @@ def stream_notes(model: ModelInfo) -> tuple[str, ...]:
     return fetched, UNCHECKED
 
 
-def open_stream(model: ModelInfo, cancelled: Callable[[], bool]) -> HubStream | None:
+def slab_weights(flights: int) -> int:
+    """Weights of a slab where so many are on their way at once."""
+    return min(SLAB_WEIGHTS, LOST_BYTES // _WEIGHT_BYTES // flights)
+
+
+def open_stream(
+    model: ModelInfo, cancelled: Callable[[], bool], bandwidth: Callable[[], int] = lambda: 0
+) -> HubStream | None:
     """Where the bytes of the model's tensors come from, at the commit of its headers; None: from its files.
 
-    Raises SnugError when the Hub may not be asked.
+    `bandwidth`: how many bytes may come in a second, at this moment; 0 is no limit. Raises SnugError when the Hub may
+    not be asked.
     """
     if not is_streamed(model):
         return None
@@ -76,16 +88,41 @@ def open_stream(model: ModelInfo, cancelled: Callable[[], bool]) -> HubStream | 
     source = header_source(replace(named, revision=model.files[0].parent.name))
     if source.hub.offline:
         raise offline_error()
-    return HubStream(source, cancelled)
+    return HubStream(source, cancelled, Throttle(bandwidth))
+
+
+class Throttle:
+    """Keeps several threads together to so many bytes a second as `limit` says at the moment; 0 is no limit."""
+
+    def __init__(self, limit: Callable[[], int]) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._allowed, self._since = 0.0, time.monotonic()
+
+    def spend(self, count: int, is_over: Callable[[], bool]) -> None:
+        """Counts bytes that came, and returns when more may come, or when it is over."""
+        with self._lock:
+            self._allowed -= count
+        while (limit := self._limit()) and not is_over():
+            with self._lock:
+                now = time.monotonic()
+                self._allowed = min(limit * _BURST_SECONDS, self._allowed + (now - self._since) * limit)
+                self._since = now
+                if self._allowed > 0:
+                    return
+            time.sleep(TICK_SECONDS)
+        with self._lock:
+            self._allowed = max(0.0, self._allowed)
 
 
 class HubStream:
     """Reads stored bytes of a model on the Hub, for several threads at once; leaving it ends what is under way."""
 
-    def __init__(self, source: HeaderSource, cancelled: Callable[[], bool]) -> None:
+    def __init__(self, source: HeaderSource, cancelled: Callable[[], bool], throttle: Throttle | None = None) -> None:
         from core.hub.ranges import RangeReader
 
         self._cancelled = cancelled
+        self._throttle = throttle or Throttle(lambda: 0)
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self.fetched = 0
@@ -107,11 +144,14 @@ class HubStream:
         self._closed.set()
 
     def read(self, tensor: TensorInfo, first: int, count: int) -> Bytes:
-        """Bytes `first` on of a stored tensor: uint8 [count]. Raises SnugError, and Cancelled within a moment."""
+        """Bytes `first` on of a stored tensor: uint8 [count]. Raises SnugError, and Cancelled within a moment.
+
+        A line that fails for good raises Halted: the job can go on when there is one again.
+        """
         if self._is_over():
             raise Cancelled
         future: Future[Bytes] = Future()
-        asked = (future, self._readers[tensor.file.name], tensor.offset + first, count)
+        asked = (future, self._readers[tensor.file.name], tensor.offset + first, count, self._spend)
         # A thread that nobody has to wait for: the line it listens to may be silent for many seconds.
         threading.Thread(target=_fill, args=asked, name="stream", daemon=True).start()
         while not wait([future], TICK_SECONDS).done:
@@ -119,18 +159,25 @@ class HubStream:
                 raise Cancelled
         with self._lock:
             self.fetched += count
-        return future.result()
+        try:
+            return future.result()
+        except JobFailed as error:
+            raise Halted(error.message, error.hint) from error
+
+    def _spend(self, count: int) -> None:
+        self._throttle.spend(count, self._is_over)
 
     def _is_over(self) -> bool:
         return self._closed.is_set() or self._cancelled()
 
 
-def _fill(future: Future[Bytes], reader: RangeReader, start: int, count: int) -> None:
+def _fill(future: Future[Bytes], reader: RangeReader, start: int, count: int, spend: Callable[[int], None]) -> None:
     try:
         buffer, at = np.empty(count, np.uint8), 0
         for piece in reader.stream(start, start + count):
             buffer[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
             at += len(piece)
+            spend(len(piece))
         future.set_result(buffer)
     except BaseException as error:
         future.set_exception(error)

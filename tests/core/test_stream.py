@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import core
-import core.encode
 import core.hub.download
 import core.hub.headers
 import core.stream
@@ -155,7 +154,7 @@ def test_while_the_kernels_are_busy_a_few_slabs_are_fetched_and_no_more(
         return encode(*args, **options)
 
     monkeypatch.setattr(kernels, "encode", slow)
-    monkeypatch.setattr(core.encode, "STREAMED_WEIGHTS", slab)
+    monkeypatch.setattr(core.stream, "SLAB_WEIGHTS", slab)
     out = tmp_path / "out.gguf"
     done("hub:org/model", out)
     in_flight = (1 + core.stream.AHEAD) * slab * 2
