@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSettings, Qt, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtCore import QSettings, Qt, Signal
+from PySide6.QtGui import QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QLineEdit, QStackedWidget, QVBoxLayout, QWidget
 
 from app import words
+from app.reveal import reveal
 from app.tables.library_columns import LIBRARY_COLUMNS
 from app.tables.row_model import RowModel
 from app.tables.row_view import RowView
@@ -21,7 +22,6 @@ from app.widgets.disk_bar import DiskBar
 from app.widgets.facts import Facts
 from app.widgets.folder_list import FolderList
 from app.widgets.inspector import Inspector
-from app.widgets.job_panel import open_folder_of
 from app.widgets.page import Page, empty_state
 from app.widgets.parts import Elided, button, card, column, icon_button, label, row
 from app.widgets.question import ask
@@ -213,10 +213,7 @@ class LibraryPage(Page):
 
     def _show_in_folder(self) -> None:
         if (item := self.table.current()) is not None:
-            if item.path.is_dir():
-                QDesktopServices.openUrl(QUrl.fromLocalFile(str(item.path)))
-            else:
-                open_folder_of(item.path)
+            reveal(item.path)
 
     def _toggle_folders(self) -> None:
         self.folders.setVisible(self.folders_button.isChecked())

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QModelIndex, Qt
-from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QAbstractButton, QFileDialog, QPushButton
 from pytestqt.qtbot import QtBot
 
@@ -244,15 +243,16 @@ def test_a_folder_can_be_added_and_taken_off_again(
 def test_the_folder_of_a_model_is_shown(
     window: MainWindow, qtbot: QtBot, stores: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened: list[str] = []
-    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
+    shown: list[Path] = []
+    monkeypatch.setattr("app.pages.library.reveal", shown.append)
     page = look(window, qtbot)
     for name in (SAMPLE, "org/pair/a-Q4_K_M.gguf"):
         choose(page, name)
         page.show_button.click()
-    assert opened == [
-        str(stores / "hub" / f"models--{repo}" / "snapshots" / ("a" * 40)) for repo in ("snug--sample", "org--pair")
-    ]
+    sample, pair = (
+        stores / "hub" / f"models--{repo}" / "snapshots" / ("a" * 40) for repo in ("snug--sample", "org--pair")
+    )
+    assert shown == [sample, pair / "a-Q4_K_M.gguf"]
 
 
 @pytest.mark.usefixtures("stores")
