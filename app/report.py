@@ -234,6 +234,8 @@ def result(values: dict[str, Any]) -> None:
     table.add_row("Formats", ", ".join(f"{count} {name}" for name, count in values["formats"].items()))
     if values["imatrix"]:
         table.add_row("Importance", Text(values["imatrix"]))
+    if values.get("card"):
+        table.add_row("Recipe card", Text(values["card"]))
     table.add_row("Checked", "structure, bounds, finite scales, a sample of every tensor against the source")
     console.print(table)
 

@@ -16,7 +16,7 @@ from math import ceil
 from typing import Any
 
 import kernels
-from core.card_file import card_values, write_card
+from core.card_file import card_path, card_values, write_card
 from core.card_source import hash_whole
 from core.checkpoint import open_model
 from core.control import Control, Stop
@@ -199,8 +199,10 @@ class _Running:
             self.work.finish()
         meter.remember()
         result = _result(job, place.parts, plan, report, time.monotonic() - started)
-        if job.card and (problem := write_card(job, card_values(job, plan, parts_of(job, plan), report))):
-            yield Note(problem)
+        if job.card:
+            problem = write_card(job, card_values(job, plan, parts_of(job, plan), report))
+            yield from [Note(problem)] if problem else []
+            result["card"] = "" if problem else str(card_path(job.target).resolve())
         yield Done(result | ({"fetched": stream.fetched} if stream else {}))
 
     def _made(self, work: Unfinished, meter: Meter, stream: HubStream | None) -> Generator[Event, None, VerifyReport]:

@@ -24,6 +24,7 @@ def events(out: Path, **options: Any) -> list[core.Event]:
 def card(out: Path, **options: Any) -> dict[str, Any]:
     last = events(out, **options)[-1]
     assert isinstance(last, core.Done), last
+    assert last.result["card"] == str(core.card_path(out).resolve())
     return dict(json.loads(core.card_path(out).read_text()))
 
 
