@@ -19,12 +19,13 @@ from typing import Any, NamedTuple
 from core.errors import SnugError
 from core.gguf import skim_header
 from core.library.item import FormatShare, LibraryItem, StoredFile, Summary, in_words
+from core.library.made import NOT_MADE, source_in, with_card
 from core.library.reading import read_table
 from core.model import TensorInfo
 from core.recipes import RECIPES
 from core.shards import INDEX, read_file
 
-VERSION = 1
+VERSION = 2
 _SLACK = 5.0  # seconds between reading a header and the time of use that the system notes for it
 _LABELS = {recipe.file_type: recipe.name for recipe in RECIPES}
 _METHODS = {"gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "fp8": "FP8", "mxfp4": "MXFP4"}
@@ -32,7 +33,10 @@ _PLAIN = ("F64", "F32", "F16", "BF16")
 
 
 class FileFacts(NamedTuple):
-    """What one file's header says; `used` and `read`: when it had been used before, and when its header was read."""
+    """What one file's header says; `used` and `read`: when it had been used before, and when its header was read.
+
+    `source`: what Snug made it of, as `made.source_in` gives it.
+    """
 
     kind: str
     family: str
@@ -42,6 +46,7 @@ class FileFacts(NamedTuple):
     problem: str
     used: float
     read: float
+    source: str = ""
 
 
 @dataclass
@@ -73,10 +78,10 @@ def load_memory(path: Path | None) -> HeaderMemory:
 
 
 def _facts_from(values: Any) -> FileFacts:
-    kind, family, label, parameters, formats, problem, used, read = values
+    kind, family, label, parameters, formats, problem, used, read, source = values
     shares = tuple((str(name), int(tensors), int(nbytes)) for name, tensors, nbytes in formats)
     texts = str(kind), str(family), str(label), int(parameters)
-    return FileFacts(*texts, shares, str(problem), float(used), float(read))
+    return FileFacts(*texts, shares, str(problem), float(used), float(read), str(source))
 
 
 def save_memory(path: Path, memory: HeaderMemory) -> None:
@@ -90,8 +95,9 @@ def save_memory(path: Path, memory: HeaderMemory) -> None:
 
 
 def with_summary(item: LibraryItem, memory: HeaderMemory) -> LibraryItem:
-    """`item` with what its headers say, and when it was used last. Never raises for a bad file."""
+    """`item` with what its headers say, whose it is, and when it was used last. Never raises for a bad file."""
     facts = [memory.facts(file) for file in item.weights]
+    item = with_card(item, facts[0].source if facts else NOT_MADE)
     used = max((last_used(file, fact) for file, fact in zip(item.weights, facts, strict=True)), default=0.0)
     summary = _summary(item, facts)
     problem = item.problem or summary.problem
@@ -150,7 +156,8 @@ def _gguf_facts(file: StoredFile) -> FileFacts:
     if role != "model":
         family = f"{family} {role}".strip()
     shares = _shares(header.tensors)
-    return FileFacts("GGUF", family, label or main_format(shares), _weights(header.tensors), shares, "", 0.0, 0.0)
+    label, weights = label or main_format(shares), _weights(header.tensors)
+    return FileFacts("GGUF", family, label, weights, shares, "", 0.0, 0.0, source_in(keys))
 
 
 def _weights(tensors: Iterable[TensorInfo]) -> int:

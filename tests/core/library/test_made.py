@@ -1,0 +1,74 @@
+"""What Snug made is known as Snug's own by its card, though no job and no note tells of it any more."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import core
+from core import Origin, QuantizeJob, sample_folder
+from core.events import Done
+from core.library import LibraryItem, Places, apply_removal, plan_removal, scan_library
+from tests.core.library.stores import gguf_bytes, places_in, put
+
+CARD = "m.gguf.snug.json"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with m.gguf and its card."""
+    folder = tmp_path_factory.mktemp("made")
+    *_, last = core.run(QuantizeJob(str(sample_folder()), "Q4_0", str(folder / "m.gguf"), backend="reference"))
+    assert isinstance(last, Done), last
+    assert (folder / CARD).is_file()
+    return folder
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return places_in(tmp_path)
+
+
+def the_one(places: Places) -> LibraryItem:
+    (item,) = scan_library(places, remember=places.made.with_name("memory.json")).items
+    return item
+
+
+@pytest.mark.parametrize("names", [("m.gguf",), ("m.gguf", CARD)])
+def test_a_file_with_snugs_keys_is_snugs_own(names: tuple[str, ...], made: Path, places: Places) -> None:
+    folder = places.outputs[0]
+    for name in names:
+        shutil.copy(made / name, folder / name)
+    for item in (the_one(places), the_one(places)):  # read, then remembered
+        assert (item.origin, item.is_ours, item.removal) == (Origin.SNUG, True, "")
+        assert sorted(file.path.name for file in item.files) == sorted(names)
+    removal = plan_removal(scan_library(places), [item])
+    size = sum((folder / name).stat().st_size for name in names)
+    assert removal.freed == size
+    assert apply_removal(removal).freed == size
+    assert list(folder.iterdir()) == []
+
+
+def test_a_card_beside_tells_as_well_but_only_of_its_own_file(made: Path, places: Places) -> None:
+    folder = places.added[0]
+    shutil.copy(made / CARD, folder / CARD)
+    put(folder / "m.gguf", gguf_bytes())
+    assert the_one(places).origin is Origin.FOLDER
+    (folder / "m.gguf").write_bytes((made / "m.gguf").read_bytes().replace(b"snug.card.version", b"xnug.card.version"))
+    assert the_one(places).origin is Origin.SNUG
+
+
+def test_in_another_tools_store_it_is_that_tools(made: Path, places: Places) -> None:
+    folder = places.lm_studio[0] / "org" / "model"
+    folder.mkdir(parents=True)
+    shutil.copy(made / "m.gguf", folder / "m.gguf")
+    assert (the_one(places).origin, the_one(places).is_ours) == (Origin.LM_STUDIO, False)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"snug_card": 1}', '{"snug_card": 1, "file": {"parts": [{"name": 1}]}}'])
+def test_a_card_that_is_none_tells_nothing(text: str, places: Places) -> None:
+    put(places.added[0] / "m.gguf", gguf_bytes())
+    put(places.added[0] / CARD, text)
+    assert the_one(places).origin is Origin.FOLDER
