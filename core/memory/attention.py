@@ -38,6 +38,9 @@ def attention(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
         return _gated(b, layer, x, rules)
     heads = heads_of(b, layer)
     q, k, v = _queries(b, layer, x, heads, rules)
+    if "attn_gate.weight" in names:
+        gate = b.linear(layer, "attn_gate", x)
+        return finished(b, layer, g.like("MUL", looked(b, layer, q, k, v, rules), g.like("UNARY", gate)), rules)
     return attended(b, layer, q, k, v, rules)
 
 
@@ -47,7 +50,7 @@ def _queries(b: Builder, layer: int, x: Node, heads: Heads, rules: Rules) -> tup
     has_kv = b.shape.cached[layer] or not any(b.shape.cached)
     if "attn_qkv.weight" in b.names(layer):
         fused = b.linear(layer, "attn_qkv", x)
-        if rules.clamps:
+        if b.shape.key("attention.clamp_kqv"):
             fused = g.like("CLAMP", fused)
         q = g.part(fused, heads.key, heads.count, tokens)
         k = g.part(fused, heads.key, heads.kv_count, tokens, at_start=False)
@@ -67,17 +70,22 @@ def _queries(b: Builder, layer: int, x: Node, heads: Heads, rules: Rules) -> tup
 
 
 def _plain(b: Builder, layer: int, name: str, x: Node, by: tuple[int, int]) -> Node:
-    return g.reshaped(b.linear(layer, name, x), *by, b.tokens)
+    made = b.linear(layer, name, x)
+    if b.shape.key("attention.clamp_kqv"):
+        made = g.like("CLAMP", made)
+    return g.reshaped(made, *by, b.tokens)
 
 
 def _projected(b: Builder, layer: int, name: str, x: Node, by: tuple[int, int], rules: Rules) -> Node:
     """Queries or keys, with the norm that some families have: over all heads, or over each."""
     made = b.linear(layer, name, x)
+    if b.shape.key("attention.clamp_kqv"):
+        made = g.like("CLAMP", made)
     norm = b.names(layer).get(f"{name}_norm.weight")
     if norm is not None and norm.ne[0] == made.ne[0] and by[1] > 1:
         return g.reshaped(b.norm(made, layer, f"{name}_norm", op=rules.norm), *by, b.tokens)
     made = g.reshaped(made, *by, b.tokens)
-    return made if rules.norms_after_turn else _head_normed(b, layer, name, made, rules)
+    return made if rules.norms_after_turn or rules.turns_first else _head_normed(b, layer, name, made, rules)
 
 
 def _head_normed(b: Builder, layer: int, name: str, part: Node, rules: Rules) -> Node:
@@ -93,6 +101,10 @@ def _turned(b: Builder, layer: int, part: Node, rules: Rules, *, query: bool) ->
         part = g.like("ROPE", part, positions(b), *([factors] if factors else []))
         if rules.norms_after_turn:
             part = g.like("RMS_NORM", part)
+        if rules.turns_first:
+            part = _head_normed(b, layer, "attn_q" if query else "attn_k", part, rules)
+        if query and b.shape.key("attention.temperature_scale") and not rules.tempers:
+            part = g.like("MUL", part, b.given("temperature", 1, 1, b.tokens))
     elif rules.tempers and query:
         part = g.like("MUL", part, b.given("temperature", 1, 1, b.tokens))
     return g.like("SCALE", part) if query and rules.scales_query else part
@@ -111,6 +123,8 @@ def attended(
 
 
 def finished(b: Builder, layer: int, out: Node, rules: Rules) -> Node:
+    if "attn_sub_norm.weight" in b.names(layer):
+        out = b.norm(out, layer, "attn_sub_norm", op=rules.norm)
     return b.linear(layer, "attn_output", out)
 
 
@@ -158,6 +172,8 @@ def _store(b: Builder, layer: int, k: Node, v: Node | None) -> None:
         by_number = name == "values" and b.turns_values
         width = cache.ne[0]
         source = g.view(part, part.ne[0] * part.ne[1], b.tokens, size=part.size)
+        if by_number and part.layout != (4, g.full(part.ne)):
+            source = g.new("CONT", (part.ne[0] * part.ne[1], b.tokens), part)
         if by_number:
             if source.ne[0] < width:
                 source = g.new("PAD", (width, b.tokens), source)
@@ -171,13 +187,13 @@ def _store(b: Builder, layer: int, k: Node, v: Node | None) -> None:
 
 
 def _seen_by(b: Builder, q: Node) -> Node:
-    split = g.view(q, q.ne[0], q.ne[1], b.tokens // b.streams, b.streams)
-    return g.view(split, q.ne[0], b.tokens // b.streams, q.ne[1], b.streams)
+    split = g.view(q, q.ne[0], q.ne[1], b.tokens // b.streams, b.streams, size=q.size)
+    return g.view(split, q.ne[0], b.tokens // b.streams, q.ne[1], b.streams, size=q.size)
 
 
-def _cache_view(b: Builder, cache: Node, head: int) -> Node:
+def _cache_view(b: Builder, cache: Node, head: int, heads: int) -> Node:
     """Keys or values by head; a copy of quantized ones has its rows filled up on a GPU."""
-    seen = g.view(g.view(cache, 1, size=cache.size), 1, size=cache.size)
+    seen = g.view(g.view(cache, 1, size=cache.size), head, 1, heads, size=cache.size)
     seen.extra = _row_end(b, head)
     return seen
 
@@ -191,8 +207,9 @@ def _from_cache(b: Builder, layer: int, q: Node, *, value: Node | None, rules: R
     caches = b.caches(layer)
     count, length = q.ne[1], b.shape.value_lengths[layer]
     windowed = b.is_windowed(layer)
-    keys = _cache_view(b, caches[0], q.ne[0])
-    values = _cache_view(b, caches[-1], length)
+    shared = 1 if len(caches) == 1 else b.shape.kv_heads[layer]
+    keys = _cache_view(b, caches[0], q.ne[0], shared)
+    values = _cache_view(b, caches[-1], length, shared)
     if len(caches) == 1:
         nbytes, weights = KV_BLOCKS[b.settings.kv_type]
         whole = caches[0].size
@@ -271,8 +288,8 @@ def _all_at_once(b: Builder, layer: int, q: Node, k: Node | None, v: Node | None
     rows = _seen_by(b, q)
     name = "mask of the window" if b.shape.windowed[layer] else "mask"
     mask = b.given(name, tokens, tokens, item=2 if b.flash else 4)
-    keys = g.view(k, k.ne[0], tokens, k.ne[1])
-    values = g.view(v, v.ne[0], tokens, v.ne[1])
+    keys = g.view(k, k.ne[0], tokens, k.ne[1], size=k.size)
+    values = g.view(v, v.ne[0], tokens, v.ne[1], size=v.size)
     if b.flash:
         out = g.new("FLASH_ATTN_EXT", (length, count, tokens), rows, _cast(keys), _cast(values), mask)
         out.layer = layer

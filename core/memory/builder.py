@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from core.memory import graph as g
 from core.memory.cache import widths
-from core.memory.graph import CPU, GPU, Fused, Graph, Node
+from core.memory.graph import CPU, GPU, NO_NODE, Fused, Graph, Node
 from core.memory.rules import Rules
 from core.memory.settings import Settings
-from core.memory.shape import Held, Shape
+from core.memory.shape import CACHELESS, Held, Shape
 from core.memory.weights import first_gpu_layer, gpu_bytes, stays_on_host
 
 
@@ -32,6 +32,9 @@ class Builder:
         self._inputs: dict[str, Node] = {}
         self._caches: dict[int, tuple[Node, ...]] = {}
         self._slots: dict[int, Node] = {}
+        # Of models that see: parts of an image's embedding that are added behind the first layers.
+        self.stacked = int(shape.key("n_deepstack_layers", 0) or 0)
+        self.embedded = NO_NODE
         # The cache is laid out by what is asked for, before it is known whether flash attention can run.
         self.turns_values = settings.flash == "off"
 
@@ -77,7 +80,8 @@ class Builder:
     def _stored(self, held: Held, layer: int, key: str = "") -> Node:
         key = key or held.name
         if key not in self._weights:
-            home = CPU if layer < 0 or stays_on_host(held, layer, self.settings) else self.home(layer)
+            stays = stays_on_host(held, layer, self.settings) or held.name in self.shape.only_in_ram
+            home = CPU if layer < 0 or stays else self.home(layer)
             extra = gpu_bytes(held) - held.nbytes if home == CPU else 0
             nbytes, extra = (held.nbytes, extra) if self.settings.copies else (0, 0)
             self._weights[key] = g.stored(held.ne, nbytes, home=home, extra=extra)
@@ -86,8 +90,10 @@ class Builder:
     def tied_output(self) -> Node | None:
         """The output matrix: its own, or the input embedding a second time."""
         own = self.of_model("output.weight")
-        if own is not None or self.shape.tied is None:
+        if own is not None or self.shape.architecture in CACHELESS:
             return own
+        if self.shape.tied is None:
+            return self.of_model("token_embd.weight")
         return self._stored(self.shape.tied, self.shape.blocks, "tied")
 
     def given(self, name: str, *ne: int, item: int = 4) -> Node:
@@ -114,7 +120,7 @@ class Builder:
         alike = {
             lengths[index] for index, windowed in enumerate(self.shape.windowed) if windowed == self.is_windowed(layer)
         }
-        if not self.settings.quantized_kv or self.shape.is_mla or length % 64 or len(alike) > 1:
+        if not self.settings.quantized_kv or self.shape.is_mla or lengths[0] % 64 or len(alike) > 1:
             return None
         size = 64
         while what == "keys" and length % (2 * size) == 0:
@@ -169,7 +175,7 @@ class Builder:
         return self.product(self.needed(layer, f"{name}.weight"), x, self.weight(layer, f"{name}.bias"))
 
     def norm(self, x: Node, layer: int, name: str, *, op: str) -> Node:
-        """x normed by a layer's norm of that name."""
+        """x normed by a layer's norm of that name, which may be without weights."""
         weight = self.weight(layer, f"{name}.weight") or self.weight(layer, name)
         return self.normed(x, weight, self.weight(layer, f"{name}.bias"), op=op)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from core.memory.allocate import Lifetimes, lifetimes, peaks
 from core.memory.cache import window_cells
@@ -11,15 +13,19 @@ from core.memory.model_graph import model_graph
 from core.memory.rules import rules_of
 from core.memory.schedule import on_one_device, on_two_devices
 from core.memory.settings import Settings
-from core.memory.shape import Shape
+from core.memory.shape import Shape, convolves, scans
 from core.memory.weights import first_gpu_layer, largest_copy
 
-# Head sizes that CUDA's flash attention knows: (keys, values).
-_FLASH_HEADS = frozenset({(size, size) for size in (40, 64, 72, 80, 96, 112, 128, 256, 512)}
-                         | {(192, 128), (320, 256), (576, 512)})  # fmt: skip
+# Heads that CUDA's flash attention knows: of how many queries a key must serve a multiple, by size of (key, value).
+_FLASH_HEADS = {**{(size, size): 1 for size in (40, 64, 72, 80, 96, 112, 128, 256)}, (192, 128): 8, (320, 256): 32}
+# The same for sizes where it only has to serve more than one.
+_FLASH_GROUPS = frozenset({(512, 512), (576, 512)})
 
 # So many layers before one decide, as measured, where its results come to lie.
 _LOOKS_BACK = 4
+
+
+_Found = TypeVar("_Found")
 
 
 def compute(shape: Shape, settings: Settings) -> tuple[int, int]:
@@ -33,12 +39,8 @@ def compute(shape: Shape, settings: Settings) -> tuple[int, int]:
 
 
 def _computed(shape: Shape, settings: Settings, window: int) -> tuple[int, int]:
-    try:
-        return peaks(_kept(shape, settings), cells=settings.cells, window=window)
-    except (IndexError, KeyError):
-        if rules_of(shape)[1]:
-            raise
-        return bound(shape, settings)
+    return _planned_or(shape, lambda: peaks(_kept(shape, settings), cells=settings.cells, window=window),
+                       otherwise=bound(shape, settings))  # fmt: skip
 
 
 def bound(shape: Shape, settings: Settings) -> tuple[int, int]:
@@ -137,8 +139,19 @@ def uses_flash(shape: Shape, settings: Settings) -> bool:
         return True
     key = ("flash", settings.graph)
     if key not in shape.remembered:
-        shape.remembered[key] = _flash_stays(shape, replace(settings, parallel=1, unified=False, context=0))
+        one = replace(settings, parallel=1, unified=False, context=0)
+        shape.remembered[key] = _planned_or(shape, lambda: _flash_stays(shape, one), otherwise=True)
     return bool(shape.remembered[key])
+
+
+def _planned_or(shape: Shape, plan: Callable[[], _Found], *, otherwise: _Found) -> _Found:
+    """What a plan gives, or something else for a family whose graph is not known."""
+    try:
+        return plan()
+    except (IndexError, KeyError):
+        if rules_of(shape)[1]:
+            raise
+        return otherwise
 
 
 def _flash_stays(shape: Shape, one: Settings) -> bool:
@@ -153,5 +166,14 @@ def _flash_stays(shape: Shape, one: Settings) -> bool:
 def supports(node: Node) -> bool:
     """Whether CUDA knows an operation."""
     if node.op == "FLASH_ATTN_EXT":
-        return (node.sources[0].ne[0], node.ne[0]) in _FLASH_HEADS
+        sizes, queries, keys = (node.sources[0].ne[0], node.ne[0]), node.ne[1], node.sources[1].ne[2]
+        multiple = _FLASH_HEADS.get(sizes)
+        return (queries // keys) % multiple == 0 if multiple else sizes in _FLASH_GROUPS and queries > keys
+    if node.op == "SSM_CONV":
+        return convolves(node.ne[0])
+    if node.op == "SSM_SCAN":
+        state, seen, _, decay = node.sources[:4]
+        if decay.ne[0] == 1:
+            return scans(state.ne[0], seen.ne[0], seen.ne[1], single=True)
+        return scans(state.ne[0], 1, state.ne[1], single=False)
     return True

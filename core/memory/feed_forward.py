@@ -57,11 +57,12 @@ def _gated(b: Builder, gate: Node, up: Node, rules: Rules) -> Node:
     return g.new("GLU", gate.ne, gate, up)
 
 
-def experts(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
+def experts(b: Builder, layer: int, x: Node, rules: Rules, *, logits: Node | None = None) -> Node:
     """A few experts for each token, their results weighted and summed."""
     shape = b.shape
     used, tokens = int(shape.key("expert_used_count", 0)), x.ne[1]
-    logits = b.linear(layer, "ffn_gate_inp", x)
+    if logits is None:
+        logits = b.linear(layer, "ffn_gate_inp", x)
     count = logits.ne[0]
     probabilities = logits if rules.weighs_chosen else g.like(rules.gating(shape), logits)
     chosen_by = logits if rules.chooses_by_logits else probabilities
@@ -89,7 +90,10 @@ def experts(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
         return _summed(b, out, used, tokens)[1][-1]
     weighted = g.like("MUL", out, weights)
     views, sums = _summed(b, weighted, used, tokens)
-    if 2 <= used <= _MOST_REDUCED:
+    if 2 <= used <= _MOST_REDUCED and out.op == "MUL":
+        raw, scales = out.sources
+        b.fuse([out, weighted, *views, *sums], kept=(raw, weights, scales))
+    elif 2 <= used <= _MOST_REDUCED:
         b.fuse([weighted, *views, *sums], kept=(out, weights))
     return sums[-1]
 
@@ -123,6 +127,11 @@ def _through_experts(b: Builder, layer: int, x: Node, chosen: Node, used: int, t
     def through(name: str, rows: Node) -> Node:
         weight = b.needed(layer, f"{name}.weight")
         made = g.new("MUL_MAT_ID", (weight.ne[1], used, tokens), weight, rows, chosen)
+        scale = b.weight(layer, f"{name}.scale")
+        if scale is not None:
+            count = scale.ne[0]
+            everywhere = g.new("REPEAT", (1, count, tokens), g.reshaped(scale, 1, count, 1))
+            made = g.like("MUL", made, g.new("GET_ROWS", (1, used, tokens), everywhere, chosen))
         bias = b.weight(layer, f"{name}.bias")
         return g.like("ADD_ID", made, bias, chosen) if bias is not None else made
 

@@ -57,6 +57,9 @@ class Node:
         return self.op == "VIEW"
 
 
+NO_NODE = Node("", (), NOTHING)
+
+
 class Fused(NamedTuple):
     """Neighbours that CUDA works off at once; `kept` live until the last one, or, if empty, all until the next node."""
 

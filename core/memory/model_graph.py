@@ -47,9 +47,16 @@ def _embedded(b: Builder, rules: Rules) -> Node:
     table = b.of_model("token_embd.weight")
     assert table is not None
     ids = b.given("tokens", b.tokens)
-    x = b.expand(g.new("GET_ROWS", (b.shape.embedding, b.tokens), table, ids))
+    x = g.new("GET_ROWS", (b.shape.embedding, b.tokens), table, ids)
+    width = b.shape.embedding * (1 + b.stacked)
+    if b.stacked:
+        x = g.new("PAD", (width, b.tokens), x)
+    b.expand(x)
     # The same graph takes embeddings, such as those of images, in place of tokens.
-    b.expand(b.given("embeddings", b.shape.embedding, b.tokens))
+    b.expand(b.given("embeddings", width, b.tokens))
+    if b.stacked:
+        b.embedded = x
+        x = b.expand(g.part(x, b.shape.embedding, b.tokens))
     if rules.scales_embedding:
         x = g.like("SCALE", x)
         if b.shape.key("embedding_scale"):
@@ -59,9 +66,10 @@ def _embedded(b: Builder, rules: Rules) -> Node:
         x = g.like("ADD", x, g.view(types, types.ne[0]))
     places = b.of_model("position_embd.weight")
     if places is not None:
-        x = g.like("ADD", g.new("GET_ROWS", x.ne, places, positions(b)), x)
-    norm = b.of_model("token_embd_norm.weight")
-    if norm is not None and b.shape.architecture in CACHELESS:
+        at = g.new("GET_ROWS", x.ne, places, positions(b))
+        x = g.like("ADD", at, x) if b.shape.architecture in CACHELESS else g.like("ADD", x, at)
+    norm = b.of_model("token_embd_norm.weight") if "token_embd_norm.weight" in b.shape.layers[0] else None
+    if norm is not None:
         x = b.normed(x, norm, b.of_model("token_embd_norm.bias"), op=rules.norm)
     return x
 
@@ -72,7 +80,8 @@ def _layer(b: Builder, layer: int, x: Node, rules: Rules, inputs: Node | None) -
         return _norms_after(b, layer, x, rules)
     if rules.beside and not (rules.beside == "neox" and b.shape.key("use_parallel_residual") is False):
         return _beside(b, layer, x, rules)
-    normed = b.norm(x, layer, "attn_norm", op=rules.norm) if "attn_norm.weight" in names else x
+    has_norm = "attn_norm.weight" in names or rules.norms_without_weights
+    normed = b.norm(x, layer, "attn_norm", op=rules.norm) if has_norm else x
     if rules.state == "both":
         out = _both(b, layer, x, normed, rules)
     elif b.shape.recurrent[layer]:
@@ -84,7 +93,8 @@ def _layer(b: Builder, layer: int, x: Node, rules: Rules, inputs: Node | None) -
     if rules.state != "both":
         out, x = _picked_at_last(b, layer, out, x, rules)
     after = "post_attention_norm.weight" in names
-    before_ffn = "ffn_norm" if "ffn_norm.weight" in names or "ffn_norm" in names else ""
+    has_norm = "ffn_norm.weight" in names or "ffn_norm" in names or rules.norms_without_weights
+    before_ffn = "ffn_norm" if has_norm else ""
     if after and (before_ffn or "post_ffw_norm.weight" in names):
         out = b.norm(out, layer, "post_attention_norm", op=rules.norm)
     elif after:
@@ -110,7 +120,10 @@ def _layer(b: Builder, layer: int, x: Node, rules: Rules, inputs: Node | None) -
     if b.shape.architecture == "gemma4":
         return mixed_in(b, layer, g.like("ADD", inner, x), inputs, rules)
     residual_first = rules.residual_first or rules.residual_first_at_end
-    return g.like("ADD", x, inner) if residual_first else g.like("ADD", inner, x)
+    x = g.like("ADD", x, inner) if residual_first else g.like("ADD", inner, x)
+    if layer < b.stacked:
+        x = g.like("ADD", x, g.part(b.embedded, x.ne[0], b.tokens, at_start=False))
+    return x
 
 
 def _is_single(b: Builder) -> bool:
@@ -160,7 +173,7 @@ def _output(b: Builder, x: Node, rules: Rules) -> None:
     norm = b.of_model("output_norm.weight") or b.of_model("token_embd_norm.weight")
     if rules.picks == "before the norm":
         x = b.picked(_kept(x))
-    if norm is not None and not rules.norm_after:
+    if (norm is not None or rules.norms_without_weights) and not rules.norm_after:
         x = b.normed(x, norm, b.of_model("output_norm.bias"), op=rules.norm)
     if rules.picks == "after the norm":
         x = b.picked(_kept(x))
@@ -176,6 +189,8 @@ def _output(b: Builder, x: Node, rules: Rules) -> None:
             for op in ("SCALE", "UNARY", "SCALE"):
                 logits = g.like(op, logits)
         b.expand(_kept(logits))
+    else:
+        b.expand(x)
     _pooled(b, x)
 
 

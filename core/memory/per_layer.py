@@ -60,7 +60,9 @@ def feed_forward_of_gemma4(b: Builder, layer: int, x: Node, rules: Rules) -> Nod
         return feed_forward(b, layer, inner, rules)
     plain = b.norm(dense(b, layer, inner, rules), layer, "post_ffw_norm_1", op="RMS_NORM")
     chosen = b.norm(x, layer, "pre_ffw_norm_2", op="RMS_NORM")
-    routed = b.norm(experts(b, layer, chosen, rules), layer, "post_ffw_norm_2", op="RMS_NORM")
+    asked = g.like("SCALE", g.like("RMS_NORM", x))
+    logits = b.linear(layer, "ffn_gate_inp", g.like("MUL", asked, b.needed(layer, "ffn_gate_inp.scale")))
+    routed = b.norm(experts(b, layer, chosen, rules, logits=logits), layer, "post_ffw_norm_2", op="RMS_NORM")
     return g.like("ADD", plain, routed)
 
 

@@ -90,15 +90,16 @@ def _mamba(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     mixed = b.linear(layer, "ssm_x", out)
     dt = g.part(mixed, rank, tokens)
     parts = [g.part(mixed, state, tokens, at_start=False) for _ in range(2)]
-    if "ssm_dt_norm.weight" in b.names(layer):
+    if "ssm_dt_norm.weight" in b.names(layer) or key("ssm.dt_b_c_rms"):
         dt = b.norm(dt, layer, "ssm_dt_norm", op=rules.norm)
         parts = [b.norm(part, layer, f"ssm_{name}_norm", op=rules.norm) for part, name in zip(parts, "bc", strict=True)]
     else:
         dt = g.new("CONT", (rank, tokens), dt)
     dt = b.linear(layer, "ssm_dt", dt)
     seen = g.view(g.reshaped(out, 1, inner, tokens), 1, inner, tokens)
-    scan = g.new("SSM_SCAN", (inner * tokens + state * inner * b.slots,), g.reshaped(rows, state, inner), seen, dt,
-                 b.needed(layer, "ssm_a"), *parts, slots)  # fmt: skip
+    states = g.reshaped(rows, state, inner, b.settings.parallel)
+    scan = g.new("SSM_SCAN", (inner * tokens + state * inner * b.slots,), states, seen, dt, b.needed(layer, "ssm_a"),
+                 *parts, slots)  # fmt: skip
     _keep_scan(b, leaf, rows, scan, state * inner)
     y = g.reshaped(scan, inner, tokens)
     y = g.like("ADD", y, g.like("MUL", out, b.needed(layer, "ssm_d")))
@@ -141,8 +142,9 @@ def _mamba2(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     parts = [g.part(out, state, groups, tokens, at_start=False) for _ in range(2)]
     dt = g.new("CONT", (heads, tokens), g.part(mixed, heads, tokens, at_start=False))
     dt = g.like("ADD", dt, b.needed(layer, "ssm_dt.bias"))
-    scan = g.new("SSM_SCAN", (inner * tokens + state * inner * b.slots,), g.reshaped(rows, state, inner), seen, dt,
-                 b.needed(layer, "ssm_a"), *parts, slots)  # fmt: skip
+    states = g.reshaped(rows, state, inner, b.settings.parallel)
+    scan = g.new("SSM_SCAN", (inner * tokens + state * inner * b.slots,), states, seen, dt, b.needed(layer, "ssm_a"),
+                 *parts, slots)  # fmt: skip
     _keep_scan(b, leaf, rows, scan, state * inner)
     y = g.reshaped(scan, inner // heads, heads, tokens)
     y = g.like("ADD", y, g.like("MUL", seen, b.needed(layer, "ssm_d")))

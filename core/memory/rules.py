@@ -17,7 +17,8 @@ class Rules:
     `norm` is the operation. `beside` says that attention and feed-forward read the same input ("cohere", "falcon",
     "phi", "neox"). `scales_embedding`, `scales_residual` and `scales_query` are products with a number, `softcaps` and
     `caps_logits` a tanh between two. `turn` is where positions turn queries and keys: "all", "windowed", "full" or
-    "none". `norms_after_turn` and `norms_value` are norms without weights. `gated_query`: half of the query matrix
+    "none". `norms_after_turn`, `norms_value` and `norms_without_weights` (all norms) are norms without weights;
+    `turns_first`: heads are normed when they are turned. `gated_query`: half of the query matrix
     makes a gate. Of experts: `weighs_chosen` (softmax after the choice), `chooses_by_logits`, `weighs_before`,
     `norm_experts`. `picks` is where the rows whose logits are wanted are picked: "in the last layer", or "before" or
     "after the norm" of the output.
@@ -42,7 +43,8 @@ class Rules:
     repeats_heads: bool = False
     divides_gate: bool = False
     scales_before_output: bool = False
-    clamps: bool = False
+    turns_first: bool = False
+    norms_without_weights: bool = False
     squares: bool = False
     sequential_gate: bool = False
     expands_turned: bool = False
@@ -81,9 +83,14 @@ _GRANITE = Rules(scales_embedding=True, scales_residual=True, scales_logits=True
 RULES: dict[str, Rules] = {
     **dict.fromkeys(("llama", "mistral3", "qwen2", "qwen3", "ernie4_5", "olmo2", "seed_oss"), _LLAMA),
     **dict.fromkeys(("exaone", "exaone4", "internlm2", "baichuan", "chatglm", "glm4", "apertus"), _LLAMA),
-    **dict.fromkeys(("hunyuan-dense", "qwen2vl"), _LLAMA),
-    **dict.fromkeys(("qwen3moe", "glm4moe", "ernie4_5-moe", "dots1", "hunyuan-moe"), _LLAMA),
-    **dict.fromkeys(("starcoder2", "stablelm", "gpt2", "mpt", "bloom", "starcoder", "codeshell"), _LAYER),
+    **dict.fromkeys(("qwen2vl", "qwen3vl", "paddleocr", "minimax-m2", "bitnet"), _LLAMA),
+    **dict.fromkeys(("qwen3moe", "qwen3vlmoe", "glm4moe", "ernie4_5-moe", "dots1"), _LLAMA),
+    **dict.fromkeys(("starcoder2", "stablelm", "codeshell"), _LAYER),
+    **dict.fromkeys(("gpt2", "mpt", "bloom", "starcoder"), replace(_LAYER, turn="none")),
+    **dict.fromkeys(("hunyuan-dense", "hunyuan-moe"), Rules(turns_first=True)),
+    "olmo": Rules(norm="NORM", norms_without_weights=True),
+    "jais2": Rules(norm="NORM", squares=True),
+    "afmoe": Rules(scales_embedding=True, turn="three of four"),
     "smollm3": Rules(turn="three of four"),
     "arcee": Rules(squares=True),
     "olmoe": Rules(norm_experts=False),
@@ -113,7 +120,7 @@ RULES: dict[str, Rules] = {
     "minicpm3": Rules(scales_embedding=True, scales_residual=True, scales_before_output=True),
     "mamba": Rules(state="mamba"),
     "mamba2": Rules(state="mamba2"),
-    "jamba": Rules(state="mamba", turn="none", norm_experts=False),
+    "jamba": Rules(state="mamba", turn="none", norm_experts=False, residual_first=True),
     "falcon-h1": Rules(state="both"),
     "nemotron_h": Rules(state="mamba2", turn="none", squares=True, picks=_AFTER),
     "lfm2": Rules(state="convolution", residual_first=True),
@@ -121,6 +128,9 @@ RULES: dict[str, Rules] = {
     "qwen3next": Rules(state="delta", gated_query=True, repeats_heads=True, picks=_AFTER),
     "qwen35": Rules(state="delta", gated_query=True, picks=_AFTER),
     "qwen35moe": Rules(state="delta", gated_query=True, picks=_AFTER),
+    "nemotron_h_moe": Rules(state="mamba2", turn="none", squares=True, picks=_AFTER, expert_gating=_SIGMOID),
+    "modern-bert": Rules(norm="NORM"),
+    "eurobert": _LLAMA,
     "bert": Rules(norm="NORM", norm_after=True, turn="none"),
     "nomic-bert": Rules(norm="NORM", norm_after=True),
 }  # fmt: skip
@@ -130,7 +140,6 @@ RULES: dict[str, Rules] = {
 _UNPROVED: dict[str, Rules] = {
     "gptj": Rules(norm="NORM", beside="falcon"),
     "deepseek": Rules(norm_experts=False),
-    "qwen3vl": _LLAMA,
     "orion": _LAYER,
 }
 

@@ -27,6 +27,9 @@ WITHOUT_OUTPUT = frozenset({
     "t5encoder",
 })  # fmt: skip
 
+# Families that multiply by the input embedding where it lies, in RAM.
+_ONE_TABLE = frozenset({"bitnet"})
+
 # Families that keep a running state instead of a cache in every layer.
 STATE_ONLY = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
 
@@ -164,11 +167,37 @@ class Shape:
         return hash(tuple(held.format for table in tables for held in table.values()))
 
     @cached_property
+    def only_in_ram(self) -> frozenset[str]:
+        """Names of a layer's tensors that no GPU gets, for CUDA does not know what is done with them."""
+        layer = next((layer for layer, recurs in zip(self.layers, self.recurrent, strict=True) if recurs), {})
+        unknown = {name for name in ("ssm_conv1d.weight", "shortconv.conv.weight")
+                   if name in layer and not convolves(layer[name].ne[1])}  # fmt: skip
+        decay = layer.get("ssm_a")
+        if decay and "attn_gate.weight" not in layer:
+            inner, state = int(self.key("ssm.inner_size", 0) or 0), int(self.key("ssm.state_size", 0) or 0)
+            heads = decay.ne[-1]
+            if not scans(state, inner // heads, heads, single=decay.ne[0] == 1):
+                unknown.add("ssm_a")
+        return frozenset(unknown)
+
+    @cached_property
     def tied(self) -> Held | None:
         """The input embedding of a model that has no output matrix of its own."""
-        if "output.weight" in self.output or self.architecture in WITHOUT_OUTPUT:
+        if "output.weight" in self.output or self.architecture in WITHOUT_OUTPUT | _ONE_TABLE:
             return None
         return self.input.get("token_embd.weight")
+
+
+def convolves(width: int) -> bool:
+    """Whether CUDA has a convolution over so many channels."""
+    return width % 128 == 0
+
+
+def scans(state: int, head: int, heads: int, *, single: bool) -> bool:
+    """Whether CUDA has such a scan; `single`: one decay a head, as in Mamba 2."""
+    if single:
+        return state in (96, 128, 256) and head % 16 == 0
+    return state == 16 and head == 1 and heads % 128 == 0
 
 
 def shape_of(plan: Plan) -> Shape:

@@ -38,9 +38,9 @@ def weights(shape: Shape, settings: Settings) -> tuple[int, int, int]:
         if layer < first or layer < 0:
             host, repacked = host + sums.host, repacked + sums.repacked
         elif layer < settings.host_experts:
-            gpu, host = gpu + sums.gpu - sums.experts_gpu, host + sums.experts_host
+            gpu, host = gpu + sums.gpu - sums.experts_gpu, host + sums.experts_host + sums.only_in_ram
         else:
-            gpu += sums.gpu
+            gpu, host = gpu + sums.gpu, host + sums.only_in_ram
     for held in shape.shared.values():
         gpu += gpu_bytes(held) if first < len(shape.layers) else 0
         host += host_bytes(held) if first > 0 else 0
@@ -55,13 +55,14 @@ def weights(shape: Shape, settings: Settings) -> tuple[int, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Bytes of one layer wherever it may lie; `experts` are those of its experts."""
+    """Bytes of one layer wherever it may lie; `experts` are those of its experts, `only_in_ram` those no GPU gets."""
 
     gpu: int
     host: int
     repacked: int
     experts_gpu: int
     experts_host: int
+    only_in_ram: int
 
 
 def _sums(shape: Shape, rearranged: frozenset[str]) -> list[_Sums]:
@@ -70,23 +71,27 @@ def _sums(shape: Shape, rearranged: frozenset[str]) -> list[_Sums]:
     if known is None:
         not_loaded: list[dict[str, Held]] = [{}] * (shape.blocks - len(shape.layers))
         tables = (shape.input, *shape.layers, *not_loaded, shape.output)
-        known = [_sum(table.values(), rearranged if index else frozenset()) for index, table in enumerate(tables)]
+        known = [_sum(table.values(), rearranged if index else frozenset(), shape.only_in_ram)
+                 for index, table in enumerate(tables)]  # fmt: skip
         shape.added_up[rearranged] = known
     return known
 
 
-def _sum(tensors: Iterable[Held], rearranged: frozenset[str]) -> _Sums:
-    gpu = host = repacked = experts_gpu = experts_host = 0
+def _sum(tensors: Iterable[Held], rearranged: frozenset[str], kept: frozenset[str]) -> _Sums:
+    gpu = host = repacked = experts_gpu = experts_host = only_in_ram = 0
     for held in tensors:
         on_gpu, on_host, moved, is_expert = _one(held, rearranged)
-        gpu += on_gpu
+        if held.name in kept:
+            only_in_ram += on_host
+        else:
+            gpu += on_gpu
         if moved:
             repacked += on_host
         else:
             host += on_host
         if is_expert:
             experts_gpu, experts_host = experts_gpu + on_gpu, experts_host + on_host
-    return _Sums(gpu, host, repacked, experts_gpu, experts_host)
+    return _Sums(gpu, host, repacked, experts_gpu, experts_host, only_in_ram)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -11,6 +11,8 @@ _LAST_IS_FULL = {
     "exaone-moe": 4, "llama4": 4, "plamo3": 8, "afmoe": 4, "mellum": 4, "muse-glimmer": 4, "gemma4": 6,
 }  # fmt: skip
 _FIRST_IS_FULL = {"cohere2moe": 4, "smallthinker": 4, "laguna": 4, "modern-bert": 3}
+# Of this family, only the model with so many layers has windows.
+_EXAONE_WITH_WINDOWS = 64
 # Families that name a window and do without it.
 _IGNORED = frozenset({"phi3", "phimoe", "llama", "qwen2", "qwen3", "qwen2moe", "qwen3moe", "starcoder2", "granite"})
 
@@ -19,6 +21,8 @@ def windowed_layers(architecture: str, key: Callable[..., Any], count: int) -> t
     """One answer a layer."""
     window = int(key("attention.sliding_window", 0) or 0)
     pattern = key("attention.sliding_window_pattern")
+    if architecture == "exaone4" and count != _EXAONE_WITH_WINDOWS:
+        return (False,) * count
     if architecture in _IGNORED or not (window or architecture == "llama4"):
         return (False,) * count
     if isinstance(pattern, (list, tuple)):
