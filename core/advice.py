@@ -20,6 +20,7 @@ from core.recommend import (
     loss_of,
     quality_of_size,
     size_of,
+    trained_in,
 )
 from core.stored import is_stored
 
@@ -90,6 +91,11 @@ def _take(chosen: Choice, *, kv_type: str, want: Want) -> str:
 
 def _why(plans: Sequence[Plan], hardware: Hardware, chosen: Choice, *, want: Want) -> Iterator[str]:
     name, fit = chosen.plan.recipe.name, chosen.fit
+    if name in trained_in(chosen.plan.model):
+        yield "Its experts stay in the four bits that they were trained in, and nothing is lost by it."
+        if fit.verdict is Verdict.SPLITS:
+            yield fit.reason
+        return
     if fit.verdict is Verdict.SPLITS:
         yield f"No level that is worth it runs whole here: {fit.reason[0].lower()}{fit.reason[1:]}"
         return

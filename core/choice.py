@@ -12,7 +12,7 @@ from core.hardware import Hardware
 from core.memory import CELL
 from core.plan import Plan, make_plan, make_plans
 from core.recipes import RECIPES
-from core.recommend import ADVISED, LAST_RESORT, Want, can_be_made, good_formats, preferences
+from core.recommend import ADVISED, LAST_RESORT, Want, can_be_made, good_formats, preferences, trained_in
 from core.stored import is_stored
 
 if TYPE_CHECKING:
@@ -129,19 +129,22 @@ def _choose(asked: _Asked, plan_of: Callable[[str], Plan | None], stored: Sequen
 
 def least_level(levels: Levels) -> Plan:
     """The smallest level that is worth a try, without planning the others."""
-    return levels.plan(LAST_RESORT) or least_of(levels.all())
+    return levels.plan((*trained_in(levels.model), LAST_RESORT)[0]) or least_of(levels.all())
 
 
 def least_of(plans: Sequence[Plan]) -> Plan:
     """The smallest level that is worth a try; of none such, the smallest of all."""
-    useful = [plan for plan in plans if plan.recipe.name in (*ADVISED, LAST_RESORT) and can_be_made(plan)]
+    names = trained_in(plans[0].model) or (*ADVISED, LAST_RESORT)
+    useful = [plan for plan in plans if plan.recipe.name in names and can_be_made(plan)]
     return min(useful or plans, key=lambda plan: plan.tensor_bytes)
 
 
 def _longest(asked: _Asked, plan_of: Callable[[str], Plan | None], stored: Sequence[str]) -> Choice | None:
     """The good level with the most context that runs whole, with room to spare if one does; of equals the best one."""
     cache_type = FREE_CACHE if asked.kv_type in PLAIN_CACHES else asked.kv_type
-    good = good_formats(asked.model.parameters, context=asked.context, want=Want.LONGEST_CONTEXT)
+    good = trained_in(asked.model) or good_formats(
+        asked.model.parameters, context=asked.context, want=Want.LONGEST_CONTEXT
+    )
     plans = [plan for plan in map(plan_of, (*stored, *reversed(good))) if plan]
     best: Choice | None = None
     for verdicts in (frozenset({Verdict.FITS}), WHOLE):

@@ -11,7 +11,7 @@ from core.choice import FREE_CACHE, PLAIN_CACHES, Choice
 from core.fit import Fit, Verdict, estimate_fit, usable_gpus
 from core.hardware import Gpu, Hardware, Holder
 from core.memory import CELL
-from core.recommend import ADVISED, Want, is_below_four_bits
+from core.recommend import ADVISED, Want, is_below_four_bits, trained_in
 
 if TYPE_CHECKING:
     from core.plan import Plan
@@ -89,6 +89,8 @@ class _Question:
 
 def _next_better(plans: Sequence[Plan], hardware: Hardware, about: Choice) -> Choice | None:
     """The nearest larger level of those that are advised, if it does not fit as it is."""
+    if about.plan.recipe.name in trained_in(about.plan.model):
+        return None
     larger = [plan for plan in plans if plan.recipe.name in ADVISED and plan.tensor_bytes > about.plan.tensor_bytes]
     for plan in sorted(larger, key=lambda plan: plan.tensor_bytes):
         fit = estimate_fit(plan, hardware, context=about.fit.context, kv_type=about.fit.kv_type)
@@ -139,6 +141,8 @@ def _freed(question: _Question) -> Iterator[Counterfactual]:
 
 def _other_level(question: _Question) -> Iterator[Counterfactual]:
     """The largest smaller level that does better, of those that can be made and are not last resorts."""
+    if question.recipe in trained_in(question.about.plan.model):
+        return
     smaller = [plan for plan in question.plans
                if plan.recipe.name in ADVISED and not plan.recipe.needs_importance
                and plan.tensor_bytes < question.about.plan.tensor_bytes]  # fmt: skip

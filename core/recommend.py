@@ -69,17 +69,24 @@ def can_be_made(plan: Plan) -> bool:
     return plan.importance is not None or not plan.recipe.needs_importance
 
 
+def trained_in(model: ModelInfo) -> tuple[str, ...]:
+    """The level that keeps weights which were trained in few bits as they are; none for most models."""
+    return ("MXFP4_MOE",) if not model.is_gguf and "MXFP4" in model.quantized_formats else ()
+
+
 def preferences(model: ModelInfo, *, context: int, want: Want) -> list[tuple[str, Verdict]]:
     """Recipes with verdicts in the order in which they are taken.
 
     A good format that fits comes before one that is tight; both before a lower format; that before splitting, unless
     quality is wanted most; and two bits a weight come last. Never taken are unquantized files, one bit a weight, and
-    formats for models trained in them. With more memory, the choice moves only up this list.
+    formats for models trained in them; but what a model was trained in comes before all else, for every other level is
+    larger or loses more. With more memory, the choice moves only up this list.
     """
     good = good_formats(model.parameters, context=context, want=want)
     low = tuple(name for name in _USABLE if name not in good)
     last = (*_TWO_BITS, *(_TWO_BITS_OF_LARGE if model.parameters >= LARGE_MODEL else ()))
-    steps = [(good, verdict) for verdict in _RUNS_WHOLE]
+    steps = [(trained_in(model), verdict) for verdict in _RUNS]
+    steps += [(good, verdict) for verdict in _RUNS_WHOLE]
     if want is Want.BEST_QUALITY:
         steps += [(good, Verdict.SPLITS)]
     steps += [(low, verdict) for verdict in _RUNS_WHOLE]
@@ -106,7 +113,7 @@ def loss_of(recipe: str) -> float:
 
 def quality_of(model: ModelInfo, recipe: str) -> float:
     """A rank across models and levels, comparable with any other: see quality_of_size."""
-    return quality_of_size(size_of(model), recipe)
+    return quality_of_size(size_of(model), "" if recipe in trained_in(model) else recipe)
 
 
 def size_of(model: ModelInfo) -> float:

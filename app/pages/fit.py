@@ -85,6 +85,7 @@ class FitPage(Page):
         self._coming: dict[str, Judged] = {}
         self._lost: list[Unjudged] = []
         self._chosen = ""
+        self._is_settled = False
         self._hardware: Hardware | None = None
         self._judged_for: Hardware | None = None
         self._cache_shown = ""
@@ -160,7 +161,7 @@ class FitPage(Page):
 
     def choose_model(self, path: Path) -> None:
         """Answers about this model, as soon as it is judged."""
-        self._chosen = str(path)
+        self._chosen, self._is_settled = str(path), True
         self.table.choose(self._chosen)
         self._answer()
 
@@ -214,6 +215,7 @@ class FitPage(Page):
         if not self._judged and self.state == "loading":
             self.show_state("empty")
         self._show_rows()
+        self._is_settled = bool(self._judged)
 
     def _show_problems(self, problems: list[str]) -> None:
         more = f", and {words.count(len(problems) - 1, 'other')}" if len(problems) > 1 else ""
@@ -229,13 +231,15 @@ class FitPage(Page):
     # What is shown
 
     def _show_rows(self) -> None:
+        """Answers about the best of them until all are judged for the first time, or somebody chose."""
         rows = ranked(self._judged.values())
         if not rows:
             self.rows.set_rows([])
             return
-        before, chosen = self._chosen, self._chosen if self._chosen in self._judged else ""
         self.rows.replace_rows(rows)
-        self._chosen = chosen or (before if self._tasks.busy("judge") and before else rows[0].key)
+        is_waited_for = self._is_settled and self._tasks.busy("judge")
+        if not self._is_settled or not (is_waited_for or self._chosen in self._judged):
+            self._chosen = rows[0].key
         shown = self.table.current()
         if self._chosen in self._judged and (shown is None or shown.key != self._chosen):
             self.table.choose(self._chosen)
@@ -245,7 +249,7 @@ class FitPage(Page):
     def _choose_row(self, judged: Judged | None) -> None:
         if judged is None or judged.key == self._chosen:
             return
-        self._chosen = judged.key
+        self._chosen, self._is_settled = judged.key, True
         self._answer()
 
     def _answer(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app import words
 from app.tables.row_model import Column
 
 if TYPE_CHECKING:
-    from core import Option
+    from core import Fit, Option
 
 _ORDER = ("fits", "tight", "splits", "no")
 
@@ -17,12 +17,19 @@ def verdict_order(option: Option) -> int:
     return _ORDER.index(option.fit.verdict)
 
 
-def _sum_of(fit: Any) -> str:
+def sum_of(option: Option) -> str:
+    """How the memory is worked out: a line for each part, then every byte that counts against the limit."""
+    import core
+
+    fit = option.fit
+    said = [f"{part.name.capitalize()}: {part.words}" for part in core.arithmetic_of(option.plan, fit).parts]
+    return "\n".join([*said, "", *_bytes_of(fit)])
+
+
+def _bytes_of(fit: Fit) -> list[str]:
     parts = (("Weights", fit.weights), ("KV cache", fit.kv), ("Compute", fit.compute), ("Overhead", fit.overhead))
     lines = [f"{name}: {words.exact(count)}" for name, count in parts]
-    return "\n".join(
-        [*lines, f"Together: {words.exact(fit.total)}", f"Usable: {words.exact(fit.budget)} ({fit.place})"]
-    )
+    return [*lines, f"Together: {words.exact(fit.total)}", f"Usable: {words.exact(fit.budget)} ({fit.place})"]
 
 
 OPTION_COLUMNS: tuple[Column[Option], ...] = (
@@ -55,7 +62,7 @@ OPTION_COLUMNS: tuple[Column[Option], ...] = (
         lambda option: words.size(option.fit.total),
         84,
         sort=lambda option: option.fit.total,
-        tooltip=lambda option: _sum_of(option.fit),
+        tooltip=sum_of,
         right=True,
     ),
     Column(

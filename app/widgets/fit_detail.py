@@ -36,7 +36,8 @@ class FitDetail(QWidget):
         self.advice, self.changes = label(wrap=True), label(wrap=True)
         self.memory, self.band, self.sum = MemoryBar(), label(role="muted", wrap=True), label(role="muted", wrap=True)
         self.facts = Facts()
-        self.show_sum = button("Show the sum", self._toggle_sum, tip="How the memory is worked out, part by part")
+        tip = "How the memory is worked out, part by part (Alt+S)"
+        self.show_sum = button("Show the &sum", self._toggle_sum, tip=tip)
         self.show_sum.setCheckable(True)
         self.measure = button("Measure", self.measure_wanted.emit, tip="Try this machine for a second: a closer range")
         self.measure.setAccessibleName("Measure this machine's speed")
@@ -119,7 +120,7 @@ class FitDetail(QWidget):
 
     def _toggle_sum(self) -> None:
         self.sum.setVisible(self.show_sum.isChecked())
-        self.show_sum.setText("Hide the sum" if self.show_sum.isChecked() else "Show the sum")
+        self.show_sum.setText("Hide the &sum" if self.show_sum.isChecked() else "Show the &sum")
 
 
 def _facts_of(full: Full) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
+from app.tables.option_columns import sum_of
 from app.theme import SIZES
 from app.widgets.memory_bar import MemoryBar, Need
 from app.widgets.more_options import MoreOptions
@@ -45,6 +46,7 @@ class OptionDetail(QWidget):
         self.summary.setText(option.recipe.summary)
         self.reason.show_text(option.reason)
         self.memory.show_need(need_of(option.fit), place=PLACES.get(option.fit.place, ""))
+        self.memory.setToolTip(sum_of(option))
 
 
 def need_of(fit: Fit) -> Need:

@@ -155,6 +155,8 @@ def test_what_does_most_for_this_machine_comes_first(page: FitPage) -> None:
     rows = page.rows.rows
     assert [row.name for row in rows] == [MIDDLE, SMALL, LARGE]
     assert [row.rank for row in rows] == [1, 2, 3]
+    assert page.detail.full is not None
+    assert page.detail.full.key == MIDDLE
     assert [str(row.fit.verdict) for row in rows] == ["fits", "fits", "no"]
 
 
@@ -233,6 +235,10 @@ def test_the_sum_is_shown_by_hover_and_by_key_and_adds_up(page: FitPage, qtbot: 
     page.detail.show_sum.setFocus()
     qtbot.keyClick(page.detail.show_sum, Qt.Key.Key_Space)
     assert not page.detail.sum.isHidden()
+    qtbot.keyClick(page.table, Qt.Key.Key_S, Qt.KeyboardModifier.AltModifier)
+    qtbot.waitUntil(lambda: page.detail.sum.isHidden())
+    qtbot.keyClick(page.table, Qt.Key.Key_S, Qt.KeyboardModifier.AltModifier)
+    qtbot.waitUntil(lambda: not page.detail.sum.isHidden())
     assert answer.arithmetic.parts[0].words in page.detail.sum.text()
     assert sum(part.nbytes for part in answer.arithmetic.parts) == answer.arithmetic.total
 

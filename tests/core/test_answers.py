@@ -273,3 +273,13 @@ def test_a_grid_of_twenty_levels_takes_some_ten_milliseconds() -> None:
         times.append(time.process_time() - start)
     assert min(times) < 0.05
     assert hardware.memory.total == 16 * GIB
+
+
+def test_a_model_that_was_trained_in_four_bits_is_told_to_keep_them() -> None:
+    names = ("MXFP4_MOE", "Q8_0", "Q6_K", "Q4_K_M", "Q3_K_M", "Q2_K")
+    plans = levels("gpt-oss-20b", names)
+    for hardware in (machine(ram=24), machine(ram=24, vram=(8,)), machine(vram=(24,))):
+        found = answer_for(plans, hardware)
+        assert found.plan.recipe.name == "MXFP4_MOE"
+        assert "nothing is lost by it" in found.advice.words
+        assert {item.recipe for item in found.counterfactuals} <= {"MXFP4_MOE"}

@@ -15,6 +15,7 @@ from core.recommend import (
     quality_of,
     quality_of_size,
     size_of,
+    trained_in,
 )
 from tests.core.levels import level, levels
 
@@ -107,6 +108,14 @@ def test_a_bigger_model_at_four_bits_beats_a_smaller_at_eight_but_not_so_at_thre
     for size in (1e9, 3e9, 8e9):
         assert quality_of_size(2 * size, "Q4_K_M") > quality_of_size(size, "Q8_0")
         assert quality_of_size(size * 4 / 3, "Q3_K_M") < quality_of_size(size, "Q4_K_M")
+
+
+def test_a_model_that_was_trained_in_four_bits_keeps_them() -> None:
+    model = levels("gpt-oss-20b", ("MXFP4_MOE",))[0].model
+    assert trained_in(model) == ("MXFP4_MOE",)
+    assert taken("gpt-oss-20b", Q6_K="fits", MXFP4_MOE="splits", Q4_K_M="fits") == "MXFP4_MOE"
+    assert quality_of(model, "MXFP4_MOE") == quality_of(model, "F16")
+    assert trained_in(levels("llama-3.1-8b")[0].model) == ()
 
 
 def test_small_models_lose_more() -> None:
