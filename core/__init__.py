@@ -14,7 +14,7 @@ _FACE = {
     "advice": ("Advice",),
     "arithmetic": ("Arithmetic", "Part", "arithmetic_of", "band_of"),
     "calibration": ("keep_calibration", "kept_calibration"),
-    "choice": ("Choice", "Levels", "choose", "choose_among", "choose_level", "least_level", "longest_context"),
+    "choice": ("Choice", "Levels", "choose", "choose_among", "least_level", "longest_context"),
     "control": ("Control", "Limits", "Stop"),
     "counterfactuals": ("Change", "Counterfactual", "counterfactuals_of"),
     "placement": ("Placement", "as_placed", "place_model", "reason_at_a_glance"),
@@ -167,7 +167,6 @@ if TYPE_CHECKING:
     from core.choice import Levels as Levels
     from core.choice import choose as choose
     from core.choice import choose_among as choose_among
-    from core.choice import choose_level as choose_level
     from core.choice import least_level as least_level
     from core.choice import longest_context as longest_context
     from core.control import Control as Control

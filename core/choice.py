@@ -85,19 +85,6 @@ def choose_among(
     return _choose(_Asked(levels.model, hardware, context, kv_type, want), plan_of)
 
 
-def choose_level(
-    model: ModelInfo,
-    hardware: Hardware,
-    *,
-    context: int,
-    kv_type: str = "f16",
-    want: Want = Want.BALANCED,
-    names: Collection[str] = (),
-) -> Choice | None:
-    """The same of all levels that can be made of `model` alone, or of those `names`."""
-    return choose_among(Levels(model, names=names), hardware, context=context, kv_type=kv_type, want=want)
-
-
 @dataclass(frozen=True)
 class _Asked:
     model: ModelInfo

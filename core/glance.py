@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from core.choice import Choice, choose_level, least_of
+from core.choice import Choice, Levels, choose_among, least_level
 from core.errors import JobFailed, SnugError
 from core.fit import estimate_fit, gpu_budget, ram_budget
 from core.hardware import Hardware
@@ -21,12 +21,10 @@ from core.hub.repo import RepoInfo
 from core.known import known_model
 from core.model import ModelInfo
 from core.paths import cache_folder
-from core.plan import make_plans
 from core.recipes import RECIPES
 from core.recommend import Want
 
-LEVELS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
-_FORM = 3
+_FORM = 4
 _STEP = 256 << 20
 
 
@@ -90,9 +88,10 @@ def _levels(info: RepoInfo) -> tuple[str, ...]:
 
 def _judged(model: ModelInfo, levels: tuple[str, ...], hardware: Hardware, wish: Wish) -> Glance:
     context, kv_type = wish.context, wish.kv_type
-    found = choose_level(model, hardware, context=context, kv_type=kv_type, want=wish.want, names=levels)
+    there = Levels(model, names=levels)
+    found = choose_among(there, hardware, context=context, kv_type=kv_type, want=wish.want)
     if found is None:
-        plan = least_of(make_plans(model, [recipe for recipe in RECIPES if recipe.name in (levels or LEVELS)]))
+        plan = least_level(there)
         found = Choice(plan, estimate_fit(plan, hardware, context=context, kv_type=kv_type))
     plan, fit = found.plan, found.fit
     other = f" Judged with the cache in {fit.kv_type}." if fit.kv_type != kv_type else ""

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from core.choice import RUNS, WHOLE, Levels, choose, choose_level, least_of, longest_context
+from core.choice import RUNS, WHOLE, Levels, choose, choose_among, least_of, longest_context
 from core.fit import Verdict, estimate_fit
 from core.imatrix import ImportanceMatrix
 from core.plan import make_plans
@@ -115,7 +115,7 @@ def test_levels_planned_when_their_turn_comes_give_the_same_choice(want: Want, r
     hardware = machine(ram=ram)
     chosen = choose(plans, hardware, context=8192, want=want)
     names = [plan.recipe.name for plan in plans]
-    again = choose_level(plans[0].model, hardware, context=8192, want=want, names=names)
+    again = choose_among(Levels(plans[0].model, names=names), hardware, context=8192, want=want)
     assert chosen is not None
     assert again is not None
     assert (chosen.plan.recipe, chosen.fit) == (again.plan.recipe, again.fit)
