@@ -197,12 +197,12 @@ class _Running:
             if job.card:
                 plan = _sealed(plan, self.work.file, report)
             self.work.finish()
+            problem = write_card(job, card_values(job, plan, parts_of(job, plan), report)) if job.card else ""
+            self.work.forget()
         meter.remember()
+        yield from [Note(problem)] if problem else []
         result = _result(job, place.parts, plan, report, time.monotonic() - started)
-        if job.card:
-            problem = write_card(job, card_values(job, plan, parts_of(job, plan), report))
-            yield from [Note(problem)] if problem else []
-            result["card"] = "" if problem else str(card_path(job.target).resolve())
+        result["card"] = str(card_path(job.target).resolve()) if job.card and not problem else ""
         yield Done(result | ({"fetched": stream.fetched} if stream else {}))
 
     def _made(self, work: Unfinished, meter: Meter, stream: HubStream | None) -> Generator[Event, None, VerifyReport]:

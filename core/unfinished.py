@@ -171,6 +171,9 @@ class Unfinished:
             self.journal.begin_naming()
             self.file.finish()
         self._is_named = True
+
+    def forget(self) -> None:
+        """Removes the journal: all is done, and there is nothing left to go on with."""
         self.journal.remove()
 
     def __exit__(

@@ -6,6 +6,8 @@ import getpass
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +106,45 @@ def test_what_is_no_card_is_said_to_be_none(content: str, tmp_path: Path) -> Non
     (tmp_path / "c.json").write_text(content, encoding="utf-8")
     with pytest.raises(core.SnugError, match="no recipe card"):
         read_values(tmp_path / "c.json")
+
+
+KILLED = """
+import os, sys
+import core, core.quantize, core.unfinished
+
+def die(*_, **__):
+    os._exit(9)
+
+setattr(eval(sys.argv[1]), sys.argv[2], die)
+list(core.run(core.QuantizeJob(*sys.argv[3:6], split_max_size=sys.argv[6]), control=core.Control()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("where", "what", "split"),
+    [
+        ("core.quantize", "error_bytes", ""),
+        ("core.unfinished.Unfinished", "finish", "1M"),
+        ("core.quantize", "write_card", ""),
+        ("core.unfinished.Unfinished", "forget", "1M"),
+    ],
+)
+def test_killed_anywhere_in_the_end_it_goes_on_to_the_same_file_and_card(
+    where: str, what: str, split: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "b" / "o.gguf"
+    for folder in (tmp_path / "a", out.parent):
+        folder.mkdir()
+    assert isinstance(events(tmp_path / "a" / "o.gguf", split_max_size=split)[-1], core.Done)
+    command = [sys.executable, "-c", KILLED, where, what, str(SAMPLE), "Q8_0", str(out), split]
+    assert subprocess.run(command, cwd=Path(core.__file__).parent.parent, check=False).returncode == 9
+    *_, last = core.run(core.QuantizeJob(str(SAMPLE), "Q8_0", str(out), split_max_size=split), resume=True)
+    assert isinstance(last, core.Done), last
+    first, second = (
+        {path.name: path.read_bytes() for path in folder.iterdir()} for folder in (tmp_path / "a", tmp_path / "b")
+    )
+    cards = [json.loads(files.pop("o.gguf.snug.json")) for files in (first, second)]
+    assert first == second
+    assert [card.pop("made") != "" for card in cards] == [True, True]
+    assert cards[0] == cards[1]
