@@ -135,7 +135,7 @@ def test_a_tensor_for_which_the_gpu_has_no_room_is_encoded_by_the_processor(
 
     def without_room(rows: Any, format: str, *, backend: str, **options: Any) -> Any:
         """A GPU that is chosen by "auto" and has room for small matrices only."""
-        if backend == "auto" and rows.size > 300_000:
+        if backend == "auto" and rows.size > 100_000:
             refused.append(rows.size)
             raise OutOfMemoryError("CUDA out of memory")
         return real(rows, format, backend=backend, **options)
