@@ -118,7 +118,7 @@ _FACE = {
     "plan": ("Plan", "PlannedTensor", "make_plan", "make_plans"),
     "quantize": ("check_job", "run"),
     "recommend": ("Want", "quality_of"),
-    "read_card": ("RecipeCard", "read_card"),
+    "card_reader": ("RecipeCard", "read_card"),
     "reproduce": ("rebuild",),
     "recipes": ("RECIPES", "Overrides", "Recipe", "find_recipe", "read_overrides"),
     "stored": ("is_stored", "level_of", "stored_plan"),
@@ -158,6 +158,8 @@ if TYPE_CHECKING:
     from core.calibration import keep_calibration as keep_calibration
     from core.calibration import kept_calibration as kept_calibration
     from core.card_file import card_path as card_path
+    from core.card_reader import RecipeCard as RecipeCard
+    from core.card_reader import read_card as read_card
     from core.check import Check as Check
     from core.check import check_model as check_model
     from core.check import check_of as check_of
@@ -331,8 +333,6 @@ if TYPE_CHECKING:
     from core.queue_file import KeptQueue as KeptQueue
     from core.queue_file import read_queue as read_queue
     from core.queue_file import write_queue as write_queue
-    from core.read_card import RecipeCard as RecipeCard
-    from core.read_card import read_card as read_card
     from core.recipes import RECIPES as RECIPES
     from core.recipes import Overrides as Overrides
     from core.recipes import Recipe as Recipe

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import kernels
+from core.card_reader import RecipeCard, read_card
 from core.card_source import CardSource, header_hashes
 from core.errors import Cancelled, JobFailed, SnugError
 from core.events import Done, Event, Failed, Note, Paused, Progress
@@ -24,7 +25,6 @@ from core.output import check_target
 from core.paths import expanded
 from core.plan import Plan
 from core.quantize import plan_job, run
-from core.read_card import RecipeCard, read_card
 from core.recipe_card import file_hash, snug_version, source_in
 
 _CHUNK = 4 << 20

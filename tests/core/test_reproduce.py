@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +142,36 @@ def test_a_rebuild_is_cancelled_without_a_trace(tmp_path: Path) -> None:
     assert isinstance(last, core.Failed)
     assert last.cancelled
     assert sorted(tmp_path.iterdir()) == before
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value in a card; of lists, to the first."""
+    yield at
+    if isinstance(value, dict):
+        for key in value:
+            yield from places(value[key], (*at, key))
+    elif isinstance(value, list) and value:
+        yield from places(value[0], (*at, 0))
+
+
+def test_whatever_a_stranger_writes_into_a_card_is_read_or_refused_in_words(tmp_path: Path) -> None:
+    made(SAMPLE, tmp_path / "o.gguf")
+    good = json.loads(core.card_path(tmp_path / "o.gguf").read_text())
+    good["tensors"] = good["tensors"][:2]
+    file, refusals = tmp_path / "c.json", 0
+    for way in list(places(good))[1:]:
+        for bad in (None, 7, -1, "", "..", "../x", "x\0y", "\x1b[31mred", [], {}, [1], {"a": 1}, 2**70):
+            card = json.loads(json.dumps(good))
+            *before, last = way
+            functools.reduce(lambda value, key: value[key], before, card)[last] = bad
+            file.write_text(json.dumps(card))
+            try:
+                read = core.read_card(file)
+            except core.SnugError:
+                refusals += 1
+                continue
+            said = f"{read.name} {read.version} {read.recipe} {read.imatrix} {read.source}"
+            assert read.name
+            assert not {"\0", "\x1b"} & set(said)
+            assert "/" not in read.name
+    assert refusals > 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from core.gguf import MAGIC
 from core.gguf_split import SplitGguf, read_split
 from core.paths import expanded
 from core.recipe_card import BEST, CARD_VERSION, source_in
+
+_MOST_TEXT = 4096
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +76,16 @@ def _of_gguf(path: Path) -> tuple[RecipeCard, int]:
     card = RecipeCard(
         path=path,
         name=path.name,
-        version=str(keys["snug.version"]),
-        kernels=str(keys["snug.kernels"]),
-        recipe=str(keys["snug.recipe.name"]),
+        version=_text(keys["snug.version"]),
+        kernels=_text(keys["snug.kernels"]),
+        recipe=_text(keys["snug.recipe.name"]),
         pure=bool(keys["snug.recipe.pure"]),
         effort=BEST if keys["snug.recipe.best_effort"] else "exact",
         split_max_size="",
-        source=source_in(found.metadata),
-        imatrix=str(keys.get("quantize.imatrix.file", "")),
-        imatrix_sha256=str(keys.get("snug.imatrix.sha256", "")),
-        tensors=tuple(CardTensor(t.name, t.dtype, t.shape) for t in found.tensors),
+        source=_checked(source_in(found.metadata)),
+        imatrix=_text(keys.get("quantize.imatrix.file", "")),
+        imatrix_sha256=_text(keys.get("snug.imatrix.sha256", "")),
+        tensors=tuple(CardTensor(_text(t.name), t.dtype, t.shape) for t in found.tensors),
         gguf=found,
     )
     return card, int(keys["snug.card.version"])
@@ -91,27 +95,48 @@ def _of_json(path: Path, values: Values) -> tuple[RecipeCard, int]:
     recipe, imatrix = values["recipe"], values["imatrix"] or {}
     card = RecipeCard(
         path=path,
-        name=Path(str(values["file"]["name"])).name,
-        version=str(values["snug"]["version"]),
-        kernels=str(values["snug"]["kernels"]),
-        recipe=str(recipe["name"]),
+        name=_file_name(values["file"]["name"]),
+        version=_text(values["snug"]["version"]),
+        kernels=_text(values["snug"]["kernels"]),
+        recipe=_text(recipe["name"]),
         pure=bool(recipe["pure"]),
-        effort=str(recipe["effort"]),
-        split_max_size=str(recipe["split_max_size"]),
+        effort=_text(recipe["effort"]),
+        split_max_size=_text(recipe["split_max_size"]),
         source=_source(values["source"]),
-        imatrix=str(imatrix.get("file", "")),
-        imatrix_sha256=str(imatrix.get("sha256", "")),
+        imatrix=_text(imatrix.get("file", "")),
+        imatrix_sha256=_text(imatrix.get("sha256", "")),
         tensors=tuple(_tensor(tensor) for tensor in values["tensors"]),
-        headers=tuple(str(part["header_sha256"]) for part in values["file"]["parts"]),
+        headers=tuple(_text(part["header_sha256"]) for part in values["file"]["parts"]),
     )
     return card, int(values[MARK])
 
 
 def _source(values: dict[str, Any]) -> CardSource:
-    files = tuple(SourceFile(str(f["name"]), int(f["bytes"]), str(f["sha256"])) for f in values["files"])
-    return CardSource(str(values["repo"]), str(values["commit"]), files, values["sha256_of"] == "whole files")
+    files = tuple(SourceFile(_text(f["name"]), int(f["bytes"]), _text(f["sha256"])) for f in values["files"])
+    return CardSource(_text(values["repo"]), _text(values["commit"]), files, values["sha256_of"] == "whole files")
+
+
+def _checked(source: CardSource) -> CardSource:
+    for text in (source.repo, source.commit, *(file.name for file in source.files)):
+        _text(text)
+    return source
 
 
 def _tensor(values: dict[str, Any]) -> CardTensor:
     shape = tuple(int(size) for size in values["shape"])
-    return CardTensor(str(values["name"]), str(values["format"]), shape, str(values["sha256"]))
+    return CardTensor(_text(values["name"]), _text(values["format"]), shape, _text(values["sha256"]))
+
+
+def _text(value: Any) -> str:
+    """A stranger's text, to be shown as it is. ValueError for what a terminal would obey."""
+    if not isinstance(value, str) or len(value) > _MOST_TEXT or _CONTROL.search(value):
+        raise ValueError("a text that is none")
+    return value
+
+
+def _file_name(value: Any) -> str:
+    """A name without a folder. ValueError for any other."""
+    name = _text(value)
+    if not name or name in (".", "..") or Path(name).name != name:
+        raise ValueError("a file name that is none")
+    return name
