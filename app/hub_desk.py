@@ -1,7 +1,7 @@
 """The process that asks the Hub for the window: requests come in as JSON lines, answers go out as JSON lines.
 
-In: {"id": 1, "ask": "search", "with": {...}}, or {"id": 1, "say": "pause" | "go on" | "cancel"} about an earlier one.
-Out: {"id": 1, "event": {...}} any number of times for a download, then {"id": 1, "answer": ...} or
+In: {"id": 1, "ask": "search", "with": {...}}, or {"id": 1, "say": "cancel"} about an earlier one.
+Out: {"id": 1, "event": {...}} any number of times, for pictures, then {"id": 1, "answer": ...} or
 {"id": 1, "problem": {"message", "hint"}}. When stdin closes, nobody asks any more, and the process ends.
 """
 
@@ -32,12 +32,11 @@ _MACHINE_SECONDS = 15.0
 
 @dataclass
 class Request:
-    """One thing asked; `stop` and `hold` are what is said about it later."""
+    """One thing asked; `stop`: nobody wants to know any more."""
 
     id: int
     values: dict[str, Any]
     stop: threading.Event = field(default_factory=threading.Event)
-    hold: threading.Event = field(default_factory=threading.Event)
 
 
 class Desk:
@@ -52,8 +51,8 @@ class Desk:
     def take(self, line: str) -> None:
         """One line of stdin."""
         said = json.loads(line)
-        if word := said.get("say"):
-            self._heed(said["id"], word)
+        if "say" in said:
+            self._cancel(said["id"])
             return
         request = Request(said["id"], said.get("with") or {})
         self._open[request.id] = request
@@ -63,16 +62,9 @@ class Desk:
         else:
             threading.Thread(target=work, daemon=True).start()
 
-    def _heed(self, id: int, word: str) -> None:
-        request = self._open.get(id)
-        if request is None:
-            return
-        if word == "cancel":
+    def _cancel(self, id: int) -> None:
+        if (request := self._open.get(id)) is not None:
             request.stop.set()
-        elif word == "pause":
-            request.hold.set()
-        else:
-            request.hold.clear()
 
     def _answer(self, request: Request, action: Callable[[Desk, Request], Any]) -> None:
         try:
@@ -169,16 +161,6 @@ class Desk:
             found += [choice_values(repo.id, choice) | {"downloads": repo.downloads} for choice in choices]
         return found
 
-    def pull(self, request: Request) -> dict[str, Any]:
-        job = core.PullJob(f"hub:{request.values['source']}", request.values.get("choice", ""))
-        for event in core.pull(job, cancelled=request.stop.is_set, paused=request.hold.is_set):
-            if isinstance(event, core.Done):
-                return event.result
-            if isinstance(event, core.Failed):
-                raise core.SnugError(event.message, event.hint)
-            self.send(request.id, event=core.to_json(event))
-        raise core.SnugError("The download ended without a result.", "Try again; what has come is kept.")
-
     def account(self, _request: Request) -> dict[str, Any]:
         hub = core.connect()
         found = core.whoami(hub) if not hub.offline else None
@@ -212,7 +194,6 @@ ACTIONS: dict[str, Callable[[Desk, Request], Any]] = {
     "check": Desk.check,
     "ggufs": Desk.ggufs,
     "line": Desk.line,
-    "pull": Desk.pull,
     "account": Desk.account,
     "login": Desk.login,
     "logout": Desk.logout,
@@ -252,4 +233,4 @@ def main() -> int:
     desk = Desk(out)
     for line in sys.stdin:
         desk.take(line)
-    os._exit(0)  # at once: downloads go on where they were, next time
+    os._exit(0)  # at once, whatever is still being asked

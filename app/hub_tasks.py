@@ -15,7 +15,7 @@ from PySide6.QtCore import QObject, QProcess
 from app.words import Problem
 
 Heard = Callable[[Any], None]
-_GONE = Problem("The part of Snug that asks the Hub stopped.", "Try again. What has been downloaded is kept.")
+_GONE = Problem("The part of Snug that asks the Hub stopped.", "Try again.")
 _END_MS = 500
 
 
@@ -51,21 +51,16 @@ class HubTasks(QObject):
         failed: Callable[[Problem], None],
         heard: Heard = lambda _: None,
     ) -> int:
-        """Asks; the number is for `say` and `drop`. `heard` gets events on the way."""
+        """Asks; the number is for `drop`. `heard` gets events on the way."""
         self._last += 1
         self._waiting[self._last] = _Waiting(done, failed, heard)
         self._write({"id": self._last, "ask": what, "with": values or {}})
         return self._last
 
-    def say(self, number: int, word: str) -> None:
-        """pause, go on or cancel."""
-        if number in self._waiting:
-            self._write({"id": number, "say": word})
-
     def drop(self, number: int) -> None:
         """Cancels it; nothing more is heard of it."""
-        self.say(number, "cancel")
-        self._waiting.pop(number, None)
+        if self._waiting.pop(number, None) is not None:
+            self._write({"id": number, "say": "cancel"})
 
     def close(self) -> None:
         """Ends the process; nothing is heard any more."""

@@ -85,7 +85,7 @@ class MainWindow(QMainWindow):
 
     def _make_pages(self) -> None:
         self.machine = MachinePage(self.tasks)
-        self.finder = FindPage(self.hub, self.store, context=self.settings.context)
+        self.finder = FindPage(self.hub, self.queue, self.store, context=self.settings.context)
         self.models = ModelsPage(self.tasks, self.store, last_folder=self.settings.last_folder)
         self.fit = FitPage(self.judge, self.store, context=self.settings.context)
         self.library = LibraryPage(self.tasks, self.store, self.settings)

@@ -12,7 +12,10 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from app import words
 from app.hub_tasks import HubTasks
+from app.job_queue import JobQueue
+from app.job_record import JobRecord
 from app.pages.find_account import HubAccount, for_window
+from app.pages.find_downloads import HubDownloads
 from app.pages.find_lists import HubLists
 from app.store import stored_number
 from app.tables.hub_columns import HubRow
@@ -23,12 +26,12 @@ from app.widgets.parts import button
 from app.widgets.question import ask
 from app.wishes import about_verdicts, wished
 from app.words import Problem
+from core import SnugError
 
 if TYPE_CHECKING:
     from core import Override
 
 RATE = "find/rate"
-LONG_ENOUGH = 2.0
 _OFFLINE = "Well-known models are listed; nothing is asked or downloaded. Unset it and start Snug anew to search."
 _STREAMS = "Choose how; the weights are read from the Hub while they are encoded, and only the result is stored"
 _KEEPS = "Keeps the original, in the cache of all Hugging Face tools"
@@ -40,20 +43,18 @@ class FindPage(Page):
 
     make_wanted = Signal(object)
 
-    def __init__(self, hub: HubTasks, store: QSettings, *, context: int = 4096) -> None:
+    def __init__(self, hub: HubTasks, queue: JobQueue, store: QSettings, *, context: int = 4096) -> None:
         super().__init__("Find", "Search Hugging Face and see what fits this machine before anything is downloaded.")
         self._hub, self._store = hub, store
         self._context = context
         self._machine: Override | None = None
         self._asks: list[int] = []
-        self._pull, self._pulled = 0, ""
         self.account = HubAccount(hub, self.banner, self)
         self.add_action(self.account.button)
-        self.download = self.add_action(
-            button("Download", self._download, tip=_KEEPS)
-        )
+        self.download = self.add_action(button("Download", self._download, tip=_KEEPS))
         self.look = self.add_action(button("Look at it", self._act, role="primary"))
         self.lists, self.panel, self.progress = HubLists(hub, store), ModelPanel(store), DownloadPanel()
+        self.downloads = HubDownloads(queue, self.progress, self)
         self.panel.rate = float(stored_number(store, RATE, 0))
         self.add_state("content", self.lists)
         self.add_state("model", self.panel)
@@ -79,8 +80,9 @@ class FindPage(Page):
         self.panel.ways.measure_wanted.connect(self._measure_line)
         self.panel.pictures_wanted.connect(self._fetch_pictures)
         self.panel.card.link_wanted.connect(self._ask_link)
-        self.progress.pause_wanted.connect(lambda on: self._hub.say(self._pull, "pause" if on else "go on"))
-        self.progress.cancel_wanted.connect(self._stop_download)
+        self.downloads.done.connect(self._download_done)
+        self.downloads.failed.connect(self._download_failed)
+        self.downloads.measured.connect(self._rate_seen)
 
     def first_focus(self) -> QWidget | None:
         return self.lists.filters.text if self.state == "content" else self.panel.back
@@ -171,6 +173,9 @@ class FindPage(Page):
             )
             self._asks.append(number)
 
+    def _rate_seen(self, rate: float) -> None:
+        self.panel.rate = rate
+
     def _line_measured(self, rate: float) -> None:
         self.panel.show_rate(rate)
         self._store.setValue(RATE, round(rate))
@@ -229,7 +234,6 @@ class FindPage(Page):
         self.look.setText("Make a GGUF" if is_model else "Look at it")
         self.look.setToolTip(_STREAMS if is_model else "")
         self.look.setEnabled(self.panel.can_be_made if is_model else self.lists.current() is not None)
-        self.download.setEnabled(not self._pull)
 
     def _act(self) -> None:
         if self.state == "model":
@@ -256,53 +260,30 @@ class FindPage(Page):
             self._begin(self.panel.row.id, "")
 
     def _begin(self, repo: str, choice: str) -> None:
-        if self._pull:
-            self.banner.show_message("info", "One download at a time.", "Wait for it, or cancel it below.")
-            return
         self.banner.hide()
-        self._pulled = repo
-        self.progress.start(repo)
-        self._pull = self._hub.ask(
-            "pull",
-            {"source": repo, "choice": choice},
-            done=self._download_done,
-            failed=self._download_failed,
-            heard=self._download_heard,
-        )
-        self._show_actions()
+        try:
+            self.downloads.begin(repo, choice)
+        except (SnugError, OSError) as error:
+            self.banner.show_problem(words.problem(error))
 
-    def _download_heard(self, event: dict[str, Any]) -> None:
-        self.progress.show_event(event)
-        if event["event"] == "progress" and event["stage"] == "download" and event["elapsed"] > LONG_ENOUGH:
-            self.panel.rate = event["rate"] or self.panel.rate
-
-    def _stop_download(self) -> None:
-        self.progress.show_stopping()
-        self._hub.say(self._pull, "cancel")
-
-    def _download_done(self, result: dict[str, Any]) -> None:
-        self._download_ended()
+    def _download_done(self, record: JobRecord) -> None:
+        result = record.result
+        self._store.setValue(RATE, round(self.panel.rate))
         path = place_of(result)
         fetched = f"{words.size(result['fetched'])} fetched, {words.size(result['bytes'])} in all; every hash is right."
         go_on = button("Open it", lambda: self.make_wanted.emit(path), role="primary")
-        self.banner.show_message("good", f"{self._pulled} is downloaded.", fetched, go_on)
+        self.banner.show_message("good", f"{record.model} is downloaded.", fetched, go_on)
 
-    def _download_failed(self, problem: Problem) -> None:
-        self._download_ended()
-        if problem.message.startswith("Cancelled"):
-            self.banner.show_message("info", problem.message)
+    def _download_failed(self, record: JobRecord) -> None:
+        failure = record.failure
+        if failure is None or failure.cancelled:
+            self.banner.show_message("info", failure.message if failure else "Cancelled.")
         else:
-            self._show_access(problem)
-
-    def _download_ended(self) -> None:
-        self._pull = 0
-        self._store.setValue(RATE, round(self.panel.rate))
-        self.progress.hide()
-        self._show_actions()
+            self._show_access(Problem(failure.message, failure.hint))
 
     @property
     def is_downloading(self) -> bool:
-        return bool(self._pull)
+        return self.downloads.shown is not None
 
 
 def place_of(result: dict[str, Any]) -> Path:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QProgressBar, QVBoxLayout
 
 from app import words
+from app.job_record import JobRecord
 from app.theme import SIZES
 from app.widgets.parts import Elided, button, label, row
+from core import JobState
 
 _STEPS = 1000
 _STAGES = {"download": "Downloading", "check": "Checking", "paused": "Paused"}
@@ -18,7 +18,7 @@ _STAGES = {"download": "Downloading", "check": "Checking", "paused": "Paused"}
 class DownloadPanel(QFrame):
     """Hidden while nothing is downloaded."""
 
-    pause_wanted = Signal(bool)
+    pause_wanted = Signal()
     cancel_wanted = Signal()
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class DownloadPanel(QFrame):
         self.bar = QProgressBar(textVisible=False, maximum=_STEPS)
         self.bar.setAccessibleName("Progress of the download")
         self.amount, self.pace = label(role="muted"), label(role="muted")
-        self.pause = button("Pause", self._pause)
+        self.pause = button("Pause", self.pause_wanted.emit)
         self.cancel = button("Cancel", self.cancel_wanted.emit, glyph="stop")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(SIZES.m, SIZES.s, SIZES.m, SIZES.s)
@@ -40,43 +40,34 @@ class DownloadPanel(QFrame):
         layout.addLayout(row(self.amount, 1, self.pace))
         self.hide()
 
-    def start(self, name: str) -> None:
-        self._name, self._is_paused = name, False
-        self.pause.setText("Pause")
-        self.pause.setEnabled(True)
-        self.cancel.setEnabled(True)
-        self.bar.setMaximum(0)
-        self.heading.show_text(f"Downloading {name}")
-        self.amount.setText("Looking at what is there already")
-        self.pace.setText("")
-        self.show()
-
-    def show_event(self, event: dict[str, Any]) -> None:
-        """A progress or a note, as core.to_json makes it."""
-        if event["event"] == "note":
-            self.amount.setText(event["text"])
+    def show_record(self, record: JobRecord, *, more: int = 0) -> None:
+        """A download that runs or waits, and how many more wait behind it."""
+        is_paused, is_ending = record.state == JobState.PAUSED, bool(record.ending)
+        self.heading.show_text(f"{_heading(record)}{f'; {more} more' if more else ''}")
+        self.pause.setText("Go on" if is_paused else "Pause")
+        self.pause.setEnabled(not is_ending)
+        self.cancel.setEnabled(not is_ending)
+        progress = record.progress
+        self.bar.setMaximum(0 if progress is None and record.state == JobState.RUNNING else _STEPS)
+        if progress is None:
+            self.bar.setValue(0)
+            self.amount.setText(record.notes[-1] if record.notes else "Looking at what is there already")
+            self.pace.setText("")
             return
-        if event["event"] != "progress" or not self.cancel.isEnabled():
-            return
-        done, total = event["bytes_done"], event["bytes_total"]
-        self.heading.show_text(f"{_STAGES.get(event['stage'], 'Downloading')} {self._name}")
-        self.bar.setMaximum(_STEPS)
+        done, total = progress.bytes_done, progress.bytes_total
         self.bar.setValue(round(_STEPS * done / total) if total else 0)
-        files = f"file {min(event['tensors_done'] + 1, event['tensors_total'])} of {event['tensors_total']}"
+        files = f"file {min(progress.tensors_done + 1, progress.tensors_total)} of {progress.tensors_total}"
         self.amount.setText(f"{words.size(done)} of {words.size(total)}, {files}")
-        left = words.about(event["eta"])
-        moving = event["stage"] == "download"
-        self.pace.setText(
-            " · ".join(filter(None, [words.rate(event["rate"]), left and f"{left} left"])) if moving else ""
-        )
+        left = words.about(progress.eta)
+        moving = progress.stage == "download" and record.state == JobState.RUNNING
+        parts = [words.rate(progress.rate), left and f"{left} left"] if moving else []
+        self.pace.setText(" · ".join(filter(None, parts)))
         self.bar.setAccessibleDescription(f"{self.amount.text()}, {self.pace.text()}")
 
-    def show_stopping(self) -> None:
-        self.heading.show_text(f"Stopping {self._name}")
-        self.pause.setEnabled(False)
-        self.cancel.setEnabled(False)
 
-    def _pause(self) -> None:
-        self._is_paused = not self._is_paused
-        self.pause.setText("Go on" if self._is_paused else "Pause")
-        self.pause_wanted.emit(self._is_paused)
+def _heading(record: JobRecord) -> str:
+    if record.ending:
+        return f"Stopping {record.model}"
+    if record.state == JobState.RUNNING:
+        return f"{_STAGES.get(record.progress.stage if record.progress else '', 'Downloading')} {record.model}"
+    return f"Paused {record.model}" if record.state == JobState.PAUSED else f"{record.model} waits for its turn"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QAccessible, QDesktopServices
-from PySide6.QtWidgets import QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.pages.find import FindPage
@@ -41,7 +41,7 @@ def fake(repos: list[FakeRepo], monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 @pytest.fixture
 def page(fake: FakeHub, make_window: MakeWindow) -> Iterator[FindPage]:
-    window = make_window()
+    window = make_window(worker_command=())
     window.show_page(FIND)
     yield window.finder
     window.hub.close()
@@ -66,7 +66,8 @@ def open_found(page: FindPage, qtbot: QtBot, id: str) -> None:
 
 
 def press(page: FindPage, text: str) -> None:
-    """A button of the banner."""
+    """A button of the banner, once it is laid out."""
+    QApplication.processEvents()
     next(one for one in page.banner.findChildren(QPushButton) if one.text() == text and one.isVisible()).click()
 
 
@@ -247,7 +248,9 @@ def test_a_download_goes_on_to_the_page_make(page: FindPage, qtbot: QtBot, tmp_p
     open_found(page, qtbot, "org/small")
     page.download.click()
     assert page.is_downloading
-    assert not page.download.isEnabled()
+    page.download.click()
+    assert page.banner.message == "org/small is being downloaded already."
+    assert [record.name for record in window.queue.open_jobs()] == ["Download of org/small"]
     qtbot.waitUntil(lambda: "is downloaded" in page.banner.message, timeout=PATIENCE)
     assert not page.is_downloading
     press(page, "Open it")
@@ -289,6 +292,7 @@ def test_a_download_pauses_goes_on_and_is_cancelled_within_a_second(
     assert page.progress.amount.text() == shown
     page.progress.pause.click()
     qtbot.waitUntil(lambda: page.progress.heading.whole == "Downloading org/small", timeout=2000)
+    qtbot.waitUntil(lambda: page.progress.amount.text() != shown, timeout=PATIENCE)
     began = time.monotonic()
     page.progress.cancel.click()
     qtbot.waitUntil(lambda: not page.is_downloading, timeout=2000)
