@@ -99,8 +99,10 @@ def predict(shape: Shape, settings: Settings, *, cards: int = 1, quick: bool = F
 def refusal(shape: Shape, settings: Settings) -> str:
     """llama.cpp's reason against the settings, "" where it has none."""
     block = KV_BLOCKS[settings.kv_type][1]
-    if block == 1 or not any(shape.cached):
+    if block == 1 or not any(shape.heads):
         return ""
+    if settings.flash == "off":
+        return "quantized V cache requires flash_attn to be enabled"
     for letter, name, lengths in (("K", "k", shape.key_lengths), ("V", "v", shape.value_lengths)):
         if letter == "V" and shape.is_mla:
             continue
@@ -108,8 +110,6 @@ def refusal(shape: Shape, settings: Settings) -> str:
         if wrong is not None:
             return (f"{letter} cache type {settings.kv_type} with block size {block} "
                     f"does not divide n_embd_head_{name}={wrong}")  # fmt: skip
-    if settings.flash == "off":
-        return "quantized V cache requires flash attention"
     return ""
 
 
