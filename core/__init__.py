@@ -116,6 +116,7 @@ _FACE = {
     "output": ("part_path",),
     "paths": ("cache_folder", "data_folder", "jobs_folder", "sample_folder", "settings_file"),
     "plan": ("Plan", "PlannedTensor", "make_plan", "make_plans"),
+    "preflight": ("Alternative", "Preflight", "preflight_of"),
     "quantize": ("check_job", "run"),
     "recommend": ("Want", "quality_of"),
     "card_reader": ("RecipeCard", "read_card"),
@@ -328,6 +329,9 @@ if TYPE_CHECKING:
     from core.power import on_mains as on_mains
     from core.power import put_to_sleep as put_to_sleep
     from core.power import seconds_asleep as seconds_asleep
+    from core.preflight import Alternative as Alternative
+    from core.preflight import Preflight as Preflight
+    from core.preflight import preflight_of as preflight_of
     from core.quantize import check_job as check_job
     from core.quantize import run as run
     from core.queue_file import KeptQueue as KeptQueue
