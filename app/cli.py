@@ -28,6 +28,7 @@ from app import (
     hub_command,
     jobs_command,
     library_command,
+    preflight_command,
     report,
     reproduce_command,
     words,
@@ -43,7 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-CANCELLED = 130
+BAD_INPUT, CANCELLED = 2, 130
 
 Source = Annotated[
     str,
@@ -66,6 +67,7 @@ Threads = Annotated[int, typer.Option("--threads", min=0, metavar="N", help="Thr
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     report.print_anything()
+    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         result = app(args=arguments, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -74,13 +76,13 @@ def main(arguments: list[str] | None = None) -> int:
         return stop.exit_code
     except (OSError, MemoryError) as error:
         found = words.problem(error)
-        report.problem(found.message, found.hint)
+        _say_problem(found.message, found.hint, as_json=as_json)
         return 1
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own errors know their words and exit code
             raise
-        report.problem(error.format_message(), "See snug --help.")
-        return getattr(error, "exit_code", 2)
+        _say_problem(error.format_message(), "See snug --help.", as_json=as_json)
+        return getattr(error, "exit_code", BAD_INPUT)
     return result if isinstance(result, int) else 0
 
 
@@ -98,11 +100,15 @@ def verb(function: Callable[..., int | None]) -> Callable[..., int | None]:
 
 
 def _fail(message: str, hint: str, *, as_json: bool, exit_code: int) -> NoReturn:
+    _say_problem(message, hint, as_json=as_json)
+    raise typer.Exit(exit_code)
+
+
+def _say_problem(message: str, hint: str, *, as_json: bool) -> None:
     if as_json:
         _print_json({"error": message, "hint": hint})
     else:
         report.problem(message, hint)
-    raise typer.Exit(exit_code)
 
 
 def _print_json(value: Any) -> None:
@@ -216,6 +222,9 @@ def quantize(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what an interrupted run left, if it left anything.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it takes, and whether it can work.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Make a GGUF file of a model. Ctrl+C keeps what is done: --resume goes on with it."""
@@ -235,6 +244,12 @@ def quantize(
         card=not no_card,
         hash_source=hash_source,
     )
+    if dry_run:
+        found = core.preflight_of(job)
+        if found.ok and not resume:
+            core.check_job(job)
+        _print_json(preflight_command.values(found)) if as_json else preflight_command.show(found)
+        return 0 if found.ok else BAD_INPUT
     result = _run(job, as_json=as_json, resume=resume)
     library_command.note_output(result)
     _print_json(result) if as_json else report.result(result)
@@ -317,7 +332,7 @@ def _follow(
     try:
         with (
             _signals(stopped, stop) as signals,
-            report.progress(quiet=as_json) as show,
+            report.progress(as_json=as_json) as show,
             contextlib.closing(start(cancelled=stopped.is_set)) as events,
         ):
             for last in events:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import shlex
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +27,9 @@ _VERDICT_STYLES = {"fits": "green", "tight": "yellow", "splits": "cyan", "no": "
 
 
 _FILE_WIDTH = 240
+_SAY_SECONDS = 0.5
+_LATE = ("write", "verify", "waiting")  # when nothing is read that could have a rate
+_STAGES = ("encode", *_LATE)  # that go tensor by tensor; the others, file by file
 
 
 def print_anything() -> None:
@@ -188,13 +193,16 @@ def plan_values(made: core.Plan) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def progress(*, quiet: bool) -> Iterator[Callable[[core.Event], None]]:
-    """A function that shows events on stderr: a bar on a terminal, notes alone elsewhere."""
+def progress(*, as_json: bool) -> Iterator[Callable[[core.Event], None]]:
+    """A function that shows events on stderr: a bar on a terminal, notes alone elsewhere, JSON lines for machines."""
     console = _err()
-    if quiet or not console.is_terminal:
-        yield lambda event: console.print(event.text) if isinstance(event, core.Note) and not quiet else None
+    if as_json:
+        yield _json_lines()
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}", markup=False))
+    if not console.is_terminal:
+        yield lambda event: console.print(event.text) if isinstance(event, core.Note) else None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[words]}", markup=False))
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("Reading", words="", total=None)
 
@@ -202,19 +210,42 @@ def progress(*, quiet: bool) -> Iterator[Callable[[core.Event], None]]:
             if isinstance(event, core.Note):
                 bar.console.print(event.text)
             elif isinstance(event, core.Progress):
-                bar.update(task, description=event.stage.capitalize(), words=_progress_words(event),
-                           total=event.bytes_total, completed=event.bytes_done)  # fmt: skip
+                done, total = (event.share, 1.0) if event.share else (event.bytes_done, event.bytes_total)
+                bar.update(task, description=event.stage.capitalize(), words=progress_words(event),
+                           total=total, completed=done)  # fmt: skip
 
         yield show
 
 
-def _progress_words(event: core.Progress) -> str:
-    parts = [f"{words.size(event.bytes_done)} of {words.size(event.bytes_total)}", words.rate(event.rate)]
+def _json_lines() -> Callable[[core.Event], None]:
+    """Each event as a line; progress twice a second, and where a stage begins. How it ended, stdout says."""
+    stage, said = "", 0.0
+
+    def show(event: core.Event) -> None:
+        nonlocal stage, said
+        if isinstance(event, core.Progress):
+            now = time.monotonic()
+            if event.stage == stage and now - said < _SAY_SECONDS:
+                return
+            stage, said = event.stage, now
+        if not isinstance(event, core.Done | core.Failed):
+            print(json.dumps(core.to_json(event)), file=sys.stderr, flush=True)
+
+    return show
+
+
+def progress_words(event: core.Progress) -> str:
+    """How much of what is done, how fast it goes, how long it took and will take."""
+    parts = [f"{words.size(event.bytes_done)} of {words.size(event.bytes_total)}"]
+    if event.tensors_total:
+        thing = "tensor" if event.stage in _STAGES else "file"
+        parts.append(f"{event.tensors_done} of {words.count(event.tensors_total, thing)}")
+    if event.stage not in _LATE:
+        parts.append(words.rate(event.rate))
+    parts.append(f"{words.span(event.elapsed)} so far")
     if event.eta is not None:
         parts.append(f"{words.about(event.eta)} left")
-    if event.tensor:
-        parts.append(event.tensor)
-    return " · ".join(parts)
+    return " · ".join((*parts, event.tensor) if event.tensor else parts)
 
 
 def result(values: dict[str, Any]) -> None:

@@ -197,10 +197,11 @@ class _Work:
         if took is None:
             self.fresh -= units * self._costs[kind]
             return
-        expected = units * self._cost(kind)
+        expected = units * self._cost(kind) if kind in self.done else 0.0
         count, seconds = self.done.get(kind, (0, 0.0))
         self.done[kind] = (count + units, seconds + took)
-        for recent, amount in ((self._at_once, took), (self._really, took), (self._expected, expected)):
+        really = took if expected else 0.0  # of a kind that was never met, nothing was expected yet
+        for recent, amount in ((self._at_once, took), (self._really, really), (self._expected, expected)):
             recent.passed(self._waited, max(_RECENT_SECONDS, _RECENT_SHARE * recent.time))
             recent.add(amount)
         self._waited = 0.0
@@ -242,7 +243,7 @@ class _Recent:
 
     @property
     def rate(self) -> float:
-        return self._amount / self._seconds if self._seconds else 0.0
+        return self._amount / max(self._seconds, PROGRESS_SECONDS)
 
     def add(self, amount: float) -> None:
         self._amount += amount

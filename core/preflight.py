@@ -124,7 +124,7 @@ class Preflight:
         )
 
 
-def preflight(
+def preflight_of(
     job: QuantizeJob,
     hardware: Hardware | None = None,
     *,
@@ -304,4 +304,4 @@ def _time(asked: Asked) -> Duration:
     return Duration(likely * low, likely, likely * high, source, network)
 
 
-__all__ = ["Alternative", "Duration", "Item", "Need", "Preflight", "gb", "preflight"]
+__all__ = ["Alternative", "Duration", "Item", "Need", "Preflight", "gb", "preflight_of"]

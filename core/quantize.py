@@ -30,7 +30,7 @@ from core.jobs import QuantizeJob
 from core.meter import Meter
 from core.paths import expanded
 from core.plan import Plan, make_plan
-from core.preflight import preflight
+from core.preflight import preflight_of
 from core.recipe_card import SAMPLE_ROWS, error_bytes, filled, with_errors
 from core.recipes import find_recipe
 from core.resume import compared, head_of, restore_names
@@ -48,7 +48,7 @@ MOST_COMPILERS = 4  # processes that compile kernels at once; each takes about 1
 def check_job(job: QuantizeJob) -> Plan:
     """Everything that can be known before the start; raises SnugError when the job cannot work. Writes nothing."""
     plan = plan_job(job)
-    if not (found := preflight(job, plan=plan)).ok:
+    if not (found := preflight_of(job, plan=plan)).ok:
         raise found.refusal()
     _check_place(job, plan)
     return plan
@@ -183,7 +183,7 @@ class _Running:
         if self.resume:
             restore_names(place, head)
             _check_place(job, plan)
-        found = preflight(job, plan=plan)
+        found = preflight_of(job, plan=plan)
         yield from (Note(text) for text in (found.words, *found.warnings))
         yield from _prepare(job, plan, self.cancelled)
         meter = Meter(plan, started, job)

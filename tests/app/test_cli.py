@@ -11,12 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import core
 import core.quantize
+from app import report
 from app.cli import _signals, main
 from core.output import part_path
 from tests.app.commands import answered, spoken
@@ -126,6 +128,69 @@ def test_bad_input_with_json_is_an_object_with_error_and_hint(capsys: pytest.Cap
     found = answered(capsys, "fit", "nowhere", code=2)
     assert "does not exist" in found["error"]
     assert found["hint"]
+
+
+@pytest.mark.parametrize("arguments", [["conjure"], ["machine", "--fast"], ["quantize", "m", "-t", "Q8_0"]])
+def test_a_wrong_command_line_with_json_is_such_an_object_too(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    found = answered(capsys, *arguments, code=2)
+    assert found["error"]
+    assert "--help" in found["hint"]
+
+
+def test_a_dry_run_says_what_it_takes_and_writes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command = ["quantize", str(SAMPLE), "-t", "Q4_K_M", "-o", str(tmp_path / "o.gguf"), "--dry-run"]
+    out, _ = spoken(capsys, *command)
+    for word in ("File", "Disk", "Memory", "Time", "Nothing was written"):
+        assert word in out
+    found = answered(capsys, *command)
+    assert found["ok"]
+    assert found["needs"][0]["needed"] > found["file_bytes"] > 0
+    assert found["time"]["low"] <= found["time"]["likely"] <= found["time"]["high"]
+    assert list(tmp_path.iterdir()) == []
+    spoken(capsys, "quantize", str(SAMPLE), "-t", "Q4_K_M", "-o", str(tmp_path / "no" / "o.gguf"), "--dry-run", code=2)
+
+
+def test_a_dry_run_of_what_cannot_work_offers_what_would(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(tmp_path)._replace(free=3_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    command = ["quantize", str(SAMPLE), "-t", "F16", "-o", str(tmp_path / "o.gguf")]
+    found = answered(capsys, *command, "--dry-run", code=2)
+    assert not found["ok"]
+    other = next(way for way in found["alternatives"] if way["kind"] == "recipe")
+    assert other["job"]["recipe"] == other["value"]
+    out, _ = spoken(capsys, *command, "--dry-run", code=2)
+    assert "are missing" in out
+    assert f"take {other['value']}" in out
+    _, err = spoken(capsys, *command, code=2)
+    assert f"take {other['value']}" in err
+    spoken(capsys, *command[:3], other["value"], *command[4:])
+
+
+def test_with_json_the_events_are_lines_on_stderr_and_the_result_one_object(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["quantize", str(SAMPLE), "-t", "Q8_0", "-o", str(tmp_path / "o.gguf"), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["file_bytes"] > 0
+    events = [core.from_json(json.loads(line)) for line in captured.err.splitlines()]
+    assert isinstance(events[0], core.Note)
+    assert "of memory" in events[0].text
+    stages = [event.stage for event in events if isinstance(event, core.Progress)]
+    assert list(dict.fromkeys(stages)) == ["encode", "write", "verify"]
+
+
+def test_progress_says_stage_amount_tensors_rate_and_times() -> None:
+    event = core.Progress("encode", "blk.0.ffn_up.weight", 3, 29, 4 * 10**9, 16 * 10**9, 2e9, 130.0, 40.0, 0.25)
+    said = report.progress_words(event)
+    assert (
+        said == "4.0 GB of 16.0 GB · 3 of 29 tensors · 2.0 GB/s · 40 s so far · about 2 min left · blk.0.ffn_up.weight"
+    )
+    assert "2 of 3 files" in report.progress_words(replace(event, stage="download", tensors_done=2, tensors_total=3))
+    assert "GB/s" not in report.progress_words(replace(event, stage="verify"))
 
 
 def test_no_file_is_overwritten_without_being_asked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from core.hardware import disk as disks
 from core.hardware.machine import Cpu, Gpu, Hardware, Memory
 from core.measured import Speeds
 from core.output import RESERVE_BYTES, part_path
-from core.preflight import Preflight, preflight
+from core.preflight import Preflight, preflight_of
 from core.quantize import parts_of, plan_job
 from tests.models import SAMPLE, make_llama
 from tests.sparse import MOE_235B, make_sparse
@@ -67,7 +67,7 @@ def needed(found: Preflight, kind: str) -> int:
 
 
 def test_a_job_that_can_work_has_exact_bytes_and_no_problem(tmp_path: Path) -> None:
-    found = preflight(job(tmp_path / "o.gguf"), machine())
+    found = preflight_of(job(tmp_path / "o.gguf"), machine())
     assert found.ok
     assert found.file_bytes == sum(p.file_bytes for p in parts_of(found.job, plan_job(found.job)))
     disk = found.need("disk")
@@ -80,7 +80,7 @@ def test_a_job_that_can_work_has_exact_bytes_and_no_problem(tmp_path: Path) -> N
 
 def test_each_part_of_a_split_file_is_counted(tmp_path: Path) -> None:
     wanted = job(tmp_path / "o.gguf", "F32", split_max_size="2M")
-    found = preflight(wanted, machine())
+    found = preflight_of(wanted, machine())
     parts = parts_of(wanted, plan_job(wanted))
     assert found.files == len(parts) > 2
     disk = found.need("disk")
@@ -92,7 +92,7 @@ def test_each_part_of_a_split_file_is_counted(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_too_small_is_refused_with_the_arithmetic(tmp_path: Path, room: Callable[[int], None]) -> None:
     room(2_000_000)
-    found = preflight(job(tmp_path / "o.gguf"), machine())
+    found = preflight_of(job(tmp_path / "o.gguf"), machine())
     (problem,) = found.problems
     disk = found.need("disk")
     assert disk is not None
@@ -105,11 +105,11 @@ def test_a_disk_that_is_too_small_is_refused_with_the_arithmetic(tmp_path: Path,
 def test_the_largest_level_that_fits_is_offered(tmp_path: Path, room: Callable[[int], None]) -> None:
     smaller = core.make_plan(core.open_model(SAMPLE), core.find_recipe("Q5_K_M")).file_bytes
     room(smaller + RESERVE_BYTES + 100_000)
-    found = preflight(job(tmp_path / "o.gguf"), machine())
+    found = preflight_of(job(tmp_path / "o.gguf"), machine())
     (other,) = found.alternatives
     assert other.kind == "recipe"
     assert other.job == replace(found.job, recipe=other.value)
-    assert preflight(other.job, machine()).ok
+    assert preflight_of(other.job, machine()).ok
     assert other.words in found.refusal().hint
     sizes = {
         r.name: core.make_plan(core.open_model(SAMPLE), r).file_bytes for r in core.RECIPES if not r.needs_importance
@@ -127,7 +127,7 @@ def test_another_drive_with_room_is_offered(tmp_path: Path, room: Callable[[int]
     monkeypatch.setattr(core.preflight, "_folders", lambda hardware: [tmp_path, other])
     monkeypatch.setattr(core.preflight, "volume_of", lambda path: int(path == other))
     monkeypatch.setattr(core.preflight, "free_bytes", lambda path: 50 * GB if path == other else 1000)
-    (found,) = [way for way in preflight(job(tmp_path / "o.gguf"), machine()).alternatives if way.kind == "folder"]
+    (found,) = [way for way in preflight_of(job(tmp_path / "o.gguf"), machine()).alternatives if way.kind == "folder"]
     assert found.value == str(other)
     assert found.job.target == str(other / "o.gguf")
     assert "50.00 GB free" in found.words
@@ -136,16 +136,16 @@ def test_another_drive_with_room_is_offered(tmp_path: Path, room: Callable[[int]
 def test_what_an_interrupted_run_left_counts_as_free(tmp_path: Path, room: Callable[[int], None]) -> None:
     out = tmp_path / "o.gguf"
     room(2 * RESERVE_BYTES)
-    assert not preflight(job(out), machine()).ok
+    assert not preflight_of(job(out), machine()).ok
     with part_path(out).open("wb") as file:
-        file.truncate(preflight(job(out), machine()).file_bytes)
-    assert preflight(job(out), machine()).ok
+        file.truncate(preflight_of(job(out), machine()).file_bytes)
+    assert preflight_of(job(out), machine()).ok
 
 
 def test_a_disk_that_holds_no_large_files_wants_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disks, "_file_system", lambda path, root: "vfat")
     monkeypatch.setitem(core.preflight._FILE_LIMITS, "vfat", 1_000_000)
-    found = preflight(job(tmp_path / "o.gguf"), machine())
+    found = preflight_of(job(tmp_path / "o.gguf"), machine())
     assert "formatted as vfat" in found.problems[0]
     (way,) = found.alternatives
     assert (way.kind, way.value, way.job.split_max_size) == ("split", "4G", "4G")
@@ -154,33 +154,33 @@ def test_a_disk_that_holds_no_large_files_wants_parts(tmp_path: Path, monkeypatc
 def test_memory_that_is_not_there_is_refused_and_fewer_threads_are_offered(tmp_path: Path) -> None:
     make_sparse(tmp_path / "m", hidden_size=2048, intermediate_size=8192, num_attention_heads=32, num_hidden_layers=2)
     wanted = core.QuantizeJob(str(tmp_path / "m"), "Q4_K_M", str(tmp_path / "o.gguf"), threads=64)
-    found = preflight(wanted, machine(available=450 * MIB, total=500 * MIB))
+    found = preflight_of(wanted, machine(available=450 * MIB, total=500 * MIB))
     assert "The memory is too small" in found.problems[0]
     assert "64 slabs of rows" in found.problems[0]
     (way,) = found.alternatives
     assert way.kind == "threads"
     assert 1 < way.job.threads < 64
-    fine = preflight(way.job, machine(available=450 * MIB, total=500 * MIB))
+    fine = preflight_of(way.job, machine(available=450 * MIB, total=500 * MIB))
     assert fine.ok
     assert not fine.warnings
-    more = preflight(replace(wanted, threads=way.job.threads + 1), machine(available=450 * MIB, total=500 * MIB))
+    more = preflight_of(replace(wanted, threads=way.job.threads + 1), machine(available=450 * MIB, total=500 * MIB))
     assert more.warnings or more.problems
 
 
 def test_kernels_that_must_be_compiled_first_take_memory_disk_and_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warm = preflight(job(tmp_path / "o.gguf", "Q4_K_M"), machine())
+    warm = preflight_of(job(tmp_path / "o.gguf", "Q4_K_M"), machine())
     for module in (core.job_needs, core.preflight):
         monkeypatch.setattr(module, "missing_kernels", lambda asked: {("Q4_K", "uint16", False), ("Q6_K", "", False)})
-    cold = preflight(job(tmp_path / "o.gguf", "Q4_K_M"), machine())
+    cold = preflight_of(job(tmp_path / "o.gguf", "Q4_K_M"), machine())
     assert needed(cold, "memory") > needed(warm, "memory") + 100 * MIB
     assert cold.time.likely > warm.time.likely + 1
     assert "compiled kernels" in {item.name for need in cold.needs for item in need.items}
 
 
 def test_memory_that_others_hold_is_only_warned_of(tmp_path: Path) -> None:
-    found = preflight(job(tmp_path / "o.gguf"), machine(available=50 * MIB))
+    found = preflight_of(job(tmp_path / "o.gguf"), machine(available=50 * MIB))
     assert found.ok
     assert "Memory is short" in found.warnings[0]
 
@@ -189,10 +189,10 @@ def test_a_gpu_without_room_is_only_warned_of(tmp_path: Path) -> None:
     gpu = Gpu("a card", "NVIDIA", "0", 8 * GB, 100 * MIB, 0, "")
     wanted = job(tmp_path / "o.gguf")
     plan = plan_job(wanted)
-    found = preflight(replace(wanted, backend="gpu"), machine(gpus=(gpu,)), plan=plan)
+    found = preflight_of(replace(wanted, backend="gpu"), machine(gpus=(gpu,)), plan=plan)
     assert found.ok
     assert "done by the processor" in found.warnings[0]
-    assert preflight(wanted, machine(gpus=(gpu,))).need("vram") is None
+    assert preflight_of(wanted, machine(gpus=(gpu,))).need("vram") is None
 
 
 def test_a_model_in_one_row_or_in_stacks_of_experts_is_counted_by_its_slabs(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_model_in_one_row_or_in_stacks_of_experts_is_counted_by_its_slabs(tmp_
     make_sparse(tmp_path / "wide", vocab_size=30_000, hidden_size=16_384, num_attention_heads=128)
     for name in ("moe", "wide"):
         wanted = core.QuantizeJob(str(tmp_path / name), "TQ2_0", str(tmp_path / "o.gguf"), threads=2)
-        found = preflight(wanted, machine())
+        found = preflight_of(wanted, machine())
         memory = found.need("memory")
         assert memory is not None
         assert 8 * MIB < memory.items[-1].nbytes < 80 * MIB, "one slab a thread, not a stack or a table of gigabytes"
@@ -209,20 +209,20 @@ def test_a_model_in_one_row_or_in_stacks_of_experts_is_counted_by_its_slabs(tmp_
 def test_time_comes_from_what_this_machine_did_else_from_the_table(tmp_path: Path) -> None:
     make_sparse(tmp_path / "m", hidden_size=2048, intermediate_size=8192, num_attention_heads=32, num_hidden_layers=8)
     wanted = core.QuantizeJob(str(tmp_path / "m"), "Q4_K_M", str(tmp_path / "o.gguf"), threads=2)
-    table = preflight(wanted, machine(), speeds=Speeds())
+    table = preflight_of(wanted, machine(), speeds=Speeds())
     assert table.time.low < table.time.likely < table.time.high
     assert "another machine" in table.time.source
-    slow = preflight(wanted, machine(), speeds=Speeds({"Q4_K": 1e6, "Q6_K": 1e6, "F32": 1e6}))
+    slow = preflight_of(wanted, machine(), speeds=Speeds({"Q4_K": 1e6, "Q6_K": 1e6, "F32": 1e6}))
     assert "this machine" in slow.time.source
     assert slow.time.likely > 20 * table.time.likely
     assert slow.time.high / slow.time.low < table.time.high / table.time.low
-    assert preflight(replace(wanted, threads=8), machine(), speeds=Speeds()).time.likely < table.time.likely
-    assert preflight(wanted, machine(cores=1), speeds=Speeds()).time.likely > table.time.likely
+    assert preflight_of(replace(wanted, threads=8), machine(), speeds=Speeds()).time.likely < table.time.likely
+    assert preflight_of(wanted, machine(cores=1), speeds=Speeds()).time.likely > table.time.likely
 
 
 def test_a_job_that_makes_no_sense_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(core.SnugError, match="Q4_K_X"):
-        preflight(job(tmp_path / "o.gguf", "Q4_K_X"), machine())
+        preflight_of(job(tmp_path / "o.gguf", "Q4_K_X"), machine())
 
 
 _PEAK = """
@@ -266,7 +266,7 @@ def test_memory_is_what_a_process_peaks_at(shape: str, tmp_path: Path) -> None:
     assert isinstance(list(core.run(warm))[-1], core.Done), "its kernels are compiled"
     command = [sys.executable, "-c", _PEAK, json.dumps(values), str(4 * GB if "experts" in shape else GB)]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
-    found = preflight(core.QuantizeJob(**values | {"target": str(tmp_path / "p.gguf")}))
+    found = preflight_of(core.QuantizeJob(**values | {"target": str(tmp_path / "p.gguf")}))
     assert 0.85 < needed(found, "memory") / int(ran.stdout) < 1.25
 
 
@@ -276,5 +276,5 @@ def test_a_checkpoint_that_must_be_unpacked_takes_more(tmp_path: Path) -> None:
     assert isinstance(list(core.run(core.QuantizeJob(str(folder), "Q8_0", str(file))))[-1], core.Done)
     plain = core.QuantizeJob(str(folder), "Q4_K_M", str(tmp_path / "o.gguf"), threads=2)
     packed = replace(plain, source=str(file), allow_requantize=True)
-    slabs = [preflight(one, machine()).need("memory").items[-1].nbytes for one in (plain, packed)]  # type: ignore[union-attr]
+    slabs = [preflight_of(one, machine()).need("memory").items[-1].nbytes for one in (plain, packed)]  # type: ignore[union-attr]
     assert slabs[1] > 1.3 * slabs[0]
