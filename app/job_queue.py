@@ -39,11 +39,9 @@ from core import (
     SnugError,
     Stop,
     create,
-    drop_download,
     limits_order,
     read_queue,
     take_lock,
-    throw_away,
     write_queue,
 )
 
@@ -159,7 +157,9 @@ class JobQueue(QObject):
 
     def is_foreign(self, record: JobRecord) -> bool:
         """Whether another window runs this job."""
-        return record.owner is not None and record.owner.window not in (0, os.getpid())
+        if record.owner is None or record.owner.window == 0:
+            return False
+        return not self.is_first or record.owner.window != os.getpid()
 
     # New jobs
 
@@ -554,8 +554,10 @@ class JobQueue(QObject):
 
 
 def _swept(job: Job) -> None:
+    import core  # only here: a window that starts needs none of it
+
     with suppress(OSError, SnugError):
         if isinstance(job, QuantizeJob):
-            throw_away(job.target)
+            core.throw_away(job.target)
         else:
-            drop_download(job)
+            core.drop_download(job)

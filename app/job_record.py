@@ -62,10 +62,6 @@ class JobRecord:
         return self.state in ENDED
 
     @property
-    def cancelling(self) -> bool:
-        return bool(self.ending)
-
-    @property
     def can_resume(self) -> bool:
         """Whether going on makes sense: it is paused, or it failed of something that leaves the work whole."""
         failed = self.failure is not None and self.failure.resumable

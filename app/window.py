@@ -23,6 +23,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QMainWindow, QStackedWidget, QWidget
 
 from app import theme, words
+from app.desktop import Desktop
 from app.fit_tasks import FitTasks
 from app.hub_tasks import HubTasks
 from app.icons import app_icon
@@ -39,11 +40,23 @@ from app.pages.models import ModelsPage
 from app.store import stored_number
 from app.tasks import Tasks
 from app.theme import SIZES
+from app.when_done import WhenDone
 from app.widgets.closing_box import ask_closing
 from app.widgets.drop_area import dropped_model
+from app.widgets.job_limits import limits_of
 from app.widgets.page import Page
+from app.widgets.progress_panel import fraction
 from app.widgets.side_bar import SideBar
-from core import Settings, data_folder, jobs_folder, load_settings, save_settings, settings_file
+from core import (
+    JobState,
+    Settings,
+    data_folder,
+    jobs_folder,
+    load_settings,
+    put_to_sleep,
+    save_settings,
+    settings_file,
+)
 
 if TYPE_CHECKING:
     from core import ModelInfo
@@ -69,6 +82,7 @@ class MainWindow(QMainWindow):
         self.store = QSettings(str(data_folder() / "window.ini"), QSettings.Format.IniFormat)
         self.tasks = Tasks(self)
         self.queue = JobQueue(jobs_folder(), command=worker_command, listing=True, parent=self)
+        self._show_limits()
         self.hub = HubTasks(self)
         self.judge = FitTasks(self)
         self._painted = self._goes_on = False
@@ -79,6 +93,8 @@ class MainWindow(QMainWindow):
         self.setAcceptDrops(True)
         self._show_theme(self.settings)
         self._make_pages()
+        self.desktop = Desktop(app_icon(), self)
+        self.when_done = WhenDone(self.jobs.notice, {"sleep": self._sleep, "quit": self.close}, parent=self)
         self._connect()
         self._make_shortcuts()
         self._restore()
@@ -92,7 +108,7 @@ class MainWindow(QMainWindow):
         self.fit_models = FitModels(self.library, self.models, self.finder.lists, self.hub)
         self.make = MakePage(self.tasks, self.queue, self.store, self.settings)
         self.make.take_wish(self.fit.asked)
-        self.jobs = JobsPage(self.tasks, self.queue, self.store)
+        self.jobs = JobsPage(self.tasks, self.queue, self.store, self.settings)
         self.side = SideBar(ENTRIES, theme=self.settings.theme)
         self.pages = QStackedWidget()
         self.pages.setObjectName("pages")
@@ -131,10 +147,42 @@ class MainWindow(QMainWindow):
         self.make.jobs_wanted.connect(self._show_job)
         self.make.settings_changed.connect(self._keep)
         self.jobs.make_wanted.connect(lambda: self.show_page(MAKE))
-        for change in (self.queue.added, self.queue.changed, self.queue.finished, self.queue.removed):
-            change.connect(lambda _: self.side.show_badge(JOBS, len(self.queue.open_jobs())))
-        self.queue.finished.connect(lambda _: self._app.alert(self))
+        self.jobs.settings_changed.connect(lambda values: self._keep(replace(self.settings, **values)))
+        self.jobs.limits.when_done_changed.connect(self.when_done.choose)
+        self._connect_queue()
         self._app.styleHints().colorSchemeChanged.connect(lambda _: self._show_theme(self.settings))
+
+    def _connect_queue(self) -> None:
+        queue = self.queue
+        for change in (queue.added, queue.changed, queue.finished, queue.removed):
+            change.connect(lambda _: self._show_work())
+        queue.listed.connect(self._show_work)
+        queue.progress.connect(lambda _: self._show_work())
+        queue.finished.connect(self._tell_end)
+        queue.added.connect(lambda _: self.when_done.stop())
+        queue.idle.connect(self.when_done.begin)
+
+    def _show_work(self) -> None:
+        """How much there is to do: on the side bar, and on the dock."""
+        jobs = self.queue.open_jobs()
+        running = [fraction(record.progress) for record in jobs if record.state == JobState.RUNNING]
+        self.side.show_badge(JOBS, len(jobs))
+        self.desktop.show_progress(sum(running) / len(running) if running else None, len(jobs))
+
+    def _tell_end(self, id: str) -> None:
+        """To somebody who looks at something else just now."""
+        record = self.queue.record(id)
+        self._app.alert(self)
+        if record is not None and not self.isActiveWindow() and record.state != JobState.CANCELLED:
+            failure = record.failure
+            text = failure.message if failure else "It is whole and checked."
+            self.desktop.notify(f"{record.name}: {record.state}", text)
+
+    def _sleep(self) -> None:
+        try:
+            put_to_sleep()
+        except OSError as error:
+            self.jobs.banner.show_message("warning", "This machine could not be put to sleep.", str(error))
 
     def _make_shortcuts(self) -> None:
         table = {
@@ -226,6 +274,7 @@ class MainWindow(QMainWindow):
     def _keep(self, settings: Settings) -> None:
         changed_theme = settings.theme != self.settings.theme
         self.settings = settings
+        self._show_limits()
         self.make.take_settings(settings)
         self.library.take_settings(settings)
         try:
@@ -234,6 +283,12 @@ class MainWindow(QMainWindow):
             self.page.banner.show_message("warning", "The settings could not be saved.", str(error))
         if changed_theme:
             self._show_theme(settings)
+
+    def _show_limits(self) -> None:
+        limits = limits_of(self.settings)
+        self.queue.resumes_by_itself = self.settings.job_goes_on
+        if limits != self.queue.limits:
+            self.queue.set_limits(limits)
 
     def _show_theme(self, settings: Settings) -> None:
         theme.apply(self._app, settings.theme)
@@ -295,6 +350,7 @@ class MainWindow(QMainWindow):
         self.tasks.close()
         self.hub.close()
         self.queue.close(closing)
+        self.desktop.close()
         super().closeEvent(event)
 
     def _ask_closing(self) -> Closing | None:

@@ -10,8 +10,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
 NICEST = 19
 _TASKS = Path("/proc/self/task")
 # Two clocks of which only the first goes on while the machine sleeps: Linux, macOS.
@@ -25,6 +23,8 @@ _SLEEP_ON_LINUX = ("systemctl", "suspend")
 
 def on_mains() -> bool:
     """False only where a battery says that it is being drained."""
+    import psutil  # only here: a window that starts needs none of it
+
     try:
         battery = psutil.sensors_battery()
     except (OSError, AttributeError, ValueError, RuntimeError):
@@ -45,6 +45,8 @@ def set_niceness(niceness: int) -> bool:
     niceness = max(0, min(NICEST, niceness))
     try:
         if not hasattr(os, "setpriority"):
+            import psutil
+
             kind = psutil.BELOW_NORMAL_PRIORITY_CLASS if niceness else psutil.NORMAL_PRIORITY_CLASS  # type: ignore[attr-defined]
             psutil.Process().nice(kind)
             return True

@@ -20,6 +20,12 @@ class Settings:
     threads: int = 0
     effort: str = "exact"
     library_folders: tuple[str, ...] = ()
+    job_threads: int = 0  # of all jobs together; 0: no limit, as in the next two
+    job_memory: int = 0  # MB
+    job_bandwidth: int = 0  # kB/s
+    job_niceness: int = 10
+    job_only_on_mains: bool = False
+    job_goes_on: bool = True  # what was cut off goes on by itself at the next start
 
 
 def load_settings(path: Path) -> Settings:

@@ -5,42 +5,68 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QSettings, Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QSplitter, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QPoint, QSettings, Qt, QTimer, Signal
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QHBoxLayout,
+    QPlainTextEdit,
+    QSplitter,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app import words
+from app.icons import icon
+from app.job_line import ahead_of
 from app.job_queue import JobQueue
 from app.job_record import JobRecord
-from app.tables.job_columns import JOB_COLUMNS, TENSOR_COLUMNS, TensorRow, chip_of
-from app.tables.row_model import RowModel
+from app.tables.job_columns import TENSOR_COLUMNS, TensorRow, chip_of
+from app.tables.job_view import JobRows, JobView
+from app.tables.row_model import Role, RowModel
 from app.tables.row_view import RowView
 from app.tasks import Tasks
 from app.theme import SIZES
+from app.widgets.banner import Banner
 from app.widgets.facts import Facts
+from app.widgets.job_actions import FOREIGN, WORDS, JobButtons, ask_cancel
+from app.widgets.job_limits import JobLimits
 from app.widgets.job_panel import open_folder_of, result_facts
 from app.widgets.page import Page, empty_state
 from app.widgets.parts import Elided, button, card
 from app.widgets.progress_panel import ProgressPanel
-from app.widgets.question import ask
 from app.widgets.verdict_chip import VerdictChip
-from core import JobState, SnugError
+from core import QuantizeJob, Settings, SnugError
 
 LOG_BYTES = 64_000
 LOG_EVERY_MS = 1000
 
 
 class JobsPage(Page):
-    make_wanted = Signal()
+    """`settings_changed` carries the settings that are other now; `edit_wanted` the id of a job that waits."""
 
-    def __init__(self, tasks: Tasks, queue: JobQueue, store: QSettings) -> None:
+    make_wanted = Signal()
+    edit_wanted = Signal(str)
+    settings_changed = Signal(dict)
+
+    def __init__(self, tasks: Tasks, queue: JobQueue, store: QSettings, settings: Settings) -> None:
         super().__init__("Jobs", "What is being made, what waits, and what came of everything before.")
         self._tasks, self._queue = tasks, queue
+        self.limits = JobLimits(settings)
+        self.limits.changed.connect(self.settings_changed)
+        self.hold_button = self.add_action(button("Pause all", self._turn, glyph="pause"))
+        self.limits_button = self.add_action(button("Limits", self._toggle_limits, glyph="options"))
         self.add_action(button("Make a file", self.make_wanted.emit, role="primary"))
-        self.model = RowModel[JobRecord](JOB_COLUMNS, key=lambda record: record.id)
-        self.table = RowView(self.model, name="Jobs")
+        self.model = JobRows()
+        self.table = JobView(self.model)
         self.table.remember_widths(store, "widths/jobs")
         self.table.chosen.connect(self._show)
         self.table.opened.connect(lambda _: self._open_folder())
+        self.table.moved.connect(queue.move)
+        self.table.menu_wanted.connect(self._pop_up)
+        self.table.acted.connect(self._act_by_key)
         self.tensors = RowModel[TensorRow](TENSOR_COLUMNS, key=lambda row: str(row["name"]))
         self.tensor_table = RowView(self.tensors, name="Tensors of the new file and how far they are from the source")
         self.tensor_table.remember_widths(store, "widths/tensors")
@@ -55,28 +81,36 @@ class JobsPage(Page):
             ),
         )
         self.add_state("content", self._make_content())
-        queue.listed.connect(self._list)
-        queue.added.connect(self._added)
-        queue.removed.connect(lambda _: self._list())
-        queue.changed.connect(self._changed)
-        queue.finished.connect(self._changed)
-        queue.progress.connect(self._changed)
+        self._put_above()
+        self._connect()
         self._list()
+        self._show_turn()
 
     def _make_parts(self) -> None:
+        self.notice = Banner()
         self.chip, self.name = VerdictChip("done"), Elided(role="section")
         self.facts, self.progress = Facts(), ProgressPanel()
         self.log = QPlainTextEdit(readOnly=True, tabChangesFocus=True)
         self.log.setAccessibleName("Log of the job")
-        self.cancel_button = button("Cancel", lambda: self._with(self._queue.cancel), glyph="stop")
-        self.retry_button = button("Retry", lambda: self._with(self._retry), glyph="retry")
-        self.open_button = button("Open folder", self._open_folder, glyph="folder")
-        self.remove_button = button(
-            "Remove",
-            lambda: self._with(self._queue.remove),
-            glyph="trash",
-            tip="Take it off this list; the file that it made stays",
-        )
+        self.doings = JobButtons(self.do)
+
+    def _put_above(self) -> None:
+        """The notice and the drawer, between the page's own messages and what it shows."""
+        layout = self.layout()
+        assert isinstance(layout, QVBoxLayout)
+        layout.insertWidget(layout.count() - 1, self.notice)
+        layout.insertWidget(layout.count() - 1, self.limits)
+
+    def _connect(self) -> None:
+        queue = self._queue
+        queue.listed.connect(self._list)
+        queue.added.connect(self._added)
+        queue.removed.connect(lambda _: self._list())
+        for signal in (queue.changed, queue.finished, queue.progress):
+            signal.connect(self._changed)
+        queue.turned.connect(self._show_turn)
+        for signal in (queue.changed, queue.listed):
+            signal.connect(self._show_hold)
 
     def _make_content(self) -> QWidget:
         split = QSplitter(Qt.Orientation.Vertical)
@@ -92,7 +126,7 @@ class JobsPage(Page):
         head.setSpacing(SIZES.s)
         head.addWidget(self.chip)
         head.addWidget(self.name, 1)
-        for action in (self.cancel_button, self.retry_button, self.open_button, self.remove_button):
+        for action in (*self.doings.buttons.values(), self.doings.more):
             head.addWidget(action)
         result = QWidget()
         layout = QVBoxLayout(result)
@@ -117,23 +151,130 @@ class JobsPage(Page):
         """Selects the job."""
         self.table.choose(id)
 
+    # What can be done
+
+    def do(self, name: str) -> None:
+        """One of the actions, with the selected job."""
+        record = self.table.current()
+        if record is None:
+            return
+        try:
+            self._doings[name](self, record)
+        except (SnugError, OSError) as error:
+            self.banner.show_problem(words.problem(error))
+
     def cancel(self) -> None:
         record = self.table.current()
         if not self.banner.isHidden() or record is None or record.is_over:
             super().cancel()
             return
-        ask(
-            self.banner,
-            f"Stop making {record.target.name}?",
-            "What has been written so far will be removed.",
-            yes="Stop",
-            no="Go on",
-            then=lambda: self._queue.cancel(record.id),
-        )
+        ask_cancel(self.banner, self._queue, record)
+
+    def _copy_command(self, record: JobRecord) -> None:
+        import core  # only here: the rest of the page needs no more of it than is there
+
+        line = core.command_line(record.job)
+        QGuiApplication.clipboard().setText(line)
+        self.banner.show_message("good", "Copied: the command that does the same.", line)
+
+    def _save_report(self, record: JobRecord) -> None:
+        import core
+
+        name, _ = QFileDialog.getSaveFileName(self, "Save a bug report", f"snug-{record.id}.zip", "Archive (*.zip)")
+        if name:
+            self._tasks.run(
+                "report",
+                lambda: core.write_report(record.folder, name),
+                done=lambda made: self.banner.show_message("good", "The report is saved.", words.path(made)),
+                failed=self.banner.show_problem,
+            )
+
+    _doings: dict[str, Callable[[JobsPage, JobRecord], object]] = {
+        "pause": lambda self, record: self._queue.pause(record.id),
+        "resume": lambda self, record: self._queue.resume(record.id),
+        "cancel": lambda self, record: ask_cancel(self.banner, self._queue, record),
+        "retry": lambda self, record: self.choose(self._queue.retry(record.id).id),
+        "open": lambda self, record: self._open_folder(),
+        "remove": lambda self, record: self._queue.remove(record.id),
+        "edit": lambda self, record: self.edit_wanted.emit(record.id),
+        "duplicate": lambda self, record: self.choose(self._queue.duplicate(record.id).id),
+        "up": lambda self, record: self.table.shift(-1),
+        "down": lambda self, record: self.table.shift(1),
+        "command": lambda self, record: self._copy_command(record),
+        "report": lambda self, record: self._save_report(record),
+    }
+
+    def _act_by_key(self, wish: str) -> None:
+        record = self.table.current()
+        if record is None or record.ending:
+            return
+        name = ("resume" if record.can_resume else "pause") if wish == "turn" else wish
+        if WORDS[name].fits(record) and (name in FOREIGN or not self._is_foreign(record)):
+            self.do(name)
+
+    def _pop_up(self, place: QPoint) -> None:
+        record = self.table.current()
+        if record is not None:
+            self.doings.pop_up(self, record, place, foreign=self._is_foreign(record))
+
+    def _is_foreign(self, record: JobRecord) -> bool:
+        """Whether another window decides about this job."""
+        return not record.is_over and (not self._queue.is_first or self._queue.is_foreign(record))
+
+    def _open_folder(self) -> None:
+        record = self.table.current()
+        if record is None:
+            return
+        is_file = isinstance(record.job, QuantizeJob)
+        open_folder_of(record.target if is_file else Path(record.result.get("folder", "")) / "_")
+
+    # The queue as a whole
+
+    def _toggle_limits(self) -> None:
+        self.limits.setVisible(self.limits.isHidden())
+        if self.limits.isVisible():
+            self.limits.numbers["job_threads"].setFocus()
+
+    def _turn(self) -> None:
+        if self._queue.is_held:
+            self._queue.go_on()
+        else:
+            self._queue.hold()
+
+    def _show_turn(self) -> None:
+        """Says when nothing starts by itself, and why."""
+        queue = self._queue
+        self._show_hold()
+        if not queue.is_first:
+            number = queue.first_window()
+            which = f" (process {number})" if number else ""
+            self.notice.show_message(
+                "info",
+                f"Another window of Snug{which} runs the jobs.",
+                "They are shown here as they go. What is added here is done there; running jobs can be paused or "
+                "cancelled from here too.",
+            )
+        elif queue.is_held and queue.open_jobs():
+            self.notice.show_message(
+                "warning",
+                f"All is paused: {words.count(len(queue.open_jobs()), 'job')} to do.",
+                "Nothing starts by itself.",
+                button("Go on", queue.go_on, role="primary"),
+            )
+        else:
+            self.notice.hide()
+
+    def _show_hold(self) -> None:
+        queue = self._queue
+        self.hold_button.setVisible(queue.is_first and bool(queue.is_held or queue.open_jobs()))
+        self.hold_button.setText("Go on" if queue.is_held else "Pause all")
+        self.hold_button.setIcon(icon("play" if queue.is_held else "pause"))
+
+    # What is shown
 
     def _list(self) -> None:
         current, records = self.table.current(), self._queue.records()
-        self.model.set_rows(records)
+        self.model.replace_rows(records)
         self.show_state("content" if records else "empty")
         if records:
             known = current is not None and self.model.position_of(current.id) is not None
@@ -148,7 +289,11 @@ class JobsPage(Page):
         record = self._queue.record(id)
         if record is None:
             return
+        position = self.model.position_of(id)
+        before = self.model.index(position, 0).data(Role.ROW) if position is not None else None
         self.model.update_row(record)
+        if before is not None and before.state != record.state:
+            self._list()  # what runs stands first
         current = self.table.current()
         if current is not None and current.id == id:
             self._show(record)
@@ -157,17 +302,16 @@ class JobsPage(Page):
         if record is None:
             return
         self.chip.show_chip(chip_of(record))
-        self.name.show_text(record.target.name)
+        self.name.show_text(record.name)
         self.progress.setVisible(not record.is_over)
         if not record.is_over:
-            ahead = [job.id for job in self._queue.open_jobs()]
-            self.progress.show_record(record, before=ahead.index(record.id) if record.id in ahead else 0)
+            foreign = self._queue.is_foreign(record)
+            self.progress.show_record(record, before=ahead_of(record, self._queue.open_jobs()), foreign=foreign)
         self.facts.show_facts(result_facts(record))
-        self.cancel_button.setVisible(not record.is_over)
-        self.cancel_button.setEnabled(not record.cancelling)
-        self.retry_button.setVisible(record.is_over and record.state != JobState.DONE)
-        self.open_button.setVisible(record.state == JobState.DONE)
-        self.remove_button.setVisible(record.is_over)
+        focus = QApplication.focusWidget()
+        self.doings.show_record(record, foreign=self._is_foreign(record))
+        if focus is not None and focus in self.doings.buttons.values() and focus.isHidden():
+            self.table.setFocus()  # not wherever Qt would send it
         self._show_tensors(record)
         self._log_timer.stop() if record.is_over else self._log_timer.start()
         if record.progress is None or record.is_over:
@@ -188,22 +332,6 @@ class JobsPage(Page):
         if text != self.log.toPlainText():
             self.log.setPlainText(text)
             self.log.verticalScrollBar().setValue(self.log.verticalScrollBar().maximum())
-
-    def _with(self, action: Callable[[str], object]) -> None:
-        record = self.table.current()
-        if record is not None:
-            action(record.id)
-
-    def _retry(self, id: str) -> None:
-        try:
-            self.choose(self._queue.retry(id).id)
-        except (SnugError, OSError) as error:
-            self.banner.show_problem(words.problem(error))
-
-    def _open_folder(self) -> None:
-        record = self.table.current()
-        if record is not None:
-            open_folder_of(record.target)
 
 
 def log_text(record: JobRecord) -> str:

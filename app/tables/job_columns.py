@@ -10,14 +10,18 @@ from app.tables.row_model import Column
 from app.widgets.progress_panel import fraction
 from core import JobState
 
+_UNDER_WAY = (JobState.RUNNING, JobState.PAUSED)
+
 
 def chip_of(record: JobRecord) -> str:
     """The name of the chip that shows a job's state."""
-    return "cancelling" if record.cancelling else str(record.state)
+    if record.ending:
+        return "pausing" if record.ending == "pause" else "cancelling"
+    return str(record.state)
 
 
 def progress_text(record: JobRecord) -> str:
-    if record.state != JobState.RUNNING or record.progress is None:
+    if record.state not in _UNDER_WAY or record.progress is None:
         return ""
     return f"{words.size(record.progress.bytes_done)} of {words.size(record.progress.bytes_total)}"
 
@@ -39,7 +43,7 @@ JOB_COLUMNS: tuple[Column[JobRecord], ...] = (
         progress_text,
         110,
         sort=lambda job: fraction(job.progress),
-        fraction=lambda job: fraction(job.progress) if job.state == JobState.RUNNING else None,
+        fraction=lambda job: fraction(job.progress) if job.state in _UNDER_WAY and job.progress else None,
         tooltip=progress_text,
     ),
     Column("Started", lambda job: words.moment(job.started), 72, sort=lambda job: job.started or 0.0, right=True),

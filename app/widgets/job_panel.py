@@ -63,8 +63,10 @@ def _download_facts(record: JobRecord) -> list[tuple[str, str]]:
 
 
 class JobPanel(QWidget):
-    """`cancel_wanted`, `retry_wanted` and `jobs_wanted` say what the user would like."""
+    """The signals say what the user would like."""
 
+    pause_wanted = Signal()
+    resume_wanted = Signal()
     cancel_wanted = Signal()
     retry_wanted = Signal()
     jobs_wanted = Signal()
@@ -80,12 +82,14 @@ class JobPanel(QWidget):
         head.addWidget(self.chip)
         head.addWidget(self.name, 1)
         self.cancel = button("Cancel", self.cancel_wanted.emit, glyph="stop")
+        self.pause = button("Pause", self.pause_wanted.emit, glyph="pause")
+        self.resume = button("Resume", self.resume_wanted.emit, glyph="play", tip="Go on from what is done")
         self.open = button("Open folder", lambda: open_folder_of(self._target), glyph="folder")
         self.retry = button("Retry", self.retry_wanted.emit, glyph="retry")
         self.jobs = button("Show in Jobs", self.jobs_wanted.emit, glyph="jobs")
         buttons = QHBoxLayout()
         buttons.setSpacing(SIZES.s)
-        for action in (self.open, self.retry, self.jobs, self.cancel):
+        for action in (self.open, self.resume, self.retry, self.pause, self.jobs, self.cancel):
             buttons.addWidget(action)
         buttons.addStretch()
         layout = QVBoxLayout(self)
@@ -98,7 +102,7 @@ class JobPanel(QWidget):
 
     def first_focus(self) -> QPushButton:
         """The button that comes first now."""
-        return next(button for button in (self.open, self.retry, self.cancel) if not button.isHidden())
+        return next(button for button in (self.open, self.resume, self.retry, self.cancel) if not button.isHidden())
 
     def show_record(self, record: JobRecord, *, before: int) -> None:
         self._target = record.target
@@ -108,14 +112,17 @@ class JobPanel(QWidget):
             (self._head, over),
             (self.facts, over),
             (self.cancel, not over),
+            (self.pause, record.state in (JobState.RUNNING, JobState.PENDING)),
+            (self.resume, record.can_resume),
             (self.open, record.state == JobState.DONE),
             (self.retry, over and record.state != JobState.DONE),
         ):
             widget.setVisible(visible)
-        self.cancel.setEnabled(not record.cancelling)
+        for action in (self.cancel, self.pause):
+            action.setEnabled(not record.ending)
         if not over:
             self.progress.show_record(record, before=before)
             return
         self.chip.show_chip(str(record.state))
-        self.name.show_text(record.target.name)
+        self.name.show_text(record.name)
         self.facts.show_facts(result_facts(record))

@@ -1,4 +1,4 @@
-"""How far a job is: a bar, what of what, the tensor, the rate and the time left."""
+"""How far a job is: a bar, what of what, the tensor, the rate, the time left and the time gone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from app import words
 from app.job_record import JobRecord
 from app.theme import SIZES
 from app.widgets.parts import Elided, label, row
-from core import JobState, Progress
+from core import JobState, Progress, PullJob
 
 _STEPS = 1000
-_STAGES = {"encode": "Quantizing", "write": "Writing to disk", "verify": "Checking the new file"}
+_STAGES = {
+    "prepare": "Preparing",
+    "download": "Downloading",
+    "check": "Checking the download",
+    "convert": "Converting",
+    "encode": "Quantizing",
+    "write": "Writing to disk",
+    "verify": "Checking the new file",
+    "waiting": "Waiting",
+    "paused": "Waiting",
+}
+_ENDINGS = {"pause": "Pausing", "keep": "Stopping", "throw away": "Stopping"}
 
 
 def stage_in_words(stage: str) -> str:
@@ -19,8 +30,25 @@ def stage_in_words(stage: str) -> str:
 
 
 def fraction(progress: Progress | None) -> float:
-    """How much of the source has been read, from 0 to 1."""
-    return progress.bytes_done / progress.bytes_total if progress and progress.bytes_total else 0.0
+    """How much of the work is done, from 0 to 1: of all stages where that is known, else of the source's bytes."""
+    if progress is None:
+        return 0.0
+    return progress.share or (progress.bytes_done / progress.bytes_total if progress.bytes_total else 0.0)
+
+
+def heading_of(record: JobRecord, *, before: int, foreign: bool) -> str:
+    """What a job that is not over does, or waits for."""
+    name = record.name
+    if record.state == JobState.PAUSED:
+        return f"{name} was cut off" if record.interrupted else f"{name} is paused"
+    if record.state == JobState.PENDING:
+        return f"{name} waits for {words.count(before, 'other job')}" if before else f"{name} waits for its turn"
+    if record.ending:
+        return f"{_ENDINGS.get(record.ending, 'Stopping')} {name}"
+    stage = stage_in_words(record.progress.stage) if record.progress else "Starting"
+    if foreign:
+        return f"{stage} in another window: {name}"
+    return f"{stage} without a window: {name}" if record.owner is not None else f"{stage}: {name}"
 
 
 class ProgressPanel(QWidget):
@@ -39,30 +67,40 @@ class ProgressPanel(QWidget):
         layout.addLayout(row(self.amount, 1, self.pace))
         layout.addWidget(self.tensor)
 
-    def show_record(self, record: JobRecord, *, before: int = 0) -> None:
-        """`before` counts the jobs that will be done first."""
-        progress, name = record.progress, record.target.name
-        if record.state == JobState.PENDING:
-            self.heading.show_text(f"{name} waits for {words.count(before, 'other job')}")
-        elif record.cancelling:
-            self.heading.show_text(f"Stopping {name}")
-        else:
-            stage = stage_in_words(progress.stage) if progress else "Starting"
-            self.heading.show_text(f"{stage}: {name}")
-        self._show_progress(progress, record)
-
-    def _show_progress(self, progress: Progress | None, record: JobRecord) -> None:
-        waiting = progress is None and record.state == JobState.RUNNING
-        self.bar.setMaximum(0 if waiting else _STEPS)
+    def show_record(self, record: JobRecord, *, before: int = 0, foreign: bool = False) -> None:
+        """`before` counts the jobs that will be done first; `foreign`: another window runs it."""
+        self.heading.show_text(heading_of(record, before=before, foreign=foreign))
+        progress = record.progress
+        starting = progress is None and record.state == JobState.RUNNING
+        self.bar.setMaximum(0 if starting else _STEPS)
         self.bar.setValue(round(fraction(progress) * _STEPS))
         if progress is None:
             self.amount.setText(record.notes[-1] if record.notes else "")
             self.pace.setText("")
             self.tensor.show_text("")
-            return
-        done, total = words.size(progress.bytes_done), words.size(progress.bytes_total)
-        self.amount.setText(f"{done} of {total} read, tensor {progress.tensors_done} of {progress.tensors_total}")
-        left = words.about(progress.eta)
-        self.pace.setText(" · ".join(filter(None, [words.rate(progress.rate), f"{left} left" if left else ""])))
-        self.tensor.show_text(progress.tensor)
+        else:
+            self._show_progress(progress, record)
         self.bar.setAccessibleDescription(f"{self.amount.text()}, {self.pace.text()}")
+
+    def _show_progress(self, progress: Progress, record: JobRecord) -> None:
+        done, total = words.size(progress.bytes_done), words.size(progress.bytes_total)
+        kind, verb = ("file", "there") if isinstance(record.job, PullJob) else ("tensor", "read")
+        self.amount.setText(f"{done} of {total} {verb}, {kind} {progress.tensors_done} of {progress.tensors_total}")
+        if record.state != JobState.RUNNING:
+            self.pace.setText("")
+            self.tensor.show_text(record.notes[-1] if record.notes else "")
+            return
+        self.pace.setText(pace_of(progress))
+        waits = progress.stage in ("waiting", "paused") and record.notes
+        self.tensor.show_text(record.notes[-1] if waits else progress.tensor)
+
+
+def pace_of(progress: Progress) -> str:
+    """Rate, time left, time gone, as far as they are known."""
+    left = words.about(progress.eta)
+    parts = [
+        words.rate(progress.rate) if progress.rate else "",
+        f"{left} left" if left else "",
+        f"{words.span(progress.elapsed)} so far",
+    ]
+    return " · ".join(filter(None, parts))

@@ -32,6 +32,7 @@ CHIPS = {
     "paused": Chip("Paused", "tight", "halves"),
     "failed": Chip("Failed", "no", "cross"),
     "cancelled": Chip("Cancelled", "muted", "dash"),
+    "pausing": Chip("Pausing", "muted", "dots"),
     "cancelling": Chip("Cancelling", "muted", "dots"),
 }
 _SHAPES: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {

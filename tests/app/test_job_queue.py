@@ -60,7 +60,8 @@ def test_a_job_runs_to_its_result(qtbot: QtBot, queue: JobQueue, job_for: JobFor
         ("x-killed", "The worker crashed (signal 9, SIGKILL): something outside Snug ended it."),
         (
             "x-crash",
-            "The worker crashed (signal 11, SIGSEGV): it touched memory that is not its own, which is a bug or bad RAM.",
+            "The worker crashed (signal 11, SIGSEGV): "
+            "it touched memory that is not its own, which is a bug or bad RAM.",
         ),
         ("x-exit", "The worker stopped without a result (exit code 3)."),
         ("x-failed", "The disk filled up while writing."),
@@ -104,7 +105,7 @@ def test_cancel_takes_less_than_a_second_and_leaves_nothing(
     start = time.monotonic()
     queue.cancel(id)
     assert time.monotonic() - start < 0.05
-    assert _record(queue, id).cancelling
+    assert _record(queue, id).ending == "throw away"
     record = end_of(qtbot, queue, id)
     assert time.monotonic() - start < 1.0
     assert record.state == JobState.CANCELLED

@@ -1,16 +1,32 @@
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
 from app.job_record import JobRecord
 from app.pages.jobs import log_text
+from app.widgets.job_actions import fill_menu
 from app.window import JOBS, MainWindow
-from core import Failed, JobFolder, JobState, QuantizeJob, create, jobs_folder
+from core import (
+    Failed,
+    JobFolder,
+    JobState,
+    Limits,
+    Progress,
+    QuantizeJob,
+    create,
+    jobs_folder,
+    load_settings,
+    settings_file,
+)
 
 JobFor = Callable[[str], QuantizeJob]
 
@@ -22,6 +38,36 @@ def finish(window: MainWindow, qtbot: QtBot, job: QuantizeJob) -> JobRecord:
     record = window.queue.record(id)
     assert record is not None
     return record
+
+
+def shown(window: MainWindow) -> list[str]:
+    return [name for name, button in window.jobs.doings.buttons.items() if button.isVisible()]
+
+
+def answer(window: MainWindow, word: str) -> None:
+    next(button for button in window.jobs.banner._buttons if button.text() == word).click()
+
+
+def running(window: MainWindow, qtbot: QtBot, job: QuantizeJob) -> str:
+    window.show_page(JOBS)
+    id = window.queue.add(job).id
+    qtbot.waitUntil(lambda: state_of(window, id) == JobState.RUNNING and progress_of(window, id) is not None)
+    return id
+
+
+def state_of(window: MainWindow, id: str) -> JobState:
+    record = window.queue.record(id)
+    assert record is not None
+    return record.state
+
+
+def progress_of(window: MainWindow, id: str) -> Progress | None:
+    record = window.queue.record(id)
+    return record.progress if record else None
+
+
+def order_of(window: MainWindow) -> list[str]:
+    return [record.target.stem for record in window.queue.open_jobs()]
 
 
 def test_without_jobs_the_page_says_so(window: MainWindow) -> None:
@@ -36,12 +82,11 @@ def test_a_finished_job_shows_its_result_and_what_can_be_done(
     opened: list[str] = []
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
     jobs = window.jobs
-    visible = [b.isVisible() for b in (jobs.cancel_button, jobs.retry_button, jobs.open_button, jobs.remove_button)]
-    assert visible == [False, False, True, True]
-    assert f"File: {record.job.target}" in jobs.facts.as_text()
-    jobs.open_button.click()
+    assert shown(window) == ["open", "remove"]
+    assert f"File: {record.target}" in jobs.facts.as_text()
+    jobs.doings.buttons["open"].click()
     assert opened == [str(record.target.parent)]
-    jobs.remove_button.click()
+    jobs.doings.buttons["remove"].click()
     assert jobs.state == "empty"
 
 
@@ -51,7 +96,7 @@ def test_a_failed_job_says_what_happened_and_what_to_do(window: MainWindow, qtbo
         "What happened: The disk filled up while writing.\nWhat to do: Free some space."
     )
     assert window.jobs.chip.accessibleName() == "Failed"
-    window.jobs.retry_button.click()
+    window.jobs.doings.buttons["retry"].click()
     assert len(window.queue.records()) == 2
     current = window.jobs.table.current()
     assert current is not None
@@ -63,7 +108,8 @@ def test_a_running_job_can_be_cancelled_from_the_list(window: MainWindow, qtbot:
     with qtbot.waitSignal(window.queue.progress):
         window.queue.add(job_for("a-slow"))
     qtbot.waitUntil(lambda: window.jobs.progress.amount.text() != "")
-    window.jobs.cancel_button.click()
+    window.jobs.doings.buttons["cancel"].click()
+    answer(window, "Throw away")
     assert window.jobs.chip.accessibleName() == "Cancelling"
     qtbot.waitUntil(lambda: window.jobs.chip.accessibleName() == "Cancelled", timeout=1000)
 
@@ -99,3 +145,127 @@ def test_a_log_starts_with_the_notes_and_the_details_of_a_failure(tmp_path: Path
     assert log_text(record) == "New kernels.\nTraceback ...\nlast words"
     (tmp_path / "log.txt").unlink()
     assert log_text(JobRecord(JobFolder(tmp_path), record.job)) == "Nothing was logged."
+
+
+def test_cancelling_can_keep_what_is_done_and_it_goes_on_from_there(
+    window: MainWindow, qtbot: QtBot, job_for: JobFor
+) -> None:
+    id = running(window, qtbot, job_for("a-slow"))
+    qtbot.keyClick(window.jobs.table, Qt.Key.Key_Escape)
+    assert window.jobs.banner.message == "Stop making a-slow.gguf?"
+    answer(window, "Keep what is done")
+    qtbot.waitUntil(lambda: state_of(window, id) == JobState.CANCELLED)
+    assert shown(window) == ["resume", "retry", "remove"]
+    window.jobs.doings.buttons["resume"].click()
+    qtbot.waitUntil(lambda: state_of(window, id) == JobState.RUNNING)
+    assert len(window.queue.records()) == 1
+
+
+def test_jobs_are_paused_moved_and_removed_by_keyboard(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
+    first = running(window, qtbot, job_for("a-slow"))
+    window.queue.add_all([job_for("b"), job_for("c"), job_for("d")])
+    table, alt = window.jobs.table, Qt.KeyboardModifier.AltModifier
+    table.setFocus()
+    window.jobs.choose(window.queue.open_jobs()[3].id)
+    qtbot.keyClick(table, Qt.Key.Key_Up, alt)
+    qtbot.keyClick(table, Qt.Key.Key_Up, alt)
+    assert order_of(window) == ["a-slow", "d", "b", "c"]
+    qtbot.keyClick(table, Qt.Key.Key_Down, alt)
+    assert order_of(window) == ["a-slow", "b", "d", "c"]
+    qtbot.keyClick(table, Qt.Key.Key_Space)
+    assert window.jobs.chip.accessibleName() == "Paused"
+    window.jobs.cancel()
+    current = table.current()
+    assert current is not None
+    assert current.state == JobState.CANCELLED
+    qtbot.keyClick(table, Qt.Key.Key_Delete)
+    assert len(window.queue.records()) == 3
+    window.jobs.choose(first)
+    qtbot.keyClick(table, Qt.Key.Key_Space)
+    qtbot.waitUntil(lambda: state_of(window, first) == JobState.PAUSED)
+
+
+def test_a_job_is_dragged_to_another_place(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
+    running(window, qtbot, job_for("a-slow"))
+    b, c, d = window.queue.add_all([job_for("b"), job_for("c"), job_for("d")])
+    table = window.jobs.table
+    row = table.visualRect(table.model().index(1, 0))
+    table.drop_at(d.id, row.topLeft())
+    assert order_of(window) == ["a-slow", "d", "b", "c"]
+    table.drop_at(d.id, table.visualRect(table.model().index(3, 0)).bottomLeft())
+    assert order_of(window) == ["a-slow", "b", "c", "d"]
+    table.drop_at(c.id, table.visualRect(table.model().index(0, 0)).topLeft())
+    assert order_of(window) == ["a-slow", "c", "b", "d"]
+    draggable = [bool(table.model().flags(table.model().index(i, 0)) & Qt.ItemFlag.ItemIsDragEnabled) for i in range(4)]
+    assert draggable == [False, True, True, True]
+    assert b.id in [record.id for record in window.queue.open_jobs()]
+
+
+def test_the_menu_has_all_that_fits(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
+    running(window, qtbot, job_for("a-slow"))
+    waiting = window.queue.add(job_for("b"))
+    menu, wanted = QMenu(), list[str]()
+    fill_menu(menu, waiting, wanted.append, foreign=False, main=True)
+    texts = [entry.text() for entry in menu.actions()]
+    assert texts == ["Pause", "Cancel", "Edit…", "Duplicate", "Move up", "Move down", "Copy as command"]
+    menu.actions()[3].trigger()
+    assert wanted == ["duplicate"]
+    window.jobs.do("duplicate")
+    assert order_of(window) == ["a-slow", "b", "b-2"]
+    window.jobs.do("command")
+    assert QApplication.clipboard().text().startswith("snug quantize ")
+
+
+def test_limits_reach_the_work_and_the_settings(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
+    id = running(window, qtbot, job_for("a-slow"))
+    window.jobs.limits_button.click()
+    window.jobs.limits.numbers["job_threads"].setValue(2)
+    window.jobs.limits.mains.setChecked(True)
+    qtbot.waitUntil(lambda: "threads 2" in getattr(window.queue.record(id), "notes", ()), timeout=2000)
+    assert window.queue.limits == Limits(threads=2, only_on_mains=True)
+    kept = load_settings(settings_file())
+    assert (kept.job_threads, kept.job_only_on_mains) == (2, True)
+
+
+def test_pausing_everything_is_said_and_ended_on_the_page(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
+    id = running(window, qtbot, job_for("a-slow"))
+    window.jobs.hold_button.click()
+    assert window.jobs.notice.message == "All is paused: 1 job to do."
+    qtbot.waitUntil(lambda: state_of(window, id) == JobState.PAUSED)
+    window.jobs.hold_button.click()
+    assert window.jobs.notice.message == ""
+    qtbot.waitUntil(lambda: state_of(window, id) == JobState.RUNNING)
+
+
+def test_a_second_window_says_so_and_decides_nothing_about_what_waits(
+    window: MainWindow, make_window: Callable[[], MainWindow], qtbot: QtBot, job_for: JobFor
+) -> None:
+    id = running(window, qtbot, job_for("a-slow"))
+    waiting = window.queue.add(job_for("b"))
+    second = make_window()
+    second.show_page(JOBS)
+    qtbot.waitUntil(lambda: len(second.jobs.model.rows) == 2)
+    assert second.jobs.notice.message == f"Another window of Snug (process {os.getpid()}) runs the jobs."
+    second.jobs.choose(waiting.id)
+    assert not second.jobs.doings.buttons["resume"].isVisible()
+    second.jobs.do("up")
+    assert order_of(window) == ["a-slow", "b"]
+    assert state_of(second, id) == JobState.RUNNING
+
+
+def test_a_thousand_jobs_are_listed_without_a_stutter(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
+    qtbot.waitUntil(lambda: not window.tasks.busy("history"))
+    window.show_page(JOBS)
+    window.queue.hold()
+    with qtbot.waitSignal(window.queue.listed):
+        records = window.queue.add_all([job_for(str(number)) for number in range(1000)])
+    steps = []
+    for step in range(15):
+        began = time.process_time()  # of the event loop's own work: other programs may hold it up
+        window.jobs.choose(records[step * 30].id)
+        window.jobs.table.shift(1)
+        window.queue._look()
+        QApplication.processEvents()
+        steps.append(time.process_time() - began)
+    assert len(window.jobs.model.rows) == 1000
+    assert sorted(steps)[7] < 0.05

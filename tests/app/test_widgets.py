@@ -132,10 +132,16 @@ def test_progress_says_what_of_what_how_fast_and_how_long(qtbot: QtBot, tmp_path
     panel.show_record(record)
     assert panel.heading.whole == "Quantizing: x.gguf"
     assert panel.amount.text() == "3.0 GB of 12.0 GB read, tensor 12 of 40"
-    assert panel.pace.text() == "150.0 MB/s · about 60 s left"
+    assert panel.pace.text() == "150.0 MB/s · about 60 s left · 20 s so far"
     assert (panel.tensor.whole, panel.bar.value()) == ("blk.3.attn_q.weight", 250)
     panel.show_record(replace(record, state=JobState.PENDING, progress=None), before=2)
     assert panel.heading.whole == "x.gguf waits for 2 other jobs"
+    panel.show_record(replace(record, state=JobState.PAUSED))
+    assert (panel.heading.whole, panel.pace.text()) == ("x.gguf is paused", "")
+    panel.show_record(record, foreign=True)
+    assert panel.heading.whole == "Quantizing in another window: x.gguf"
+    panel.show_record(replace(record, progress=replace(progress, share=0.9, stage="verify")))
+    assert (panel.heading.whole, panel.bar.value()) == ("Checking the new file: x.gguf", 900)
 
 
 def test_only_local_files_can_be_dropped(tmp_path: Path) -> None:

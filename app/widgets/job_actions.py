@@ -1,0 +1,132 @@
+"""What can be done with a job, as one table: its buttons, its menu, and the question before it is cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtCore import QPoint
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QMenu, QPushButton, QWidget
+
+from app.icons import icon
+from app.job_queue import JobQueue
+from app.job_record import JobRecord
+from app.widgets.banner import Banner
+from app.widgets.parts import button
+from core import JobState, QuantizeJob, Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """`fits` says for which jobs; `main` that it is a button and not only in the menu."""
+
+    name: str
+    word: str
+    glyph: str
+    fits: Callable[[JobRecord], bool]
+    tip: str = ""
+    main: bool = False
+
+
+def _waits(record: JobRecord) -> bool:
+    return record.state in (JobState.PENDING, JobState.PAUSED)
+
+
+def _is_made_again(record: JobRecord) -> bool:
+    return record.is_over and record.state != JobState.DONE
+
+
+ACTIONS = (
+    Action("pause", "Pause", "pause", lambda r: r.state in (JobState.RUNNING, JobState.PENDING),
+           "Stop, and keep what is done (Space)", main=True),
+    Action("resume", "Resume", "play", lambda r: r.can_resume, "Go on from what is done (Space)", main=True),
+    Action("cancel", "Cancel", "stop", lambda r: not r.is_over, "Asks first what shall become of the work (Escape)",
+           main=True),
+    Action("retry", "Retry", "retry", _is_made_again, "Once more from the beginning", main=True),
+    Action("open", "Open folder", "folder", lambda r: r.state == JobState.DONE, main=True),
+    Action("remove", "Remove", "trash", lambda r: r.is_over,
+           "Take it off this list; the file that it made stays (Delete)", main=True),
+    Action("edit", "Edit…", "make", lambda r: isinstance(r.job, QuantizeJob) and _waits(r) and r.started is None,
+           "Open it on the page Make"),
+    Action("duplicate", "Duplicate", "copy", lambda r: isinstance(r.job, QuantizeJob), "The same for another file"),
+    Action("up", "Move up", "up", _waits, "Alt+Up"),
+    Action("down", "Move down", "down", _waits, "Alt+Down"),
+    Action("command", "Copy as command", "copy", lambda r: True, "The snug command that does the same"),
+    Action("report", "Save a bug report…", "file", lambda r: r.state == JobState.FAILED,
+           "Log, versions and machine, without paths and tokens"),
+)  # fmt: skip
+WORDS = {action.name: action for action in ACTIONS}
+
+
+class JobButtons:
+    """The buttons of the table; `wanted` gets the name of an action."""
+
+    def __init__(self, wanted: Callable[[str], None]) -> None:
+        self._wanted = wanted
+        self.buttons: dict[str, QPushButton] = {}
+        for action in ACTIONS:
+            if action.main:
+                self.buttons[action.name] = self._button(action)
+                self.buttons[action.name].hide()  # until there is a job
+        self.more = QPushButton("More  ")
+        self.more.setAccessibleName("More that can be done with this job")
+        self._menu = QMenu(self.more)
+        self.more.setMenu(self._menu)
+
+    def _button(self, action: Action) -> QPushButton:
+        return button(action.word, lambda: self._wanted(action.name), glyph=action.glyph, tip=action.tip)
+
+    def show_record(self, record: JobRecord, *, foreign: bool) -> None:
+        """Only what can be done with this job is there; nothing with one that another window decides about."""
+        for name, widget in self.buttons.items():
+            widget.setVisible(WORDS[name].fits(record))
+            widget.setEnabled(not record.ending and (not foreign or name in FOREIGN))
+        self._menu.clear()
+        fill_menu(self._menu, record, self._wanted, foreign=foreign, main=False)
+
+    def pop_up(self, parent: QWidget, record: JobRecord, place: QPoint, *, foreign: bool) -> None:
+        """The menu of a job, with everything in it."""
+        menu = QMenu(parent)
+        fill_menu(menu, record, self._wanted, foreign=foreign, main=True)
+        menu.aboutToHide.connect(menu.deleteLater)
+        menu.popup(place)
+
+
+FOREIGN = frozenset({"pause", "cancel", "open", "command", "duplicate", "report"})  # also of another window's jobs
+
+
+def fill_menu(menu: QMenu, record: JobRecord, wanted: Callable[[str], None], *, foreign: bool, main: bool) -> None:
+    """The actions that fit; `main`: those too that are buttons."""
+    for action in ACTIONS:
+        if action.fits(record) and (main or not action.main):
+            entry = QAction(icon(action.glyph), action.word, menu)
+            entry.triggered.connect(lambda _=False, name=action.name: wanted(name))
+            entry.setToolTip(action.tip)
+            entry.setEnabled(not record.ending and (not foreign or action.name in FOREIGN))
+            menu.addAction(entry)
+
+
+def ask_cancel(banner: Banner, queue: JobQueue, record: JobRecord) -> None:
+    """Asks on the page what shall become of the work; a job without any is cancelled at once."""
+    if record.started is None and record.state != JobState.RUNNING:
+        queue.cancel(record.id)
+        return
+
+    def answer(stop: Stop) -> Callable[[], None]:
+        def agreed() -> None:
+            banner.dismiss()
+            queue.cancel(record.id, stop)
+
+        return agreed
+
+    stay = button("Go on", banner.dismiss)
+    banner.show_message(
+        "warning",
+        f"Stop making {record.name}?" if isinstance(record.job, QuantizeJob) else f"Stop downloading {record.model}?",
+        "What is done can be kept, to go on with later, or thrown away.",
+        stay,
+        button("Keep what is done", answer(Stop.KEEP)),
+        button("Throw away", answer(Stop.THROW_AWAY), role="danger"),
+    )
+    stay.setFocus()

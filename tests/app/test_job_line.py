@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.job_line import ahead_of, copy_of, moved, ordered, startable
+from app.job_record import JobRecord
+from core import Job, JobFolder, JobState, PullJob, QuantizeJob
+
+LOCAL, STREAM, PULL = QuantizeJob("/m", "Q8_0", "/o"), QuantizeJob("hub:a/b", "Q8_0", "/p"), PullJob("a/b")
+
+
+def line(*jobs: tuple[Job, JobState]) -> list[JobRecord]:
+    return [JobRecord(JobFolder(Path(f"/jobs/{number}")), job, state) for number, (job, state) in enumerate(jobs)]
+
+
+def ids(records: list[JobRecord]) -> list[str]:
+    return [record.id for record in records]
+
+
+def test_of_each_lane_one_starts() -> None:
+    wait, run = JobState.PENDING, JobState.RUNNING
+    assert ids(startable(line((LOCAL, wait), (LOCAL, wait), (PULL, wait), (PULL, wait)))) == ["0", "2"]
+    assert ids(startable(line((LOCAL, run), (LOCAL, wait), (PULL, wait)))) == ["2"]
+
+
+def test_nobody_overtakes_who_waits_for_the_same_lane() -> None:
+    wait, run = JobState.PENDING, JobState.RUNNING
+    assert ids(startable(line((LOCAL, run), (STREAM, wait), (PULL, wait)))) == []
+    assert ids(startable(line((LOCAL, run), (PULL, wait), (STREAM, wait)))) == ["1"]
+
+
+def test_what_is_paused_holds_nobody_up() -> None:
+    records = line((STREAM, JobState.PAUSED), (LOCAL, JobState.PENDING))
+    assert ids(startable(records)) == ["1"]
+    assert ahead_of(records[1], records) == 0
+
+
+def test_who_is_ahead_uses_the_same_lanes() -> None:
+    records = line((LOCAL, JobState.RUNNING), (PULL, JobState.RUNNING), (LOCAL, JobState.PENDING))
+    assert ahead_of(records[2], records) == 1
+
+
+def test_the_line_can_be_changed() -> None:
+    assert moved("abcd", "d", "b") == ["a", "d", "b", "c"]
+    assert moved("abcd", "a", "") == ["b", "c", "d", "a"]
+    assert ordered("abcd", "db") == ["d", "b", "a", "c"]
+
+
+def test_a_copy_has_the_first_free_name(tmp_path: Path) -> None:
+    (tmp_path / "a-2.gguf").touch()
+    job = QuantizeJob("/m", "Q8_0", str(tmp_path / "a.gguf"), overwrite=True)
+    copy = copy_of(job, {str(tmp_path / "a-3.gguf")})
+    assert copy == QuantizeJob("/m", "Q8_0", str(tmp_path / "a-4.gguf"))
