@@ -164,7 +164,13 @@ class Desk:
     def account(self, _request: Request) -> dict[str, Any]:
         hub = core.connect()
         found = core.whoami(hub) if not hub.offline else None
-        return {"name": found.name if found else "", "offline": hub.offline, "facts": core.hub_facts(hub)}
+        return {
+            "name": found.name if found else "",
+            "role": found.role if found else "",
+            "offline": hub.offline,
+            "endpoint": hub.endpoint,
+            "settings": [asdict(setting) for setting in core.hub_settings(hub)],
+        }
 
     def login(self, request: Request) -> dict[str, Any]:
         account = core.login(request.values["token"])

@@ -37,6 +37,7 @@ from app.pages.library import LibraryPage
 from app.pages.machine import MachinePage
 from app.pages.make import MakePage
 from app.pages.models import ModelsPage
+from app.pages.settings import SettingsPage
 from app.store import stored_number
 from app.tasks import Tasks
 from app.theme import SIZES
@@ -69,8 +70,9 @@ ENTRIES = (
     ("Fit", "fit"),
     ("Make", "make"),
     ("Jobs", "jobs"),
+    ("Settings", "options"),
 )
-MACHINE, FIND, MODELS, LIBRARY, FIT, MAKE, JOBS = range(len(ENTRIES))
+MACHINE, FIND, MODELS, LIBRARY, FIT, MAKE, JOBS, SETTINGS = range(len(ENTRIES))
 _GEOMETRY, _PAGE = "window/geometry", "window/page"
 
 
@@ -109,10 +111,13 @@ class MainWindow(QMainWindow):
         self.make = MakePage(self.tasks, self.queue, self.store, self.settings)
         self.make.take_wish(self.fit.asked)
         self.jobs = JobsPage(self.tasks, self.queue, self.store, self.settings)
+        self.options = SettingsPage(self.hub)
         self.side = SideBar(ENTRIES, theme=self.settings.theme)
         self.pages = QStackedWidget()
         self.pages.setObjectName("pages")
-        for page in (self.machine, self.finder, self.models, self.library, self.fit, self.make, self.jobs):
+        for page in (
+            self.machine, self.finder, self.models, self.library, self.fit, self.make, self.jobs, self.options,
+        ):  # fmt: skip
             self.pages.addWidget(page)
         content = QWidget()
         layout = QHBoxLayout(content)
@@ -129,6 +134,7 @@ class MainWindow(QMainWindow):
         self.machine.asked_changed.connect(self.make.take_machine)
         self.machine.asked_changed.connect(self.finder.take_machine)
         self.finder.make_wanted.connect(self._make_of)
+        self.options.account_changed.connect(self.finder.account.look_again)
         self.models.opened.connect(self._model_opened)
         self.models.quantize_wanted.connect(lambda: self.show_page(MAKE))
         self.machine.detected.connect(self.fit.take_hardware)

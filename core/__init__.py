@@ -55,6 +55,7 @@ _FACE = {
         "GgufChoice",
         "HeaderSource",
         "Hub",
+        "HubSetting",
         "HubSource",
         "RangeReader",
         "Repo",
@@ -71,6 +72,7 @@ _FACE = {
         "gguf_repos_of",
         "header_source",
         "hub_facts",
+        "hub_settings",
         "hub_source",
         "line_speed",
         "login",
@@ -226,6 +228,7 @@ if TYPE_CHECKING:
     from core.hub import GgufChoice as GgufChoice
     from core.hub import HeaderSource as HeaderSource
     from core.hub import Hub as Hub
+    from core.hub import HubSetting as HubSetting
     from core.hub import HubSource as HubSource
     from core.hub import RangeReader as RangeReader
     from core.hub import Repo as Repo
@@ -241,6 +244,7 @@ if TYPE_CHECKING:
     from core.hub import gguf_repos_of as gguf_repos_of
     from core.hub import header_source as header_source
     from core.hub import hub_facts as hub_facts
+    from core.hub import hub_settings as hub_settings
     from core.hub import hub_source as hub_source
     from core.hub import line_speed as line_speed
     from core.hub import login as login

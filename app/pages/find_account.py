@@ -18,9 +18,11 @@ _HUB = "https://huggingface.co"
 
 
 class HubAccount(QObject):
-    """`changed` when somebody logged in; `known` once it is clear how the Hub is reached, `refused` with why not."""
+    """`changed` when somebody logged in, `left` when out; `known` once it is clear how the Hub is reached, `refused`
+    with why not."""
 
     changed = Signal()
+    left = Signal()
     known = Signal()
     refused = Signal(object)
 
@@ -28,19 +30,24 @@ class HubAccount(QObject):
         super().__init__(parent)
         self._hub, self._banner, self._parent = hub, banner, parent
         self._asked = False
-        self.name, self.endpoint, self.is_offline = "", _HUB, False
+        self.name, self.role, self.endpoint, self.is_offline = "", "", _HUB, False
+        self.settings: list[dict[str, str]] = []
         self.box: LoginBox | None = None
         self.button = button("Log in…", self._clicked, tip="Log in to Hugging Face, or out")
 
     def look(self) -> None:
         """Asks who is logged in, the first time."""
         if not self._asked:
-            self._asked = True
-            self._hub.ask("account", done=self._found, failed=self.refused.emit)
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Asks again: it may have changed elsewhere."""
+        self._asked = True
+        self._hub.ask("account", done=self._found, failed=self.refused.emit)
 
     def _found(self, found: dict[str, Any]) -> None:
-        self.endpoint = str(dict(found["facts"]).get("Hub", _HUB))
-        self.is_offline = found["offline"]
+        self.endpoint, self.is_offline = str(found["endpoint"]), bool(found["offline"])
+        self.role, self.settings = str(found["role"]), list(found["settings"])
         self._show(found["name"])
         self.known.emit()
 
@@ -76,6 +83,7 @@ class HubAccount(QObject):
 
     def _logged_out(self) -> None:
         self._show("")
+        self.left.emit()
         self._banner.show_message("good", "Logged out.", "The stored tokens are gone.")
 
 

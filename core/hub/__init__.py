@@ -13,7 +13,7 @@ cache.py       the layout that every Hugging Face tool shares;  download.py  sev
 
 from core.hub.account import Account, login, logout, whoami
 from core.hub.choose import GgufChoice, gguf_choices, wanted_files
-from core.hub.connection import Hub, close_connections, connect, hub_facts
+from core.hub.connection import Hub, HubSetting, close_connections, connect, hub_facts, hub_settings
 from core.hub.download import drop_download, pull
 from core.hub.headers import HeaderSource, downloaded, header_source, open_remote, open_to_check
 from core.hub.line import line_speed
@@ -31,6 +31,7 @@ __all__ = [
     "GgufChoice",
     "HeaderSource",
     "Hub",
+    "HubSetting",
     "HubSource",
     "PullJob",
     "RangeReader",
@@ -47,6 +48,7 @@ __all__ = [
     "gguf_repos_of",
     "header_source",
     "hub_facts",
+    "hub_settings",
     "hub_source",
     "line_speed",
     "login",

@@ -24,6 +24,9 @@ from core.hub.names import shown
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_CACHES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -78,19 +81,44 @@ def stored_token() -> str | None:
         ) from None
 
 
-def hub_facts(hub: Hub) -> list[tuple[str, str]]:
-    """(name, value) of what decides how the Hub is reached, for Settings; no token and no password in it."""
+@dataclass(frozen=True, slots=True)
+class HubSetting:
+    """One thing that decides how the Hub is reached; `variable` is what sets it, "" for what is so by itself."""
+
+    name: str
+    value: str
+    variable: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.variable})" if self.variable else self.value
+
+
+def hub_settings(hub: Hub) -> list[HubSetting]:
+    """All that decides how the Hub is reached; no token and no password in it."""
     constants = hugging_face()
-    in_environment = bool(os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN"))
-    where = "in HF_TOKEN" if in_environment else f"stored in {constants.HF_TOKEN_PATH}"
-    facts = [
-        ("Hub", hub.endpoint),
-        ("Cache", str(hub.cache)),
-        ("Offline", "yes: HF_HUB_OFFLINE is set" if hub.offline else "no"),
-        ("Token", where if hub.token else "none"),
+    token = _first_set(_TOKENS)
+    where = "given" if token else f"stored in {constants.HF_TOKEN_PATH}"
+    proxy, none, trusted = _first_set(_PROXIES), _first_set(("NO_PROXY", "no_proxy")), _first_set(_CERTIFICATES)
+    offline = next((name for name in _OFFLINE if os.environ.get(name)), "")
+    return [
+        HubSetting("Hub", hub.endpoint, _first_set(("HF_ENDPOINT",))),
+        HubSetting("Cache", str(hub.cache), _first_set(_CACHES)),
+        HubSetting("Offline", "yes" if hub.offline else "no", offline if hub.offline else ""),
+        HubSetting("Token", where if hub.token else "none", token if hub.token else ""),
+        HubSetting("Proxy", without_password(os.environ[proxy]) if proxy else "none", proxy),
+        *([HubSetting("No proxy for", os.environ[none], none)] if none else []),
+        HubSetting("Certificates", os.environ[trusted] if trusted else "those that are usual", trusted),
     ]
-    facts += [("Proxy", without_password(os.environ[name])) for name in _PROXIES if os.environ.get(name)][:1]
-    return facts + [("Certificates", os.environ[name]) for name in _CERTIFICATES if os.environ.get(name)][:1]
+
+
+def hub_facts(hub: Hub) -> list[tuple[str, str]]:
+    """(name, value) of the same."""
+    return [(setting.name, str(setting)) for setting in hub_settings(hub)]
+
+
+def _first_set(names: tuple[str, ...]) -> str:
+    """The first of these variables that is set."""
+    return next((name for name in names if os.environ.get(name)), "")
 
 
 def without_password(url: str) -> str:
