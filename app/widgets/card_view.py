@@ -40,7 +40,8 @@ class CardView(QTextBrowser):
 
     def add_picture(self, number: int, data: str) -> bool:
         """Shows a picture, in base64, where the card has its mark; False when it is none that can be shown."""
-        image = picture_from(base64.b64decode(data), most_width=self.viewport().width())
+        edges = 2 * round(self.document().documentMargin()) + self.verticalScrollBar().sizeHint().width()
+        image = picture_from(base64.b64decode(data), most_width=self.viewport().width() - edges)
         if image.isNull():
             return False
         self._pictures[number] = image

@@ -108,6 +108,7 @@ def hub_settings(hub: Hub) -> list[HubSetting]:
         HubSetting("Proxy", without_password(os.environ[proxy]) if proxy else "none", proxy),
         *([HubSetting("No proxy for", os.environ[none], none)] if none else []),
         HubSetting("Certificates", os.environ[trusted] if trusted else "those that are usual", trusted),
+        HubSetting("Telemetry", "off"),
     ]
 
 

@@ -53,6 +53,9 @@ class Part:
     def __init__(self, blob: Path, size: int) -> None:
         self.blob, self.size = blob, size
         self.path, self._journal_path = part_files(blob)
+        for own in (self.path, self._journal_path, _new_journal(self._journal_path)):
+            if own.is_symlink():  # whoever put it there: nothing is written through it
+                own.unlink()
         kept = _kept(self.path, self._journal_path, size, blob.name)
         self.segments = list(_segments(kept, size))
         self._lock = threading.Lock()
@@ -246,11 +249,16 @@ def _merged(ranges: list[tuple[int, int]], length: int) -> list[tuple[int, int]]
     return found
 
 
+def _new_journal(path: Path) -> Path:
+    """Where a journal is written before it takes its name."""
+    return path.with_name(path.name.replace(".journal.", ".journal-new."))
+
+
 def _start_journal(path: Path, kept: list[tuple[int, int]], size: int, etag: str) -> FileIO:
     """A new journal of what is kept. Whatever was synced before counts as not synced until the next time."""
     head = json.dumps({"etag": etag, "size": size, "boot": boot()}).encode()
     lines = [head, *(b"%d %d" % found for found in kept), b""]
-    new = path.with_name(path.name.replace(".journal.", ".journal-new."))
+    new = _new_journal(path)
     new.write_bytes(b"\n".join(lines))
     os.replace(new, path)
     return open(path, "ab", buffering=0)

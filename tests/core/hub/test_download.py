@@ -346,6 +346,26 @@ def test_nothing_is_written_through_a_link_that_leads_out(start: Start, tmp_path
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def test_nothing_is_written_through_links_in_place_of_what_snug_writes(start: Start, tmp_path: Path) -> None:
+    _, hub = start(FakeRepo("org/model", FILES))
+    outside = tmp_path / "elsewhere"
+    outside.write_bytes(b"precious")
+    blob = RepoCache(hub.cache, "org/model", "").folder / "blobs" / sha256(BIG)
+    blob.parent.mkdir(parents=True)
+    own = part.part_files(blob)
+    for link in (*own, own[1].with_name(own[1].name.replace(".journal.", ".journal-new.")), blob):
+        link.symlink_to(outside)
+    assert isinstance(run(hub).last, Done)
+    check_whole(hub)
+    assert outside.read_bytes() == b"precious"
+
+
+def test_a_link_in_a_repository_is_its_text(start: Start) -> None:
+    _, hub = start(FakeRepo("org/model", {**FILES, "link.json": b"../../../../etc/passwd"}))
+    assert isinstance(run(hub, PullJob("org/model", "link.json")).last, Done)
+    assert content(hub, "link.json") == b"../../../../etc/passwd"
+
+
 def test_a_file_and_a_folder_of_one_name_are_a_clear_error(start: Start) -> None:
     fake, hub = start(FakeRepo("org/model", {"a": b"1"}))
     fake.repos["org/model"].files = {"a": b"1", "a/b": b"2"}
