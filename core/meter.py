@@ -8,6 +8,7 @@ what it should be, but slowly: see `_Steady`.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -52,6 +53,22 @@ def timed(work: Callable[..., None], *arguments: Any) -> Took:
     before = time.perf_counter()
     work(*arguments)
     return time.perf_counter() - before
+
+
+class Counted:
+    """Something that several threads count up to `whole`."""
+
+    def __init__(self, whole: int) -> None:
+        self._whole, self._done, self._lock = whole, 0, threading.Lock()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self._done += count
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return min(1.0, self._done / self._whole) if self._whole else 1.0
 
 
 class Meter:

@@ -9,8 +9,10 @@ that is only on the Hub are fetched from there, some slabs ahead of those that a
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from math import ceil
 from typing import Any
@@ -27,7 +29,7 @@ from core.failures import failure_of
 from core.hardware.cpu import usable_cores
 from core.imatrix import check_importance, read_importance
 from core.jobs import QuantizeJob
-from core.meter import Meter
+from core.meter import PROGRESS_SECONDS, Counted, Meter
 from core.paths import expanded
 from core.plan import Plan, make_plan
 from core.preflight import preflight_of
@@ -218,8 +220,27 @@ class _Running:
             self.control.wait(_SAVED_SECONDS)
             if meter.is_due():
                 yield meter.event("write", "")
-        yield meter.event("verify", "")
-        return _verified(work.file, work.place.plan, self.cancelled, stream, hashed=self.job.card)
+        return (yield from self._checked(work, meter, stream))
+
+    def _checked(
+        self, work: Unfinished, meter: Meter, stream: HubStream | None
+    ) -> Generator[Event, None, VerifyReport]:
+        """Checks in a thread of its own, and says how far that is."""
+        left, looked = threading.Event(), Counted(work.place.plan.tensor_bytes)
+
+        def check() -> VerifyReport:
+            plan, stopped = work.place.plan, lambda: left.is_set() or self.cancelled()
+            return _verified(work.file, plan, stopped, stream, hashed=self.job.card, looked=looked.add)
+
+        yield meter.event("verify", "", within=0.0)
+        with ThreadPoolExecutor(1, "check") as pool:
+            checking = pool.submit(check)
+            try:
+                while not wait([checking], PROGRESS_SECONDS).done:
+                    yield meter.event("verify", "", within=looked.share)
+            finally:
+                left.set()
+        return checking.result()
 
 
 def _downloaded(job: QuantizeJob, cancelled: Callable[[], bool]) -> Generator[Event, None, QuantizeJob]:
@@ -285,13 +306,25 @@ def _sealed(plan: Plan, part: SplitFile, report: VerifyReport) -> Plan:
 
 
 def _verified(
-    part: SplitFile, plan: Plan, cancelled: Callable[[], bool], stream: HubStream | None, *, hashed: bool
+    part: SplitFile,
+    plan: Plan,
+    cancelled: Callable[[], bool],
+    stream: HubStream | None,
+    *,
+    hashed: bool,
+    looked: Callable[[int], None],
 ) -> VerifyReport:
     read = stream.read if stream else None
     try:
         model = part.as_model(plan.model)
         report = verify_model(
-            model, source=plan.model, read_source=read, sample_rows=SAMPLE_ROWS, hashed=hashed, cancelled=cancelled
+            model,
+            source=plan.model,
+            read_source=read,
+            sample_rows=SAMPLE_ROWS,
+            hashed=hashed,
+            cancelled=cancelled,
+            looked=looked,
         )
     except SnugError as error:  # the file is ours: it is no bad input
         raise JobFailed(error.message, error.hint if stream else "Check the disk, then start again.") from error

@@ -76,17 +76,22 @@ def verify_model(
     sample_rows: int | None = None,
     hashed: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
+    looked: Callable[[int], None] = lambda count: None,
 ) -> VerifyReport:
     """The same for a GGUF that is open already, in one file or several; `read_source` where the source is no file.
 
-    `hashed`: with the SHA-256 of every tensor, taken while its bytes are looked at anyway.
+    `hashed`: with the SHA-256 of every tensor, taken while its bytes are looked at anyway. `looked` hears, from several
+    threads, how many more bytes were.
     """
     problems = [*_structure(model)]
     threads = _ASKING if read_source else 2
     with RowReader() as reader, RowReader(read_source) as origin, ThreadPoolExecutor(threads) as pool:
         digests = {tensor.name: hashlib.sha256() for tensor in model.tensors} if hashed else {}
-        sane = pool.map(lambda tensor: _is_sane(reader, tensor, cancelled, digests.get(tensor.name)), model.tensors)
-        problems += [text for text in sane if text]
+
+        def look(tensor: OutputTensor) -> str:
+            return _is_sane(reader, tensor, cancelled, digests.get(tensor.name), looked)
+
+        problems += [text for text in pool.map(look, model.tensors) if text]
         errors: list[TensorError] = []
         if source is not None:
             problems += _same_tensors(model, source)
@@ -118,7 +123,11 @@ def _structure(model: ModelInfo) -> Iterator[str]:
 
 
 def _is_sane(
-    reader: RowReader, tensor: OutputTensor, cancelled: Callable[[], bool], digest: hashlib._Hash | None
+    reader: RowReader,
+    tensor: OutputTensor,
+    cancelled: Callable[[], bool],
+    digest: hashlib._Hash | None,
+    looked: Callable[[int], None],
 ) -> str:
     """A problem in words, or "". All bytes go into `digest`."""
     for first, count in _slabs(tensor):
@@ -130,6 +139,7 @@ def _is_sane(
         if not kernels.scales_are_finite(data, tensor.dtype):
             rows = f"rows {first} to {first + count - 1}"
             return f"{tensor.name} ({tensor.dtype}) holds a scale that is NaN or infinite in {rows}"
+        looked(data.nbytes)
     return ""
 
 

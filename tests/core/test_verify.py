@@ -10,6 +10,7 @@ import pytest
 import core
 from core.gguf import encode_header
 from core.model import Metadata
+from core.verify import verify_model
 from tests.models import SAMPLE
 
 
@@ -104,3 +105,10 @@ def test_a_file_of_another_model_is_told_from_its_source(made: Path, tmp_path: P
     report = core.verify_file(made, source=core.open_model(make_llama(tmp_path / "other")))
     assert any("is not in the source" in text for text in report.problems)
     assert any("output.weight of the source is missing" in text for text in report.problems)
+
+
+def test_whoever_wants_to_know_hears_how_many_bytes_were_looked_at(made: Path) -> None:
+    counts: list[int] = []
+    model = core.open_model(made)
+    assert verify_model(model, looked=counts.append).ok
+    assert sum(counts) == sum(source.nbytes for tensor in model.tensors for source in tensor.sources)
