@@ -21,7 +21,7 @@ import kernels
 from core.errors import SnugError
 from core.jobs import QuantizeJob
 from core.paths import expanded
-from core.recipe_card import CARD_VERSION, SAMPLE_ROWS, card_hash, snug_version, source_in
+from core.recipe_card import CARD_VERSION, SAMPLE_ROWS, card_hash, snug_version, source_in, without_folder
 
 if TYPE_CHECKING:
     from core.card_source import CardSource
@@ -90,7 +90,7 @@ def _imatrix(plan: Plan) -> Values | None:
     return {
         "file": Path(matrix.file).name,
         "sha256": sha256,
-        "datasets": [Path(name).name for name in matrix.datasets],
+        "datasets": [without_folder(name) for name in matrix.datasets],
         "chunks": matrix.chunks,
     }
 

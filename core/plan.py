@@ -12,7 +12,7 @@ from core.gguf import encode_header, encode_items, header_length, pad
 from core.imatrix import ImportanceMatrix
 from core.model import FLOATS as SOURCE_FLOATS
 from core.model import Metadata, ModelInfo, OutputTensor
-from core.recipe_card import recipe_keys, source_keys, without_card
+from core.recipe_card import recipe_keys, source_keys, without_card, without_folder
 from core.recipes import FLOATS, NONE, Overrides, Recipe, choose_formats, find_recipe
 from kernels import FORMATS
 
@@ -159,8 +159,11 @@ def _plan(
 
 
 def _measured(importance: ImportanceMatrix, *, with_path: bool) -> tuple[Metadata, ...]:
-    """What llama-quantize says of an importance matrix; beside a card without the folders, which are the user's."""
-    return (importance if with_path else replace(importance, file=Path(importance.file).name)).metadata
+    """What llama-quantize says of an importance matrix; beside a card without folders, which are somebody's own."""
+    if with_path:
+        return importance.metadata
+    datasets = tuple(map(without_folder, importance.datasets))
+    return replace(importance, file=Path(importance.file).name, datasets=datasets).metadata
 
 
 def place(tensors: Iterable[PlannedTensor]) -> tuple[PlannedTensor, ...]:

@@ -25,6 +25,7 @@ length of all that is known before a weight is read; the errors, which are known
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -51,6 +52,7 @@ CARD_VERSION = 1
 SAMPLE_ROWS = 16
 RMSE = "snug.error.rmse"
 BEST = "best"
+_WHOLE_PATH = re.compile(r"[/\\~]|[A-Za-z]:[\\/]")
 _ITEMS_AT = 24  # where the keys of a GGUF begin
 
 
@@ -65,6 +67,11 @@ def snug_version() -> str:
 def without_card(items: Iterable[Metadata]) -> tuple[Metadata, ...]:
     """The keys of a model without those of its own card: of another file, they would not be true."""
     return tuple(item for item in items if not item.key.startswith(PREFIX))
+
+
+def without_folder(name: str) -> str:
+    """A whole path's last name, which is nobody's secret; any other name as it is."""
+    return re.split(r"[\\/]", name)[-1] if _WHOLE_PATH.match(name) else name
 
 
 def card_hash(items: Iterable[Metadata]) -> str:

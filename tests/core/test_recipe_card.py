@@ -164,6 +164,24 @@ def test_an_importance_matrix_is_named_by_its_hash_and_without_its_folder(tmp_pa
     assert found["quantize.imatrix.file"] == "m.gguf"
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("/home/ada/wiki.txt", "wiki.txt"),
+        ("C:\\Users\\ada\\wiki.txt", "wiki.txt"),
+        ("~/wiki.txt", "wiki.txt"),
+        ("wikitext/test.raw", "wikitext/test.raw"),
+    ],
+)
+def test_the_text_that_a_matrix_was_measured_on_is_named_without_a_folder_of_somebody_s(
+    told: str, expected: str
+) -> None:
+    matrix = core.ImportanceMatrix("/home/ada/m.gguf", (told,), 3, MEANS)
+    plan = core.make_plan(core.open_model(SAMPLE), core.find_recipe("Q8_0"), importance=matrix)
+    found = {item.key: item.value for item in plan.metadata}
+    assert (found["quantize.imatrix.dataset"], found["quantize.imatrix.file"]) == (expected, "m.gguf")
+
+
 def test_a_file_made_of_one_with_a_card_keeps_the_chain_and_no_second_card(tmp_path: Path) -> None:
     made(SAMPLE, tmp_path / "a.gguf", "BF16")
     made(tmp_path / "a.gguf", tmp_path / "b.gguf")
