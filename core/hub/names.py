@@ -49,7 +49,7 @@ def as_hub_source(text: Path | str) -> HubSource | None:
     """The Hub's model that `text` means: with the prefix always, as plain ORG/NAME where no such path exists."""
     name = text if isinstance(text, str) else text.as_posix()
     if name.startswith(_PREFIX):
-        return hub_source(name)
+        return hub_source(name.replace("\\", "/"))  # as a path, Windows writes it so
     match = _SOURCE.fullmatch(name)
     if not match or match["id"].count("/") != 1 or not is_repo_id(match["id"]) or match["id"].endswith(".gguf"):
         return None

@@ -42,6 +42,7 @@ def test_a_path_that_is_there_is_no_name_on_the_hub(tmp_path: Path, monkeypatch:
     assert as_hub_source("org/model") is None
     assert as_hub_source("hub:org/model") == HubSource("org/model")
     assert as_hub_source(Path("hub:org/model@v1")) == HubSource("org/model", "v1")
+    assert as_hub_source("hub:org\\model") == HubSource("org/model")
     assert as_hub_source("model") is None
     assert as_hub_source("/org/model") is None
     assert as_hub_source("other/model.gguf") is None
