@@ -123,9 +123,11 @@ def _hash(path: Path, length: int) -> str:
 def hash_whole(model: ModelInfo, cancelled: Callable[[], bool]) -> Generator[Progress, None, CardSource]:
     """Reads every file of the model to its end, saying how far it is; gives the source with hashes of whole files.
 
-    Raises SnugError for a file that cannot be read.
+    What is known already is not read. Raises SnugError for a file that cannot be read.
     """
     source, started, done = source_of(model), time.monotonic(), 0
+    if source.is_whole:
+        return source
     total, hashed, said = sum(file.size for file in source.files), list[SourceFile](), 0.0
     for path, file in zip(model.files, source.files, strict=True):
         digest = hashlib.sha256()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import core
-from core.card_source import UNKNOWN, source_of
+from core.card_source import UNKNOWN, hash_whole, source_of
 from core.gguf import read_header
 from core.model import Metadata
 from core.recipe_card import card_hash, source_in
@@ -139,6 +139,15 @@ def test_hashes_of_whole_files_are_read_where_they_are_asked_for(tmp_path: Path)
     found = keys(tmp_path / "o.gguf")
     assert found["snug.source.hashed_whole"] is True
     assert found["snug.source.sha256"] == [hashlib.sha256((SAMPLE / "model.safetensors").read_bytes()).hexdigest()]
+
+
+def test_what_the_hub_s_cache_knows_is_not_read_again(tmp_path: Path) -> None:
+    model = core.open_model(in_cache(make_llama(tmp_path / "m"), tmp_path / "hub"))
+    for file in model.files:
+        file.resolve().write_bytes(b"")
+    with pytest.raises(StopIteration) as ended:
+        next(hash_whole(model, lambda: False))
+    assert ended.value.value.is_whole
 
 
 def test_hashing_a_source_is_cancelled_at_once(tmp_path: Path) -> None:
