@@ -19,7 +19,7 @@ class Saver:
     def __init__(self, file: SplitFile, journal: Journal) -> None:
         self._file, self._journal = file, journal
         self._saved = 0
-        self._error: SnugError | None = None
+        self._error: BaseException | None = None
         self._wake, self._end = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
 
@@ -45,11 +45,14 @@ class Saver:
             self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
-        while not self._end.is_set() and self._error is None:
-            self._wake.wait(SYNC_SECONDS)
-            self._wake.clear()
-            if not self._end.is_set():
-                self._save()
+        try:
+            while not self._end.is_set() and self._error is None:
+                self._wake.wait(SYNC_SECONDS)
+                self._wake.clear()
+                if not self._end.is_set():
+                    self._save()
+        except BaseException as error:  # whoever waits for this thread must know
+            self._error = error
 
     def _save(self) -> None:
         count = self._journal.count

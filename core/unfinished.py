@@ -19,7 +19,7 @@ from core.checksum import checksum
 from core.control import Control, Stop
 from core.errors import Cancelled, SnugError
 from core.journal import Found, Head, Journal, Written
-from core.output import RESERVE_BYTES, DiskFull, in_words, part_path
+from core.output import RESERVE_BYTES, DiskFull, in_words, part_path, sync_folder
 from core.plan import Plan, PlannedTensor
 from core.saver import Saver
 from core.split import PlannedPart, SplitFile
@@ -75,6 +75,7 @@ class Unfinished:
                 self.journal.begin(self.head)
             self.file.begin(resume=self._resumes)
             self._is_ours = True
+            sync_folder(self.place.parts[0].path.parent)
             if self._resumes:
                 lost = set(self._lost_rows())
                 self.journal.go_on(lost)

@@ -1,0 +1,124 @@
+"""Jobs in forks of one process that has imported everything, so that many of them can be killed in a short time.
+
+As a program it reads orders on stdin, a line of JSON each, and runs each in a fork; what is killed is a whole process.
+An order may say that the process kills itself at its n-th step: a step is a call that changes something on the disk,
+or a slab that is encoded, and the kill comes before or after it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = ("pwrite", "fdatasync", "ftruncate", "posix_fallocate", "link", "rename", "replace", "unlink", "fsync")
+
+
+class Nursery:
+    """Starts jobs, one after the other."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def start(self, **order: Any) -> int:
+        """The id of the process that does it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._line())
+
+    def wait(self) -> list[str]:
+        """What it said before its end: of each event its kind and its words, and in the end the number of steps."""
+        said = []
+        while (line := self._line()) != "over":
+            said.append(line)
+        return said
+
+    def run(self, **order: Any) -> list[str]:
+        self.start(**order)
+        return self.wait()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the nursery ended"
+        return line.strip()
+
+
+def open_nursery(cache: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"XDG_DATA_HOME": str(cache), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.core.nursery"]
+    return subprocess.Popen(
+        command, env=environment, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+def main() -> None:
+    import core
+    import core.quantize  # what the forks need is here before them
+
+    for line in sys.stdin:
+        if child := os.fork():
+            print(child, flush=True)
+            os.waitpid(child, 0)
+            print("over", flush=True)
+            continue
+        order = json.loads(line)
+        _prepare(order)
+        steps = _armed(order.get("kill_at", -1), after=bool(order.get("after")))
+        job = core.QuantizeJob(**order["job"])
+        for event in core.run(job, resume=order.get("resume", False)):
+            if not isinstance(event, core.Progress):
+                said = getattr(event, "text", getattr(event, "message", ""))
+                print(type(event).__name__, " ".join(said.split()), flush=True)
+        print("steps", next(steps), flush=True)
+        os._exit(0)
+
+
+def _prepare(order: dict[str, Any]) -> None:
+    """Small slabs and frequent syncs, so that a small model has many moments; and the Hub that is meant."""
+    import core.hub.headers
+    import core.saver
+    import core.slabs
+    import core.stream
+
+    core.saver.SYNC_SECONDS = 0.03
+    core.slabs.FIRST_WEIGHTS = core.slabs.LEAST_WEIGHTS = order.get("slab", 1 << 15)
+    core.slabs.SLAB_SECONDS = 0.0
+    if url := order.get("url"):
+        hub = core.Hub(url, Path(order["cache"]))
+        core.hub.headers.connect = lambda: hub  # type: ignore[assignment]
+
+
+def _armed(kill_at: int, *, after: bool) -> itertools.count[int]:
+    import kernels
+
+    steps = itertools.count()
+
+    def counted(work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            is_last = next(steps) == kill_at
+            if is_last and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = work(*args, **options)
+            if is_last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return call
+
+    for name in STEPS:
+        setattr(os, name, counted(getattr(os, name)))
+    kernels.encode = counted(kernels.encode)
+    return steps
+
+
+if __name__ == "__main__":
+    main()
