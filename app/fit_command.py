@@ -56,7 +56,7 @@ def answered(
     as_it_is = model.is_gguf and bool(model.quantized_formats) and not name
     if as_it_is:
         stored = core.stored_plan(model, core.level_of(model.path) if model.path.is_file() else "")
-        options = [core.option_of(stored, hardware, **asked)]
+        options = core.options_of([stored], hardware, **asked)
     else:
         options = core.options_for(model, hardware, importance=importance, **asked)
     path = str(model.path) if as_it_is else ""

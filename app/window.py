@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from dataclasses import replace
@@ -382,4 +383,5 @@ def show_window() -> int:
     sys.excepthook = lambda _kind, error, _trace: window.show_bug(error)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C in the terminal ends the program at once
     window.show()
+    gc.freeze()  # what is loaded stays: looking through it again and again would hold up the window
     return app.exec()

@@ -114,7 +114,7 @@ _FACE = {
     "merge": ("merge_gguf",),
     "memory": ("KV_TYPES",),
     "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
-    "options": ("Option", "option_of", "options_for"),
+    "options": ("Option", "options_for", "options_of"),
     "output": ("part_path",),
     "paths": ("cache_folder", "data_folder", "jobs_folder", "sample_folder", "settings_file"),
     "plan": ("Plan", "PlannedTensor", "make_plan", "make_plans"),
@@ -307,8 +307,8 @@ if TYPE_CHECKING:
     from core.model import OutputTensor as OutputTensor
     from core.model import TensorInfo as TensorInfo
     from core.options import Option as Option
-    from core.options import option_of as option_of
     from core.options import options_for as options_for
+    from core.options import options_of as options_of
     from core.orders import DETACH as DETACH
     from core.orders import Assignment as Assignment
     from core.orders import assignment_line as assignment_line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.choice import Choice, choose
@@ -48,14 +49,15 @@ def options_for(
     What is recommended is what `choose` chooses, here as everywhere.
     """
     plans = make_plans(model, RECIPES, importance=importance)
+    return options_of(plans, hardware, context=context, kv_type=kv_type, want=want)
+
+
+def options_of(
+    plans: Sequence[Plan], hardware: Hardware, *, context: int, kv_type: str = "f16", want: Want = Want.BALANCED
+) -> list[Option]:
+    """The same of plans that are there already: they do not change with the context or the machine."""
     chosen = choose(plans, hardware, context=context, kv_type=kv_type, want=want)
     return [_option(plan, chosen, hardware, context=context, kv_type=kv_type) for plan in plans]
-
-
-def option_of(plan: Plan, hardware: Hardware, *, context: int, kv_type: str, want: Want) -> Option:
-    """The row of a file as it is: it is taken, if it runs."""
-    chosen = choose([plan], hardware, context=context, kv_type=kv_type, want=want)
-    return _option(plan, chosen, hardware, context=context, kv_type=kv_type)
 
 
 def _option(plan: Plan, chosen: Choice | None, hardware: Hardware, *, context: int, kv_type: str) -> Option:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from app.widgets.target_row import default_name
 from core import QuantizeJob, Settings, SnugError
 
 if TYPE_CHECKING:
-    from core import ImportanceMatrix, ModelInfo, Option, Override
+    from core import ImportanceMatrix, ModelInfo, Option, Override, Plan
 
 WAIT_MS = 200
 _PURPOSE = "Choose how small the model shall be. Every size is exact;"
@@ -57,6 +58,7 @@ class MakePage(Page):
         self._tasks, self._queue, self._settings = tasks, queue, settings
         self.model: ModelInfo | None = None
         self._importance: ImportanceMatrix | None = None
+        self._plans: list[Plan] = []
         self._given: Override | None = None
         self._wish = Asked()
         self._job = self._asked = ""
@@ -135,7 +137,7 @@ class MakePage(Page):
         self.detail.again.setChecked(False)
         self.detail.again.setVisible(bool(model.quantized_formats))
         self.detail.target.start_over()
-        self._importance = None
+        self._importance, self._plans = None, []
         self.detail.more.show_matrix("")
         self.detail.target.show_folder(first_folder(model.path, last=self._settings.last_target_folder))
         self.options.set_rows([])
@@ -152,10 +154,10 @@ class MakePage(Page):
 
     def refresh(self) -> None:
         """Works the table out again, for the memory that is free now."""
-        model, context, importance = self.model, self.context.value(), self._importance
-        if model is None:
+        if self.model is None:
             return
-        work = partial(_options, model, replace(self._wish, context=context), importance, self._given)
+        plan = partial(_plans, self.model, self._importance, self._plans)
+        work = partial(_options, plan, replace(self._wish, context=self.context.value()), self._given)
         self._tasks.run("options", work, done=self._show_options, failed=self._failed)
 
     def take_machine(self, given: Override | None) -> None:
@@ -190,6 +192,7 @@ class MakePage(Page):
 
     def _show_options(self, options: list[Option]) -> None:
         before = self.table.current()
+        self._plans = [option.plan for option in options]
         self.options.set_rows(options)
         self.show_state("content")
         self.table.choose(self._asked or _wanted(options, before))
@@ -280,7 +283,7 @@ class MakePage(Page):
         self._tasks.run("matrix", work, done=self._take_matrix, failed=self.banner.show_problem)
 
     def _take_matrix(self, matrix: ImportanceMatrix | None) -> None:
-        self._importance = matrix
+        self._importance, self._plans = matrix, []
         self.detail.more.show_matrix(matrix.file if matrix else "", about_matrix(matrix) if matrix else "")
         self.refresh()
 
@@ -384,11 +387,15 @@ def _wanted(options: list[Option], before: Option | None) -> str:
     return next(recommended, before.recipe.name if before else options[0].recipe.name)
 
 
-def _options(
-    model: ModelInfo, asked: Asked, importance: ImportanceMatrix | None, given: Override | None
-) -> list[Option]:
+def _plans(model: ModelInfo, importance: ImportanceMatrix | None, before: list[Plan]) -> list[Plan]:
+    """A plan for every recipe: those from before, while the model and its importance are the same."""
+    import core
+
+    return before or core.make_plans(model, core.RECIPES, importance=importance)
+
+
+def _options(plans: Callable[[], list[Plan]], asked: Asked, given: Override | None) -> list[Option]:
     import core
 
     hardware = core.override(core.detect(), given) if given else core.detect()
-    return core.options_for(model, hardware, context=asked.context, importance=importance, kv_type=asked.kv_type,
-                            want=core.Want(asked.want))  # fmt: skip
+    return core.options_of(plans(), hardware, context=asked.context, kv_type=asked.kv_type, want=core.Want(asked.want))
