@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from core.job_folder import all_jobs
+from core.jobs import QuantizeJob
+from core.journal import journal_path
 from core.library.folders import scan_folder
 from core.library.groups import gguf_groups
 from core.library.item import Found, Leftover, LeftoverKind, LibraryItem, Origin, Trouble, look_at
 from core.output import part_path
 
+_SUFFIXES = (part_path("x").name.removeprefix("x"), journal_path("x").name.removeprefix("x"))
 _LAST_BYTES = 1 << 20
 _MOST_LINES = 10_000
 
@@ -29,14 +33,16 @@ def remember_output(made: Path, result: dict[str, Any]) -> None:
 
 def scan_outputs(jobs: Path, made: Path, folders: tuple[Path, ...]) -> Found:
     """The files made with Snug that are there, and other models right in the folders they go to."""
-    known = dict([*_of_jobs(jobs), *_noted(made)])
+    endings = list(_endings(jobs))
+    known = dict([*_done(endings), *_noted(made)])
+    waiting = {Path(job.target) for job, last in endings if _goes_on(last)}
     items = [item for target, size in known.items() if (item := _item(target, size)) is not None]
-    places = {target.parent for target in known} | set(folders)
+    places = {target.parent for target in (*known, *waiting)} | set(folders)
     leftovers: list[Leftover] = []
     troubles: list[Trouble] = []
     for folder in sorted(places):
         try:
-            leftovers += _leftovers(folder)
+            leftovers += _leftovers(folder, waiting)
         except OSError as error:
             if folder in folders:
                 troubles.append(Trouble(folder, error.strerror or str(error)))
@@ -50,16 +56,40 @@ def _right_in(folder: Path) -> Iterator[LibraryItem]:
     return (item for item in found.items if item.path.suffix.lower() == ".gguf")
 
 
-def _of_jobs(root: Path) -> Iterator[tuple[Path, int]]:
-    """(target, bytes) of every job that was done."""
-    for job in all_jobs(root):
+def _endings(root: Path) -> Iterator[tuple[QuantizeJob, dict[str, Any]]]:
+    """Every job that makes a file, and the last event of its history; {} where it has not begun."""
+    for folder in all_jobs(root):
         try:
-            with (job.path / "events.jsonl").open("rb") as file:
-                file.seek(max(0, file.seek(0, 2) - _LAST_BYTES))
-                last = file.read().splitlines()[-1]
-            yield _target(json.loads(last)["result"])
-        except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
+            job = folder.read_job()
+            if isinstance(job, QuantizeJob) and os.path.isabs(job.target):
+                yield job, _last_event(folder.path / "events.jsonl")
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             continue
+
+
+def _last_event(history: Path) -> dict[str, Any]:
+    if not history.exists():
+        return {}
+    with history.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - _LAST_BYTES))
+        lines = file.read().splitlines()
+    for line in reversed(lines):
+        with suppress(ValueError, RecursionError):  # torn, as a crash leaves it
+            if isinstance(found := json.loads(line), dict):
+                return found
+    return {}
+
+
+def _done(endings: Iterable[tuple[QuantizeJob, dict[str, Any]]]) -> Iterator[tuple[Path, int]]:
+    """(target, bytes) of every job that was done."""
+    for _, last in endings:
+        with suppress(ValueError, TypeError, KeyError):
+            yield _target(last["result"])
+
+
+def _goes_on(last: dict[str, Any]) -> bool:
+    """Whether a job with this last event can go on with what it has left."""
+    return last.get("event") != "done" and (last.get("event") != "failed" or last.get("resumable") is True)
 
 
 def _noted(made: Path) -> Iterator[tuple[Path, int]]:
@@ -102,24 +132,45 @@ def _item(target: Path, size: int) -> LibraryItem | None:
     )
 
 
-def _leftovers(folder: Path) -> Iterator[Leftover]:
-    suffix = part_path("x").name.removeprefix("x")
+def _leftovers(folder: Path, waiting: Collection[Path]) -> Iterator[Leftover]:
     for name in sorted(os.listdir(folder)):
         path = folder / name
-        if name.endswith(suffix) and not path.is_symlink() and (file := look_at(path)) is not None:
-            busy = "A job is writing it right now." if is_being_written(path) else ""
-            when = file.modified / 1e9
+        target = unfinished_target(path)
+        if target is not None and not path.is_symlink() and (file := look_at(path)) is not None:
+            when, busy = file.modified / 1e9, _busy(path, target, waiting)
             yield Leftover(path, LeftoverKind.OUTPUT, Origin.SNUG, folder, file.size, when, busy)
 
 
-def is_being_written(part: Path) -> bool:
-    """Whether a job holds this unfinished file."""
+def unfinished_target(path: Path) -> Path | None:
+    """The file that `path` is the unfinished part, or the journal, of; None for any other file."""
+    for suffix in _SUFFIXES:
+        if path.name.endswith(suffix) and path.name != suffix:
+            return path.with_name(path.name.removesuffix(suffix))
+    return None
+
+
+def _busy(path: Path, target: Path, waiting: Collection[Path]) -> str:
+    """Why an unfinished file stays: one part of a split file belongs to the whole."""
+    if is_being_written(path):
+        return "A job is writing it right now."
+    whole = gguf_groups([target])
+    names = {target, *(target.with_name(f"{group.title}.gguf") for group in whole if group.expected > 1)}
+    return "A job on the page Jobs can go on with it; it goes with that job." if names & {*waiting} else ""
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a job holds this unfinished file, or the one that this is the journal of."""
+    target = unfinished_target(path)
+    return any(_is_held(held) for held in {path, part_path(target) if target else path})
+
+
+def _is_held(path: Path) -> bool:
     try:
         import fcntl
     except ImportError:
         return False  # Windows removes no open file anyway
     try:
-        descriptor = os.open(part, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return False
     try:

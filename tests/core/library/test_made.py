@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import core
-from core import Origin, QuantizeJob, sample_folder
-from core.events import Done
-from core.library import LibraryItem, Places, apply_removal, plan_removal, scan_library
+from core import Origin, QuantizeJob, create, sample_folder
+from core.events import Done, Failed, Paused
+from core.library import LibraryItem, Places, apply_removal, plan_cleanup, plan_removal, scan_library
 from tests.core.library.stores import gguf_bytes, places_in, put
 
 CARD = "m.gguf.snug.json"
@@ -72,3 +72,26 @@ def test_a_card_that_is_none_tells_nothing(text: str, places: Places) -> None:
     put(places.added[0] / "m.gguf", gguf_bytes())
     put(places.added[0] / CARD, text)
     assert the_one(places).origin is Origin.FOLDER
+
+
+def test_what_a_job_left_stays_as_long_as_the_job_can_go_on(places: Places) -> None:
+    folder = places.outputs[0]
+    left = [put(folder / name, b"x" * 40) for name in ("m.gguf.snug-part", "m.gguf.snug-journal",
+                                                       "s-00001-of-00002.gguf.snug-part")]  # fmt: skip
+    jobs = [create(places.jobs, QuantizeJob("x", "Q8_0", str(folder / name))) for name in ("m.gguf", "s.gguf")]
+    for job, events in zip(jobs, ([Paused("Paused.")], [Failed("The disk is full.", resumable=True)]), strict=True):
+        for event in events:
+            job.append(event)
+    library = scan_library(places)
+    assert {leftover.path for leftover in library.leftovers if leftover.busy} == set(left)
+    assert plan_cleanup(library).files == ()
+    for job in jobs:
+        job.append(Failed("Cancelled.", cancelled=True))
+    gone = apply_removal(plan_cleanup(scan_library(places)))
+    assert (gone.freed, gone.troubles, list(folder.iterdir())) == (120, (), [])
+
+
+def test_what_a_job_left_is_seen_wherever_it_lies(places: Places, tmp_path: Path) -> None:
+    part = put(tmp_path / "other" / "m.gguf.snug-part", b"x")
+    create(places.jobs, QuantizeJob("x", "Q8_0", str(part.with_name("m.gguf")))).append(Paused("Paused."))
+    assert [leftover.path for leftover in scan_library(places).leftovers] == [part]
