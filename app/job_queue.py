@@ -42,6 +42,7 @@ from core import (
     limits_order,
     read_queue,
     take_lock,
+    write_job,
     write_queue,
 )
 
@@ -172,8 +173,7 @@ class JobQueue(QObject):
         taken = {same_output(record.job) for record in self.open_jobs()}
         for job in jobs:
             if same_output(job) in taken:
-                name = Path(job.target).name if isinstance(job, QuantizeJob) else job.source
-                raise SnugError(f"Another job is already making {name}.", "Choose another name or wait.")
+                raise SnugError(f"Another job is already making {_name_of(job)}.", "Choose another name or wait.")
             taken.add(same_output(job))
         records = [JobRecord(create(self._root, job), job) for job in jobs]
         for record in records:
@@ -193,6 +193,17 @@ class JobQueue(QObject):
     def duplicate(self, id: str) -> JobRecord:
         """The same job for another file."""
         return self.add(copy_of(self._records[id].job, {same_output(record.job) for record in self.open_jobs()}))
+
+    def change(self, id: str, job: Job) -> JobRecord:
+        """Another job in the place of one that has not begun. Raises SnugError when it has, and OSError."""
+        record = self._records[id]
+        if record.started is not None or record.is_over or not self._is_ours(record.folder):
+            raise SnugError(f"{record.name} has begun meanwhile.", "Make the file under another name.")
+        if any(same_output(job) == same_output(other.job) for other in self.open_jobs() if other.id != id):
+            raise SnugError(f"Another job is already making {_name_of(job)}.", "Choose another name or wait.")
+        write_job(record.folder, job)
+        self._change(replace(record, job=job))
+        return self._records[id]
 
     # What becomes of a job
 
@@ -551,6 +562,10 @@ class JobQueue(QObject):
             self._line.remove(record.id)
         self._list(record)
         return True
+
+
+def _name_of(job: Job) -> str:
+    return Path(job.target).name if isinstance(job, QuantizeJob) else job.source
 
 
 def _swept(job: Job) -> None:

@@ -89,6 +89,7 @@ class MainWindow(QMainWindow):
         self.hub = HubTasks(self)
         self.judge = FitTasks(self)
         self._painted = self._goes_on = False
+        self._edited = ""
         self._making: Making | None = None
         self.setWindowTitle("Snug")
         self.setWindowIcon(app_icon())
@@ -154,6 +155,7 @@ class MainWindow(QMainWindow):
         self.make.jobs_wanted.connect(self._show_job)
         self.make.settings_changed.connect(self._keep)
         self.jobs.make_wanted.connect(lambda: self.show_page(MAKE))
+        self.jobs.edit_wanted.connect(self._edit_job)
         self.jobs.settings_changed.connect(lambda values: self._keep(replace(self.settings, **values)))
         self.jobs.limits.when_done_changed.connect(self.when_done.choose)
         self._connect_queue()
@@ -250,6 +252,8 @@ class MainWindow(QMainWindow):
         if self._goes_on:
             self._goes_on = False
             self.show_page(MAKE)
+        if (record := self.queue.record(self._edited)) is not None:
+            self.make.edit(record)
 
     def _look_for_fit(self) -> None:
         self.machine.refresh()
@@ -271,6 +275,14 @@ class MainWindow(QMainWindow):
             return
         self._make_of(making.path)
         self._making = making
+
+    def _edit_job(self, id: str) -> None:
+        """Opens a job that has not begun on the page Make; it waits until it is made anew."""
+        record = self.queue.record(id)
+        if record is not None:
+            self.queue.pause(id)
+            self._make_of(Path(record.job.source))
+            self._edited = id
 
     def _show_job(self, id: str) -> None:
         self.show_page(JOBS)

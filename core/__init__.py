@@ -127,7 +127,7 @@ _FACE = {
     "stored": ("is_stored", "level_of", "stored_plan"),
     "settings": ("Settings", "load_settings", "save_settings"),
     "verify": ("TensorError", "VerifyReport", "verify_file"),
-    "job_folder": ("JobFolder", "Owner", "all_jobs", "create"),
+    "job_folder": ("JobFolder", "Owner", "all_jobs", "create", "write_job"),
     "lock": ("Lock", "take_lock"),
     "orders": ("Assignment", "DETACH", "assignment_line", "limits_order", "order_line", "stop_order"),
     "power": ("can_sleep", "on_mains", "put_to_sleep", "seconds_asleep"),
@@ -264,6 +264,7 @@ if TYPE_CHECKING:
     from core.job_folder import Owner as Owner
     from core.job_folder import all_jobs as all_jobs
     from core.job_folder import create as create
+    from core.job_folder import write_job as write_job
     from core.jobs import ENDED as ENDED
     from core.jobs import Job as Job
     from core.jobs import JobState as JobState

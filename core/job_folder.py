@@ -168,10 +168,15 @@ def create(root: Path, job: Job) -> JobFolder:
     name = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     path = root / f"{name}-{int(now % 1 * 1e6):06d}{secrets.token_hex(2)}"  # in the order in which they were made
     path.mkdir(parents=True)
-    part = path / "job.json.part"
-    part.write_text(json.dumps(job_values(job), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, path / "job.json")
+    write_job(JobFolder(path), job)
     return JobFolder(path)
+
+
+def write_job(folder: JobFolder, job: Job) -> None:
+    """Says what the job is, whole or not at all. Raises OSError."""
+    part = folder.path / "job.json.part"
+    part.write_text(json.dumps(job_values(job), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, folder.path / "job.json")
 
 
 def all_jobs(root: Path) -> list[JobFolder]:

@@ -23,6 +23,7 @@ from app.tables.row_model import RowModel
 from app.tables.row_view import RowView
 from app.tasks import Tasks
 from app.theme import SIZES
+from app.widgets.job_actions import ask_cancel
 from app.widgets.job_panel import JobPanel
 from app.widgets.option_detail import OptionDetail
 from app.widgets.page import Page, empty_state
@@ -61,7 +62,7 @@ class MakePage(Page):
         self._plans: list[Plan] = []
         self._given: Override | None = None
         self._wish = Asked()
-        self._job = self._asked = ""
+        self._job = self._asked = self._edited = ""
         self.make = self.add_action(button("Make", self._act, role="primary"))
         self.options: RowModel[Option] = RowModel(OPTION_COLUMNS, key=lambda option: option.recipe.name)
         self.table = RowView(self.options, name="Quantizations of this model")
@@ -73,7 +74,9 @@ class MakePage(Page):
         self.detail.more.show_effort(settings.effort)
         self.detail.more.effort_changed.connect(lambda effort: self._keep(effort=effort))
         self.detail.more.matrix_chosen.connect(self._read_matrix)
-        self.panel.cancel_wanted.connect(lambda: self._queue.cancel(self._job))
+        self.panel.pause_wanted.connect(lambda: self._queue.pause(self._job))
+        self.panel.resume_wanted.connect(self._resume)
+        self.panel.cancel_wanted.connect(self._cancel_job)
         self.panel.retry_wanted.connect(self._retry)
         self.panel.jobs_wanted.connect(lambda: self.jobs_wanted.emit(self._job))
         self._lower = Stack(self.detail, self.panel)
@@ -133,6 +136,7 @@ class MakePage(Page):
     def show_model(self, model: ModelInfo) -> None:
         """Starts over with `model`."""
         self.model = model
+        self._edited = ""
         self._model_name.setText(f"{model.name}, {words.parameters(model.parameters)} weights")
         self.detail.again.setChecked(False)
         self.detail.again.setVisible(bool(model.quantized_formats))
@@ -151,6 +155,22 @@ class MakePage(Page):
         self.context.setValue(context)
         self._show_choice()
         self.refresh()
+
+    def edit(self, record: JobRecord) -> None:
+        """Shows the values of a job that has not begun; what is made now takes its place."""
+        job = record.job
+        assert isinstance(job, QuantizeJob)
+        self._edited = record.id
+        self.detail.target.show_folder(record.target.parent)
+        self.detail.target.name.setText(record.target.name)
+        self.detail.more.show_effort(job.effort)
+        self.detail.again.setChecked(job.allow_requantize)
+        if job.imatrix:
+            self._read_matrix(job.imatrix)
+        self.choose(job.recipe, context=self.context.value())
+        self.banner.show_message(
+            "info", f"{record.name} waits while you change it.", "Make puts it back into its place."
+        )
 
     def refresh(self) -> None:
         """Works the table out again, for the memory that is free now."""
@@ -300,12 +320,22 @@ class MakePage(Page):
             )
             return
         try:
-            record = self._queue.add(answer.job)
+            record = self._put(answer.job)
         except (SnugError, OSError) as error:
             self._refused(words.problem(error))
             return
         self._keep(last_target_folder=str(record.target.parent))
         self._follow(record)
+
+    def _put(self, job: QuantizeJob) -> JobRecord:
+        """Into the queue, or into the place of the job that was to be changed."""
+        edited, self._edited = self._edited, ""
+        before = self._queue.record(edited)
+        if before is None or before.is_over:
+            return self._queue.add(job)
+        self._queue.change(edited, job)
+        self._queue.resume(edited)
+        return self._queue.record(edited) or before
 
     def _refused(self, problem: words.Problem) -> None:
         self._show_primary()
@@ -317,19 +347,22 @@ class MakePage(Page):
         except (SnugError, OSError) as error:
             self.banner.show_problem(words.problem(error))
 
+    def _resume(self) -> None:
+        try:
+            self._queue.resume(self._job)
+        except SnugError as error:
+            self.banner.show_problem(words.problem(error))
+
     def cancel(self) -> None:
-        record = self._queue.record(self._job)
-        if not self.banner.isHidden() or record is None or record.is_over:
+        if self.banner.isHidden():
+            self._cancel_job()
+        else:
             super().cancel()
-            return
-        ask(
-            self.banner,
-            f"Stop making {record.target.name}?",
-            "What has been written so far will be removed.",
-            yes="Stop",
-            no="Go on",
-            then=lambda: self._queue.cancel(record.id),
-        )
+
+    def _cancel_job(self) -> None:
+        record = self._queue.record(self._job)
+        if record is not None and not record.is_over:
+            ask_cancel(self.banner, self._queue, record)
 
     def _context_changed(self, value: int) -> None:
         self._timer.start()

@@ -33,6 +33,11 @@ def _waits(record: JobRecord) -> bool:
     return record.state in (JobState.PENDING, JobState.PAUSED)
 
 
+def _can_be_edited(record: JobRecord) -> bool:
+    is_here = isinstance(record.job, QuantizeJob) and not record.job.source.startswith("hub:")
+    return is_here and _waits(record) and record.started is None
+
+
 def _is_made_again(record: JobRecord) -> bool:
     return record.is_over and record.state != JobState.DONE
 
@@ -47,8 +52,7 @@ ACTIONS = (
     Action("open", "Open folder", "folder", lambda r: r.state == JobState.DONE, main=True),
     Action("remove", "Remove", "trash", lambda r: r.is_over,
            "Take it off this list; the file that it made stays (Delete)", main=True),
-    Action("edit", "Edit…", "make", lambda r: isinstance(r.job, QuantizeJob) and _waits(r) and r.started is None,
-           "Open it on the page Make"),
+    Action("edit", "Edit…", "make", _can_be_edited, "Open it on the page Make"),
     Action("duplicate", "Duplicate", "copy", lambda r: isinstance(r.job, QuantizeJob), "The same for another file"),
     Action("up", "Move up", "up", _waits, "Alt+Up"),
     Action("down", "Move down", "down", _waits, "Alt+Down"),

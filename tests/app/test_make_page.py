@@ -151,12 +151,45 @@ def test_cancel_ends_the_job_and_can_be_retried(window: MainWindow, qtbot: QtBot
     window.make.act()
     qtbot.waitUntil(lambda: window.queue.records() != [] and window.queue.records()[0].progress is not None)
     window.make.panel.cancel.click()
+    answer(window, "Throw away")
     qtbot.waitUntil(lambda: window.make.panel.chip.isVisible(), timeout=1000)
     assert window.make.panel.chip.accessibleName() == "Cancelled"
     assert not Path(f"{target}.snug-part").exists()
     window.make.panel.retry.click()
     qtbot.waitUntil(lambda: window.make.panel.progress.isVisible())
     assert len(window.queue.records()) == 2
+
+
+def test_a_job_is_paused_and_goes_on_from_the_page(window: MainWindow, qtbot: QtBot) -> None:
+    name_target(window, "a-slow.gguf")
+    window.make.act()
+    qtbot.waitUntil(lambda: window.queue.records() != [] and window.queue.records()[0].progress is not None)
+    window.make.panel.pause.click()
+    qtbot.waitUntil(lambda: window.make.panel.progress.heading.whole == "a-slow.gguf is paused")
+    window.make.panel.resume.click()
+    qtbot.waitUntil(lambda: window.queue.records()[0].state == JobState.RUNNING)
+    assert len(window.queue.records()) == 1
+
+
+def test_a_job_that_waits_is_changed_in_its_place(window: MainWindow, qtbot: QtBot) -> None:
+    for name in ("a-slow.gguf", "b.gguf", "c.gguf"):
+        name_target(window, name)
+        window.make.act()
+        qtbot.waitUntil(lambda: window.make.panel.isVisible())
+        window.make.act()
+    waiting = window.queue.open_jobs()[1]
+    window.jobs.choose(waiting.id)
+    window.jobs.do("edit")
+    qtbot.waitUntil(lambda: window.page is window.make and window.make.state == "content")
+    assert window.make.banner.message == "b.gguf waits while you change it."
+    assert window.make.detail.target.name.text() == "b.gguf"
+    window.make.table.choose("Q8_0")
+    name_target(window, "b8.gguf")
+    window.make.act()
+    qtbot.waitUntil(lambda: window.make.panel.isVisible())
+    assert [(job.target.name, job.recipe) for job in window.queue.open_jobs()][1] == ("b8.gguf", "Q8_0")
+    assert window.queue.open_jobs()[1].id == waiting.id
+    assert waiting.folder.read_job() == window.queue.open_jobs()[1].job
 
 
 def test_escape_asks_before_it_stops_a_job(window: MainWindow, qtbot: QtBot) -> None:
@@ -169,7 +202,7 @@ def test_escape_asks_before_it_stops_a_job(window: MainWindow, qtbot: QtBot) -> 
     assert window.make.banner.message == ""
     assert len(window.queue.open_jobs()) == 1
     qtbot.keyClick(window.make, Qt.Key.Key_Escape)
-    answer(window, "Stop")
+    answer(window, "Throw away")
     qtbot.waitUntil(lambda: window.queue.open_jobs() == [], timeout=1000)
 
 
@@ -178,7 +211,7 @@ def test_a_crash_is_told_with_its_signal_and_never_shown_as_done(window: MainWin
     window.make.act()
     qtbot.waitUntil(lambda: window.make.panel.chip.isVisible())
     assert window.make.panel.chip.accessibleName() == "Failed"
-    assert "The worker crashed (signal 9)." in window.make.panel.facts.as_text()
+    assert "The worker crashed (signal 9, SIGKILL)" in window.make.panel.facts.as_text()
 
 
 def test_several_jobs_wait_for_one_another(window: MainWindow, qtbot: QtBot) -> None:
@@ -241,8 +274,9 @@ def test_the_real_worker_killed_is_a_crash(make_window: MakeWindow, qtbot: QtBot
     qtbot.waitUntil(lambda: window.queue.open_jobs() == [])
     record = window.queue.records()[0]
     assert record.failure is not None
-    assert (record.state, record.failure.message) == (JobState.FAILED, "The worker crashed (signal 9).")
-    assert list(tmp_path.glob("*.gguf*")) == []
+    assert record.state == JobState.FAILED
+    assert record.failure.message == "The worker crashed (signal 9, SIGKILL): something outside Snug ended it."
+    assert list(tmp_path.glob("*.gguf")) == []
 
 
 def test_a_quantized_source_needs_a_tick(make_window: MakeWindow, qtbot: QtBot, tmp_path: Path) -> None:
