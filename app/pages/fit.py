@@ -85,7 +85,7 @@ class FitPage(Page):
         self._coming: dict[str, Judged] = {}
         self._lost: list[Unjudged] = []
         self._chosen = ""
-        self._is_settled = False
+        self._is_settled = self._is_stale = False
         self._hardware: Hardware | None = None
         self._judged_for: Hardware | None = None
         self._cache_shown = ""
@@ -177,19 +177,24 @@ class FitPage(Page):
         self.judge()
 
     def take_hardware(self, hardware: Hardware) -> None:
-        """Judges by these figures from now on; anew only when they are others."""
+        """Judges by these figures from now on; anew only when they are others, and not while a list is under way."""
         self._hardware = hardware
         before = self._judged_for
         self.purpose.setText(_PURPOSE_ELSEWHERE if hardware.given else _PURPOSE)
-        if before is None or _differs(before, hardware):
+        if before is None or before.given != hardware.given:
             self.judge()
+        elif _differs(before, hardware):
+            if self._tasks.busy("judge"):
+                self._is_stale = True
+            else:
+                self.judge()
 
     def judge(self) -> None:
         """Works out the rows again, and the answer for the model that is chosen."""
         hardware = self._hardware
         if hardware is None or not self._wanted or not self.isVisible():
             return
-        self._judged_for = hardware
+        self._judged_for, self._is_stale = hardware, False
         self._coming, self._lost = {}, []
         values = {"wanted": self._wanted, "asked": self.asked, "hardware": hardware}
         self._tasks.ask("judge", values, done=self._all_judged, failed=self._failed, row=self._take_row)
@@ -216,6 +221,8 @@ class FitPage(Page):
             self.show_state("empty")
         self._show_rows()
         self._is_settled = bool(self._judged)
+        if self._is_stale:
+            self.judge()
 
     def _show_problems(self, problems: list[str]) -> None:
         more = f", and {words.count(len(problems) - 1, 'other')}" if len(problems) > 1 else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QSettings, Qt, QTimer
 from PySide6.QtGui import QAccessible
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 import core
@@ -33,7 +33,12 @@ SMALL, MIDDLE, LARGE = (f"meta-llama/Llama-{name}-Instruct" for name in ("3.2-3B
 
 
 def busy(page: FitPage) -> bool:
-    return page._wait.isActive() or page._soon.isActive() or any(map(page._tasks.busy, ("judge", "answer")))
+    return (
+        page._wait.isActive()
+        or page._soon.isActive()
+        or page._is_stale
+        or any(map(page._tasks.busy, ("judge", "answer")))
+    )
 
 
 def settle(page: FitPage, qtbot: QtBot) -> None:
@@ -403,6 +408,48 @@ def test_tab_reaches_every_control_in_the_order_of_the_eye(page: FitPage, qtbot:
     for widget in wanted:
         qtbot.keyClick(page.focusWidget(), Qt.Key.Key_Tab)
         assert page.focusWidget() is widget
+
+
+def tab_to(page: FitPage, qtbot: QtBot, reached: Callable[[QWidget], bool]) -> QWidget:
+    """Presses Tab until it is reached."""
+    for _ in range(20):
+        qtbot.keyClick(page.focusWidget(), Qt.Key.Key_Tab)
+        focus = page.focusWidget()
+        if focus is not None and reached(focus):
+            return focus
+    raise AssertionError("Tab does not reach it")
+
+
+def test_the_keyboard_alone_chooses_a_model_reads_its_sum_copies_a_run_line_and_walks_the_grid(
+    page: FitPage, qtbot: QtBot
+) -> None:
+    detail = page.detail
+    page.table.setFocus()
+    qtbot.keyClick(page.table, Qt.Key.Key_Down)
+    settle(page, qtbot)
+    assert detail.full is not None
+    assert detail.full.key == page.rows.rows[1].key
+    tabs = tab_to(page, qtbot, lambda widget: widget is detail.tabs.tabBar())
+    tab_to(page, qtbot, lambda widget: widget is detail.show_sum)
+    qtbot.keyClick(page.focusWidget(), Qt.Key.Key_Space)
+    assert detail.full.arithmetic.words in detail.sum.text()
+    tabs.setFocus()
+    qtbot.keyClick(tabs, Qt.Key.Key_Right)
+    assert detail.tabs.currentIndex() == RUN
+    tab_to(page, qtbot, lambda widget: widget.accessibleName() == "Copy for Ollama")
+    qtbot.keyClick(page.focusWidget(), Qt.Key.Key_Space)
+    assert QApplication.clipboard().text() == detail.full.run_lines[1].text
+    tabs.setFocus()
+    qtbot.keyClick(tabs, Qt.Key.Key_Right)
+    assert detail.tabs.currentIndex() == GRID
+    tab_to(page, qtbot, lambda widget: widget is detail.grid.view)
+    qtbot.keyClick(page.focusWidget(), Qt.Key.Key_Right)
+    cell = detail.grid.view.current()
+    assert cell is not None
+    assert cell.context == 8192
+    page.want.findChildren(QPushButton)[1].setFocus()
+    qtbot.keyClick(page.focusWidget(), Qt.Key.Key_Right)
+    assert page.want.key == "context"
 
 
 def test_a_menu_choice_goes_by_up_and_down(page: FitPage, qtbot: QtBot) -> None:
