@@ -8,9 +8,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from core.memory.graph import CPU, GPU, UNPLACED, Graph, Node, Size
+from core.memory.graph import CPU, GPU, IN_PLACE, NOTHING, UNPLACED, Graph, Node, Size
 from core.memory.schedule import Step
-from core.memory.settings import padded
 
 ALIGNMENT = {GPU: 128, CPU: 32}
 
@@ -29,90 +28,73 @@ class Lifetimes:
 
 
 def lifetimes(graph: Graph, steps: list[Step]) -> Lifetimes:
-    """When each tensor is made and when it is used the last time."""
-    return _Lifetimes(steps).found(graph)
+    """When each tensor is made and when it is used the last time. Counts on the graph's nodes: once for a graph.
 
-
-class _Lifetimes:
-    """ggml_gallocr_alloc_graph_impl: counts of the uses and views that are left of each tensor."""
-
-    def __init__(self, steps: list[Step]) -> None:
-        self.steps = steps
-        self.uses: dict[int, int] = {}
-        self.views: dict[int, int] = {}
-        self.number: dict[int, int] = {}
-        self.owned: dict[int, bool] = {}
-        self.result = Lifetimes([], [], [])
-
-    def found(self, graph: Graph) -> Lifetimes:
-        for leaf in graph.leaves:
-            self._take(leaf, leaf.place)
-        for step in self.steps:
-            node = step.node
-            if node.root is not None and not step.is_note:
-                self.views[id(node.root)] = self.views.get(id(node.root), 0) + 1
-            for source in node.sources:
-                self.uses[id(source)] = self.uses.get(id(source), 0) + 1
-        for step in self.steps:
-            node = step.node
-            if not step.is_note:
-                self._take(node, step.place)
-            for source in node.sources:
-                self._used(source)
-        return self.result
-
-    def _take(self, node: Node, place: int) -> None:
-        if id(node) in self.owned or node.home != UNPLACED or node.root is not None:
-            return
-        before = self._taken_over(node) if node.in_place else None
-        number = len(self.result.sizes)
-        self.number[id(node)] = number
-        self.owned[id(node)] = True
-        if before is None:
-            self._add(node, place)
-            self.result.events.append((_TAKE, number, -1))
-        else:
-            old = self.number[id(before)]
-            self._add(node, self.result.places[old])
-            self.result.events.append((_PASS_ON, number, old))
-
-    def _add(self, node: Node, place: int) -> None:
-        size, extra = node.size, node.extra
-        both = (size[0] + extra[0], size[1] + extra[1], size[2] + extra[2])
-        self.result.sizes.append(both if place == GPU else size)
-        self.result.places.append(place)
-
-    def _taken_over(self, node: Node) -> Node | None:
-        """The source whose memory the result can have: never a view, for a view owns none."""
+    Source: ggml_gallocr_alloc_graph_impl.
+    """
+    found = Lifetimes([], [], [])
+    for leaf in graph.leaves:
+        if leaf.home == UNPLACED:
+            _take(leaf, leaf.place, found)
+    for step in steps:
+        node = step.node
+        if node.root is not None and not step.is_note:
+            node.root.views += 1
         for source in node.sources:
-            if not self.owned.get(id(source), False) or source.is_output or source.layout != node.layout:
-                continue
-            if self.uses.get(id(source), 0) == 1 and not self.views.get(id(source), 0):
-                self.owned[id(source)] = False
-                return source
-        return None
+            source.uses += 1
+    for step in steps:
+        node = step.node
+        if not step.is_note and node.root is None:
+            _take(node, step.place, found)
+        for source in node.sources:
+            source.uses -= 1
+            if not source.uses and not source.views:
+                _used_up(source, found)
+    return found
 
-    def _used(self, source: Node) -> None:
-        self.uses[id(source)] -= 1
-        if self.uses[id(source)] or self.views.get(id(source), 0):
-            return
-        root = source.root
-        if root is None:
-            self._give(source)
-            return
-        self.views[id(root)] -= 1
-        if not self.views[id(root)] and not self.uses.get(id(root), 0):
-            self._give(root)
 
-    def _give(self, node: Node) -> None:
-        if self.owned.get(id(node), False) and not node.is_output:
-            self.owned[id(node)] = False
-            self.result.events.append((_GIVE, self.number[id(node)], -1))
+def _take(node: Node, place: int, found: Lifetimes) -> None:
+    before = _taken_over(node) if node.op in IN_PLACE else None
+    node.number, node.owned = len(found.sizes), True
+    if before is None:
+        found.events.append((_TAKE, node.number, -1))
+    else:
+        place = found.places[before.number]
+        found.events.append((_PASS_ON, node.number, before.number))
+    size, extra = node.size, node.extra
+    if place == GPU and extra is not NOTHING:
+        size = (size[0] + extra[0], size[1] + extra[1], size[2] + extra[2])
+    found.sizes.append(size)
+    found.places.append(place)
+
+
+def _taken_over(node: Node) -> Node | None:
+    """The source whose memory the result can have: never a view, for a view owns none."""
+    for source in node.sources:
+        if not source.owned or source.uses != 1 or source.views or source.is_output:
+            continue
+        if source.layout == node.layout:
+            source.owned = False
+            return source
+    return None
+
+
+def _used_up(source: Node, found: Lifetimes) -> None:
+    """Gives back the memory of what nobody needs any more, or looks at any more."""
+    root = source.root
+    if root is not None:
+        root.views -= 1
+        if root.views or root.uses:
+            return
+        source = root
+    if source.owned and not source.is_output:
+        source.owned = False
+        found.events.append((_GIVE, source.number, -1))
 
 
 def peaks(found: Lifetimes, *, cells: int, window: int) -> tuple[int, int]:
     """Bytes (on the GPU, in RAM) that hold all tensors when the best fitting gap is taken."""
-    sizes = [padded(fixed + cell * cells + inside * window, ALIGNMENT[place])
+    sizes = [-(-(fixed + cell * cells + inside * window) // ALIGNMENT[place]) * ALIGNMENT[place]
              for (fixed, cell, inside), place in zip(found.sizes, found.places, strict=True)]  # fmt: skip
     pools = (_Pool(), _Pool())
     where = [0] * len(sizes)
@@ -141,17 +123,19 @@ class _Pool:
 
     def take(self, size: int) -> int:
         lengths = self.lengths
-        best, best_length = len(lengths) - 1, _ENDLESS
-        for index in range(len(lengths) - 1):
-            if size <= lengths[index] <= best_length:
-                best, best_length = index, lengths[index]
+        best = last = len(lengths) - 1
+        best_length = _ENDLESS
+        for index, length in enumerate(lengths):
+            if size <= length <= best_length and index != last:
+                best, best_length = index, length
         start = self.starts[best]
         if lengths[best] == size:
             del self.starts[best], lengths[best]
         else:
             self.starts[best] += size
             lengths[best] -= size
-        self.most = max(self.most, start + size)
+        if start + size > self.most:
+            self.most = start + size
         return start
 
     def give(self, start: int, size: int) -> None:

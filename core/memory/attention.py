@@ -53,8 +53,8 @@ def _queries(b: Builder, layer: int, x: Node, heads: Heads, rules: Rules) -> tup
         if b.shape.key("attention.clamp_kqv"):
             fused = g.like("CLAMP", fused)
         q = g.part(fused, heads.key, heads.count, tokens)
-        k = g.part(fused, heads.key, heads.kv_count, tokens, at_start=False)
-        v = g.part(fused, heads.value, heads.kv_count, tokens, at_start=False)
+        k = g.part(fused, heads.key, heads.kv_count, tokens)
+        v = g.part(fused, heads.value, heads.kv_count, tokens)
     else:
         q = _projected(b, layer, "attn_q", x, (heads.key, heads.count), rules)
         if not has_kv:
@@ -317,10 +317,10 @@ def _compressed(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     plain = int(shape.key("attention.key_length_mla", 0)) - turned
     q = g.reshaped(_query_of(b, layer, x, rules), plain + turned, count, tokens)
     q_plain = g.view(g.view(q, plain, count, tokens), plain, tokens, count)
-    q_turned = g.view(q, turned, count, tokens, at_start=False)
+    q_turned = g.view(q, turned, count, tokens)
     both = b.linear(layer, "attn_kv_a_mqa", x)
     compressed = g.view(both, rank, tokens)
-    k_turned = g.view(both, turned, 1, tokens, at_start=False)
+    k_turned = g.view(both, turned, 1, tokens)
     q_turned = g.like("ROPE", q_turned, positions(b))
     k_turned = g.like("ROPE", k_turned, positions(b))
     if rules.expands_turned:
@@ -353,12 +353,10 @@ def _expanded(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     query = g.reshaped(q, heads.key, heads.count, tokens)
     both = b.linear(layer, "attn_kv_a_mqa", x)
     compressed = b.norm(g.view(both, rank, tokens), layer, "attn_kv_a_norm", op="RMS_NORM")
-    k_turned = g.view(both, turned, 1, tokens, at_start=False)
+    k_turned = g.view(both, turned, 1, tokens)
     made = b.linear(layer, "attn_kv_b", compressed)
     k_plain = g.view(made, plain, heads.count, tokens)
-    values = g.new(
-        "CONT", (heads.value, heads.count, tokens), g.view(made, heads.value, heads.count, tokens, at_start=False)
-    )
+    values = g.new("CONT", (heads.value, heads.count, tokens), g.view(made, heads.value, heads.count, tokens))
     factors = b.shared("rope_factors_short.weight", layer)
     others = [positions(b), *([factors] if factors else [])]
     query = g.like("ROPE", query, *others)
@@ -375,7 +373,7 @@ def _gated(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     q = _head_normed(b, layer, "attn_q", g.view(both, heads.key, heads.count, tokens), rules)
     k = _head_normed(b, layer, "attn_k", _plain(b, layer, "attn_k", x, (heads.key, heads.kv_count)), rules)
     v = _plain(b, layer, "attn_v", x, (heads.value, heads.kv_count))
-    gate = g.view(both, heads.key, heads.count, tokens, at_start=False)
+    gate = g.view(both, heads.key, heads.count, tokens)
     gate = g.new("CONT", (heads.key * heads.count, tokens), gate)
     q, k = (g.like("ROPE", part, positions(b)) for part in (q, k))
     out = looked(b, layer, q, k, v, rules)

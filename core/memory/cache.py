@@ -5,6 +5,7 @@ Source: llama_kv_cache, llama_kv_cache_iswa and llama_memory_recurrent in llama.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from core.memory.settings import CELL, KV_BLOCKS, Settings, padded
@@ -46,14 +47,27 @@ def cache(shape: Shape, settings: Settings) -> Cache:
 
 def _cache(shape: Shape, settings: Settings, first: int) -> Cache:
     sums = {"full": [0, 0], "windowed": [0, 0], "state": [0, 0]}
-    for index in range(len(shape.layers)):
-        place = 0 if index >= first and not settings.kv_on_host else 1
-        if shape.cached[index]:
-            kind = "windowed" if shape.windowed[index] else "full"
-            sums[kind][place] += layer_bytes(shape, index, settings, on_gpu=place == 0)
-        if shape.recurrent[index]:
-            sums["state"][place] += state_width(shape) * _STATE_BYTES * settings.parallel
+    for index, layers in _alike(shape):
+        on_host = len(layers) if settings.kv_on_host else bisect_left(layers, first)
+        for place, count in enumerate((len(layers) - on_host, on_host)):
+            if count and shape.cached[index]:
+                kind = "windowed" if shape.windowed[index] else "full"
+                sums[kind][place] += count * layer_bytes(shape, index, settings, on_gpu=place == 0)
+            if count and shape.recurrent[index]:
+                sums["state"][place] += count * state_width(shape) * _STATE_BYTES * settings.parallel
     return Cache(*(tuple(sums[kind]) for kind in ("full", "windowed", "state")))  # type: ignore[arg-type]
+
+
+def _alike(shape: Shape) -> list[tuple[int, list[int]]]:
+    """Layers that remember alike: (one of them, all of them in order)."""
+    if "alike" not in shape.remembered:
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for index, kind in enumerate(zip(shape.cached, shape.windowed, shape.recurrent, shape.kv_heads,
+                                         shape.key_lengths, shape.value_lengths, strict=True)):  # fmt: skip
+            groups.setdefault(kind, []).append(index)
+        shape.remembered["alike"] = [(layers[0], layers) for layers in groups.values()]
+    found: list[tuple[int, list[int]]] = shape.remembered["alike"]
+    return found
 
 
 def window_cells(shape: Shape, settings: Settings) -> int:
@@ -77,8 +91,9 @@ def widths(shape: Shape, index: int, *, flash: bool = True) -> tuple[int, ...]:
     key = shape.key_lengths[index] * shape.kv_heads[index]
     if shape.is_mla:
         return (key,)
-    values = [length * heads for length, heads in zip(shape.value_lengths, shape.kv_heads, strict=True)]
-    return (key, values[index] if flash else max(values))
+    if flash:
+        return (key, shape.value_lengths[index] * shape.kv_heads[index])
+    return (key, max(length * heads for length, heads in zip(shape.value_lengths, shape.kv_heads, strict=True)))
 
 
 def layer_bytes(shape: Shape, index: int, settings: Settings, *, on_gpu: bool) -> int:

@@ -21,8 +21,9 @@ _FLASH_HEADS = {**{(size, size): 1 for size in (40, 64, 72, 80, 96, 112, 128, 25
 # The same for sizes where it only has to serve more than one.
 _FLASH_GROUPS = frozenset({(512, 512), (576, 512)})
 
-# So many layers before one decide, as measured, where its results come to lie.
-_LOOKS_BACK = 4
+# So many layers before one decide, as measured, where its results come to lie: with one device, and with two.
+_LOOKS_BACK = 2
+_LOOKS_BACK_OF_SPLIT = 4
 
 
 _Found = TypeVar("_Found")
@@ -31,6 +32,9 @@ _Found = TypeVar("_Found")
 def compute(shape: Shape, settings: Settings) -> tuple[int, int]:
     """Bytes (on the GPU, in RAM)."""
     window = window_cells(shape, settings)
+    if settings.quantized_kv and settings.has_gpu and not settings.kv_on_host and not first_gpu_layer(shape, settings):
+        # A quantized cache that lies where it is used is never copied: its format does not matter.
+        settings = replace(settings, kv_type="q8_0")
     key = (settings.graph, settings.cells, window, shape.formats if _copies(shape, settings) else 0)
     found: tuple[int, int] | None = shape.remembered.get(key)
     if found is None:
@@ -60,7 +64,8 @@ def compute_of_split(shape: Shape, settings: Settings) -> tuple[int, int]:
 
     The graph's own buffers hardly depend on the number; the largest matrix that is fetched comes on top.
     """
-    half = replace(settings, gpu_layers=max(1, shape.blocks // 2), copies=False)
+    kv_type = "q8_0" if settings.quantized_kv else settings.kv_type
+    half = replace(settings, gpu_layers=max(1, shape.blocks // 2), copies=False, kv_type=kv_type)
     # Where layers with attention are few, it depends on the number whether they find their cache beside them.
     asked = replace(settings, brief=False) if rules_of(shape)[0].state else half
     gpu, host = compute(shape, replace(half, flash="on" if uses_flash(shape, asked) else "off"))
@@ -78,7 +83,11 @@ def _kept(shape: Shape, settings: Settings) -> Lifetimes:
 
 def _copies(shape: Shape, settings: Settings) -> bool:
     """Whether weights that lie in RAM are copied to the GPU."""
-    return settings.copies and settings.has_gpu and (first_gpu_layer(shape, settings) > 0 or settings.host_experts > 0)
+    return settings.copies and _is_split(shape, settings)
+
+
+def _is_split(shape: Shape, settings: Settings) -> bool:
+    return settings.has_gpu and (first_gpu_layer(shape, settings) > 0 or settings.host_experts > 0)
 
 
 def planned(shape: Shape, settings: Settings) -> Lifetimes:
@@ -103,11 +112,12 @@ def telling_layers(shape: Shape, settings: Settings) -> list[int]:
         return list(range(len(shape.layers)))
     kinds = _kinds(shape, settings)
     last = len(kinds) - 1
+    back = _LOOKS_BACK_OF_SPLIT if _is_split(shape, settings) else _LOOKS_BACK
     seen: set[tuple[object, ...]] = set()
     kept: list[int] = []
     left_out = 0
     for index in range(len(kinds)):
-        around = tuple(kinds[max(0, index - _LOOKS_BACK) : index + 1])
+        around = tuple(kinds[max(0, index - back) : index + 1])
         is_new = around not in seen
         seen.add(around)
         if is_new or index == last:
@@ -157,18 +167,29 @@ def _planned_or(shape: Shape, plan: Callable[[], _Found], *, otherwise: _Found) 
 def _flash_stays(shape: Shape, one: Settings) -> bool:
     """Whether attention would run where its cache lies, for one token."""
     rules, _ = rules_of(shape)
+    if first_gpu_layer(shape, one) == 0 and not one.kv_on_host and not one.host_experts:
+        return all(knows_heads(shape, layer) for layer, attends in enumerate(shape.attends) if attends)
     b = model_graph(shape, one, rules, flash=True, tokens=1, outputs=1,
                     layers=telling_layers(shape, one))  # fmt: skip
     on_two_devices(b.graph, supports=supports)
     return all(node.place == b.home(node.layer) for node in b.graph.nodes if node.op == "FLASH_ATTN_EXT")
 
 
+def knows_heads(shape: Shape, layer: int) -> bool:
+    """Whether CUDA's flash attention has heads as a layer's."""
+    keys = 1 if shape.is_mla else shape.kv_heads[layer]
+    return _flash_knows((shape.key_lengths[layer], shape.value_lengths[layer]), shape.heads[layer], keys)
+
+
+def _flash_knows(sizes: tuple[int, int], queries: int, keys: int) -> bool:
+    multiple = _FLASH_HEADS.get(sizes)
+    return (queries // keys) % multiple == 0 if multiple else sizes in _FLASH_GROUPS and queries > keys
+
+
 def supports(node: Node) -> bool:
     """Whether CUDA knows an operation."""
     if node.op == "FLASH_ATTN_EXT":
-        sizes, queries, keys = (node.sources[0].ne[0], node.ne[0]), node.ne[1], node.sources[1].ne[2]
-        multiple = _FLASH_HEADS.get(sizes)
-        return (queries // keys) % multiple == 0 if multiple else sizes in _FLASH_GROUPS and queries > keys
+        return _flash_knows((node.sources[0].ne[0], node.ne[0]), node.ne[1], node.sources[1].ne[2])
     if node.op == "SSM_CONV":
         return convolves(node.ne[0])
     if node.op == "SSM_SCAN":

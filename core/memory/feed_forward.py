@@ -138,7 +138,7 @@ def _through_experts(b: Builder, layer: int, x: Node, chosen: Node, used: int, t
     if "ffn_gate_up_exps.weight" in names:
         both = through("ffn_gate_up_exps", x)
         half = both.ne[0] // 2
-        gate, up = g.view(both, half, used, tokens), g.view(both, half, used, tokens, at_start=False)
+        gate, up = g.view(both, half, used, tokens), g.view(both, half, used, tokens)
         inner = g.new("GLU", (half, used, tokens), gate, up)
     else:
         up = through("ffn_up_exps", x)
@@ -164,7 +164,7 @@ def _summed(b: Builder, out: Node, used: int, tokens: int) -> tuple[list[Node], 
 def _of_expert(out: Node, tokens: int, index: int) -> Node:
     width, used = out.ne[0], out.ne[1]
     spanned = 4 * ((tokens - 1) * width * used + width)
-    return g.view(out, width, tokens, at_start=index == 0, size=(spanned, 0, 0))
+    return g.view(out, width, tokens, size=(spanned, 0, 0))
 
 
 def _in_groups(b: Builder, scores: Node, count: int, tokens: int) -> Node:

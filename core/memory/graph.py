@@ -19,7 +19,7 @@ GPU, CPU = 0, 1
 UNPLACED = -1
 
 # Operations whose result may lie where a source was. Source: ggml_op_can_inplace.
-_IN_PLACE = frozenset({
+IN_PLACE = frozenset({
     "FILL", "SCALE", "ADD", "ADD_ID", "SUB", "MUL", "DIV", "SQR", "SQRT", "UNARY", "ROPE", "RMS_NORM", "CLAMP",
     "SOFT_MAX",
 })  # fmt: skip
@@ -29,32 +29,25 @@ class Node:
     """A tensor of the graph.
 
     `ne` is its shape with the row length first, and `layout` equal for tensors that lie in memory alike. `root` is what
-    a view looks at, `at_start` whether it begins where that begins. `home` is where a weight or a cache lies; `extra`
-    what CUDA adds to its size. `batch` is the number of rows that decides whether work is worth a GPU.
+    a view looks at. `home` is where a weight or a cache lies; `extra` what CUDA adds to its size. `batch` is the number
+    of rows that decides whether work is worth a GPU. `uses` and `views` are counts of what is left of them, `number` is
+    that of its memory, which it has while it is `owned`: see allocate.py.
     """
 
-    __slots__ = ("at_start", "batch", "extra", "home", "in_place", "is_input", "is_output", "is_weight", "layer",
-                 "layout", "ne", "op", "place", "root", "size", "sources")  # fmt: skip
+    layout: object = None
+    root: Node | None = None
+    home = place = UNPLACED
+    extra: Size = NOTHING
+    batch = 0
+    is_output = is_weight = is_view = is_met = owned = False
+    layer = number = -1
+    uses = views = 0
 
     def __init__(self, op: str, ne: tuple[int, ...], size: Size, sources: Iterable[Node] = ()) -> None:
         self.op = op
         self.ne = ne
         self.size = size
         self.sources = list(sources)
-        self.layout: object = None
-        self.root: Node | None = None
-        self.at_start = True
-        self.home = UNPLACED
-        self.place = UNPLACED
-        self.extra: Size = NOTHING
-        self.batch = 0
-        self.in_place = op in _IN_PLACE
-        self.is_input = self.is_output = self.is_weight = False
-        self.layer = -1
-
-    @property
-    def is_view(self) -> bool:
-        return self.op == "VIEW"
 
 
 NO_NODE = Node("", (), NOTHING)
@@ -73,24 +66,25 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.leaves: list[Node] = []
-        self._seen: set[int] = set()
 
     def expand(self, node: Node) -> Node:
         """Adds `node` and all it needs."""
-        if id(node) in self._seen:
+        if node.is_met:
             return node
-        self._seen.add(id(node))
+        node.is_met = True
         for source in node.sources:
-            self.expand(source)
+            if not source.is_met:
+                self.expand(source)
         (self.nodes if node.op else self.leaves).append(node)
         return node
 
 
 def new(op: str, ne: tuple[int, ...], *sources: Node, item: int = 4) -> Node:
     """The result of an operation: contiguous, of `item` bytes a number."""
+    whole = (*ne, 1, 1, 1, 1)[:4]
     node = Node(op, ne, (item * prod(ne), 0, 0), sources)
-    node.layout = (item, full(ne))
-    node.batch = _batch(op, full(ne))
+    node.layout = (item, whole)
+    node.batch = _batch(op, whole)
     return node
 
 
@@ -113,28 +107,28 @@ def like(op: str, source: Node, *others: Node) -> Node:
 
 def reshaped(source: Node, *ne: int) -> Node:
     """The same memory read in another shape."""
-    return _viewed(source, ne, (4, full(ne)), at_start=source.at_start)
+    return _viewed(source, ne, (4, full(ne)))
 
 
-def view(source: Node, *ne: int, at_start: bool = True, size: Size | None = None) -> Node:
+def view(source: Node, *ne: int, size: Size | None = None) -> Node:
     """A part of `source`, or all of it in another order."""
-    seen = _viewed(source, ne, None, at_start=at_start and source.at_start)
+    seen = _viewed(source, ne, None)
     seen.size = size or seen.size
     return seen
 
 
-def part(source: Node, *ne: int, at_start: bool = True) -> Node:
+def part(source: Node, *ne: int) -> Node:
     """Some of each row of `source`: its memory spans the rows between."""
-    seen = view(source, *ne, at_start=at_start)
+    seen = view(source, *ne)
     rows = source.ne[-1]
     seen.size = (4 * ((rows - 1) * (prod(source.ne) // rows) + prod(ne) // rows), 0, 0)
     return seen
 
 
-def _viewed(source: Node, ne: tuple[int, ...], layout: object, *, at_start: bool) -> Node:
+def _viewed(source: Node, ne: tuple[int, ...], layout: object) -> Node:
     seen = Node("VIEW", ne, (4 * prod(ne), 0, 0), (source,))
     seen.root = source.root or source
-    seen.at_start = at_start
+    seen.is_view = True
     seen.layout = layout if layout is not None else object()
     return seen
 
@@ -143,7 +137,6 @@ def given(*ne: int, item: int = 4) -> Node:
     """What is put in before each run."""
     leaf = Node("", ne, (item * prod(ne), 0, 0))
     leaf.layout = (item, full(ne))
-    leaf.is_input = True
     return leaf
 
 
@@ -151,7 +144,6 @@ def cells_given(rows: int, *, windowed: bool, item: int, streams: int = 1) -> No
     """An input with a number for each row and cell, as the attention's mask is."""
     leaf = Node("", (rows,), per_cell(rows * item * streams, windowed=windowed))
     leaf.layout = object()
-    leaf.is_input = True
     return leaf
 
 

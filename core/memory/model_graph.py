@@ -122,7 +122,7 @@ def _layer(b: Builder, layer: int, x: Node, rules: Rules, inputs: Node | None) -
     residual_first = rules.residual_first or rules.residual_first_at_end
     x = g.like("ADD", x, inner) if residual_first else g.like("ADD", inner, x)
     if layer < b.stacked:
-        x = g.like("ADD", x, g.part(b.embedded, x.ne[0], b.tokens, at_start=False))
+        x = g.like("ADD", x, g.part(b.embedded, x.ne[0], b.tokens))
     return x
 
 

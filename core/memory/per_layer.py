@@ -37,7 +37,7 @@ def per_layer_inputs(b: Builder, x: Node, own: Node | None) -> Node | None:
 
 
 def _of_layer(b: Builder, inputs: Node, layer: int) -> Node:
-    return g.view(inputs, inputs.ne[0], b.tokens, at_start=layer == 0)
+    return g.view(inputs, inputs.ne[0], b.tokens)
 
 
 def mixed_in(b: Builder, layer: int, x: Node, inputs: Node | None, rules: Rules) -> Node:
@@ -93,10 +93,10 @@ def gathered(b: Builder, x: Node) -> Node:
     """One version again."""
     width = x.ne[0]
     first = g.view(x, width, b.tokens)
-    rest = g.view(x, width, b.tokens, _VERSIONS - 1, at_start=False)
+    rest = g.view(x, width, b.tokens, _VERSIONS - 1)
     made = _as_long(b, first, "altup_unembd_proj.weight", rest)
-    for index in range(_VERSIONS - 1):
-        first = g.new("ADD", (width, b.tokens), first, g.view(made, width, b.tokens, at_start=index == 0))
+    for _ in range(_VERSIONS - 1):
+        first = g.new("ADD", (width, b.tokens), first, g.view(made, width, b.tokens))
     return b.picked(g.like("SCALE", first))
 
 
@@ -118,7 +118,7 @@ def layer_of_gemma3n(b: Builder, layer: int, x: Node, inputs: Node, rules: Rules
     gate = g.like("UNARY", b.linear(layer, "inp_gate", first))
     own = b.linear(layer, "proj", g.like("MUL", gate, _of_layer(b, inputs, layer)))
     own = b.norm(own, layer, "post_norm", op="RMS_NORM")
-    rest = g.view(corrected, width, tokens, _VERSIONS - 1, at_start=False)
+    rest = g.view(corrected, width, tokens, _VERSIONS - 1)
     return g.new("CONCAT", x.ne, g.view(corrected, width, tokens), g.like("ADD", rest, own))
 
 

@@ -61,7 +61,7 @@ def _convolved(b: Builder, layer: int, x: Node, *, kernel: int, width: int) -> N
     window = g.new("CONCAT", (kernel - 1 + per_slot, width, b.slots), before, after)
     row = 4 * (kernel - 1 + per_slot)
     spanned = 4 * (kernel - 1) + (width * b.slots - 1) * row
-    last = g.view(window, kernel - 1, width, b.slots, at_start=False, size=(spanned, 0, 0))
+    last = g.view(window, kernel - 1, width, b.slots, size=(spanned, 0, 0))
     _write(b, b.state(layer, 0, state_widths(b.shape)[0]), last)
     return window
 
@@ -69,7 +69,7 @@ def _convolved(b: Builder, layer: int, x: Node, *, kernel: int, width: int) -> N
 def _convolution(b: Builder, layer: int, x: Node) -> Node:
     kernel, width = int(b.shape.key("shortconv.l_cache", 0)), x.ne[0]
     mixed = b.linear(layer, "shortconv.in_proj", x)
-    b_part, c_part, x_part = (g.part(mixed, width, b.tokens, at_start=part == 0) for part in range(3))
+    b_part, c_part, x_part = (g.part(mixed, width, b.tokens) for part in range(3))
     bx = g.like("MUL", b_part, x_part)
     window = _convolved(b, layer, bx, kernel=kernel, width=width)
     out = g.new("SSM_CONV", (width, b.tokens), window, b.needed(layer, "shortconv.conv.weight"))
@@ -82,14 +82,14 @@ def _mamba(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     kernel, inner = int(key("ssm.conv_kernel", 0)), int(key("ssm.inner_size", 0))
     state, rank = int(key("ssm.state_size", 0)), int(key("ssm.time_step_rank", 0))
     both = b.linear(layer, "ssm_in", x)
-    part, gate = g.part(both, inner, tokens), g.part(both, inner, tokens, at_start=False)
+    part, gate = g.part(both, inner, tokens), g.part(both, inner, tokens)
     window = _convolved(b, layer, part, kernel=kernel, width=inner)
     leaf, rows, slots = _states(b, layer, 1)
     out = _biased(b, layer, g.new("SSM_CONV", (inner, tokens), window, b.needed(layer, "ssm_conv1d.weight")))
     out = g.like("UNARY", out)
     mixed = b.linear(layer, "ssm_x", out)
     dt = g.part(mixed, rank, tokens)
-    parts = [g.part(mixed, state, tokens, at_start=False) for _ in range(2)]
+    parts = [g.part(mixed, state, tokens) for _ in range(2)]
     if "ssm_dt_norm.weight" in b.names(layer) or key("ssm.dt_b_c_rms"):
         dt = b.norm(dt, layer, "ssm_dt_norm", op=rules.norm)
         parts = [b.norm(part, layer, f"ssm_{name}_norm", op=rules.norm) for part, name in zip(parts, "bc", strict=True)]
@@ -122,7 +122,7 @@ def _keep_scan(b: Builder, leaf: Node, rows: Node, scan: Node, width: int) -> No
     """The state that a scan ends with goes back to its place."""
     b.expand(scan)
     _keep_others(b, leaf, rows)
-    _write(b, leaf, g.view(scan, width, b.slots, at_start=False))
+    _write(b, leaf, g.view(scan, width, b.slots))
 
 
 def _mamba2(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
@@ -133,14 +133,14 @@ def _mamba2(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     width = inner + 2 * groups * state
     mixed = b.linear(layer, "ssm_in", x)
     gate = g.part(mixed, inner // heads, heads, tokens)
-    part = g.part(mixed, width, tokens, at_start=False)
+    part = g.part(mixed, width, tokens)
     window = _convolved(b, layer, part, kernel=kernel, width=width)
     leaf, rows, slots = _states(b, layer, 1)
     out = g.new("SSM_CONV", (width, tokens), window, b.needed(layer, "ssm_conv1d.weight"))
     out = g.like("UNARY", _biased(b, layer, out))
     seen = g.part(out, inner // heads, heads, tokens)
-    parts = [g.part(out, state, groups, tokens, at_start=False) for _ in range(2)]
-    dt = g.new("CONT", (heads, tokens), g.part(mixed, heads, tokens, at_start=False))
+    parts = [g.part(out, state, groups, tokens) for _ in range(2)]
+    dt = g.new("CONT", (heads, tokens), g.part(mixed, heads, tokens))
     dt = g.like("ADD", dt, b.needed(layer, "ssm_dt.bias"))
     states = g.reshaped(rows, state, inner, b.settings.parallel)
     scan = g.new("SSM_SCAN", (inner * tokens + state * inner * b.slots,), states, seen, dt, b.needed(layer, "ssm_a"),
@@ -170,7 +170,7 @@ def _delta(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     if "ssm_ba.weight" in b.names(layer):
         ba = b.linear(layer, "ssm_ba", x)
         beta = g.new("CONT", (v_heads, 1, tokens), g.part(ba, v_heads, tokens))
-        alpha = g.new("CONT", (v_heads, tokens), g.part(ba, v_heads, tokens, at_start=False))
+        alpha = g.new("CONT", (v_heads, tokens), g.part(ba, v_heads, tokens))
     else:
         beta = g.reshaped(b.linear(layer, "ssm_beta", x), v_heads, 1, tokens)
         alpha = g.reshaped(b.linear(layer, "ssm_alpha", x), v_heads, tokens)
@@ -180,13 +180,13 @@ def _delta(b: Builder, layer: int, x: Node, rules: Rules) -> Node:
     window = _convolved(b, layer, mixed, kernel=kernel, width=width)
     now = _read(b, layer, 1)
     out = g.like("UNARY", g.new("SSM_CONV", (width, tokens), window, b.needed(layer, "ssm_conv1d.weight")))
-    q, k = (_unit(g.part(out, state, k_heads, tokens, at_start=part == 0)) for part in range(2))
+    q, k = (_unit(g.part(out, state, k_heads, tokens)) for part in range(2))
     if rules.repeats_heads and k_heads != v_heads:
         q, k = (g.new("REPEAT", (state, v_heads, tokens), part) for part in (q, k))
-    v = g.part(out, length, v_heads, tokens, at_start=False)
+    v = g.part(out, length, v_heads, tokens)
     made = g.new("GATED_DELTA_NET", (inner * tokens + state * inner * b.slots,), q, k, v, decay, beta,
                  g.reshaped(now, state, length, v_heads, b.slots))  # fmt: skip
-    _write(b, b.state(layer, 1, state_widths(b.shape)[1]), g.view(made, state * inner * b.slots, at_start=False))
+    _write(b, b.state(layer, 1, state_widths(b.shape)[1]), g.view(made, state * inner * b.slots))
     y = b.norm(g.view(made, length, v_heads, tokens), layer, "ssm_norm", op="RMS_NORM")
     y = g.like("MUL", y, g.like("UNARY", g.reshaped(gate, length, v_heads, tokens)))
     return _flat(b, b.linear(layer, "ssm_out", g.reshaped(y, inner, tokens)))

@@ -149,9 +149,12 @@ class Shape:
     @cached_property
     def forms(self) -> tuple[int, ...]:
         """Equal numbers for layers with the same tensors, whatever their format."""
-        known: dict[tuple[object, ...], int] = {}
-        forms = (tuple((name, held.ne) for name, held in layer.items()) for layer in self.layers)
-        return tuple(known.setdefault(form, len(known)) for form in forms)
+        if "forms" not in self.remembered:
+            known: dict[tuple[object, ...], int] = {}
+            forms = (tuple((name, held.ne) for name, held in layer.items()) for layer in self.layers)
+            self.remembered["forms"] = tuple(known.setdefault(form, len(known)) for form in forms)
+        found: tuple[int, ...] = self.remembered["forms"]
+        return found
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -33,11 +33,19 @@ def weights(shape: Shape, settings: Settings) -> tuple[int, int, int]:
     """Bytes (on the GPU, in RAM as in the file, in RAM rearranged for the processor)."""
     first = first_gpu_layer(shape, settings)
     rearranged = frozenset() if settings.has_gpu else settings.repacked
+    key = (first, settings.host_experts, rearranged)
+    found: tuple[int, int, int] | None = shape.added_up.get(key)
+    if found is None:
+        found = shape.added_up[key] = _weights(shape, first, settings.host_experts, rearranged)
+    return found
+
+
+def _weights(shape: Shape, first: int, host_experts: int, rearranged: frozenset[str]) -> tuple[int, int, int]:
     gpu = host = repacked = 0
     for layer, sums in enumerate(_sums(shape, rearranged), start=-1):
         if layer < first or layer < 0:
             host, repacked = host + sums.host, repacked + sums.repacked
-        elif layer < settings.host_experts:
+        elif layer < host_experts:
             gpu, host = gpu + sums.gpu - sums.experts_gpu, host + sums.experts_host + sums.only_in_ram
         else:
             gpu, host = gpu + sums.gpu, host + sums.only_in_ram
@@ -70,11 +78,23 @@ def _sums(shape: Shape, rearranged: frozenset[str]) -> list[_Sums]:
     known: list[_Sums] | None = shape.added_up.get(rearranged)
     if known is None:
         not_loaded: list[dict[str, Held]] = [{}] * (shape.blocks - len(shape.layers))
+        forms = (None, *shape.forms, *[None] * len(not_loaded), None)
         tables = (shape.input, *shape.layers, *not_loaded, shape.output)
-        known = [_sum(table.values(), rearranged if index else frozenset(), shape.only_in_ram)
-                 for index, table in enumerate(tables)]  # fmt: skip
+        known = [_sum_of_form(shape, form, table, rearranged if index else frozenset())
+                 for index, (form, table) in enumerate(zip(forms, tables, strict=True))]  # fmt: skip
         shape.added_up[rearranged] = known
     return known
+
+
+def _sum_of_form(shape: Shape, form: int | None, table: Mapping[str, Held], rearranged: frozenset[str]) -> _Sums:
+    """The sum, once for all layers of a form in the same formats, in whatever file."""
+    if form is None:
+        return _sum(table.values(), rearranged, shape.only_in_ram)
+    key = ("sum", form, tuple([held.format for held in table.values()]), rearranged)
+    found: _Sums | None = shape.remembered.get(key)
+    if found is None:
+        found = shape.remembered[key] = _sum(table.values(), rearranged, shape.only_in_ram)
+    return found
 
 
 def _sum(tensors: Iterable[Held], rearranged: frozenset[str], kept: frozenset[str]) -> _Sums:
