@@ -14,7 +14,10 @@ import pytest
 
 import core
 import core.reproduce
+from core.hub import Hub, close_connections
 from tests.core.test_recipe_card import MEANS, made
+from tests.core.test_stream import use
+from tests.fake_hub import FakeHub, FakeRepo
 from tests.imatrix import write_imatrix
 from tests.models import SAMPLE, make_llama
 
@@ -175,3 +178,25 @@ def test_whatever_a_stranger_writes_into_a_card_is_read_or_refused_in_words(tmp_
             assert not {"\0", "\x1b"} & set(said)
             assert "/" not in read.name
     assert refusals > 100
+
+
+@pytest.mark.slow
+def test_a_gguf_of_the_hub_among_others_is_found_again_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    folder = make_llama(tmp_path / "m")
+    files = {}
+    for recipe in ("BF16", "Q8_0"):
+        made(folder, tmp_path / f"m-{recipe}.gguf", recipe, backend="reference", threads=1)
+        files[f"m-{recipe}.gguf"] = (tmp_path / f"m-{recipe}.gguf").read_bytes()
+    with FakeHub([FakeRepo("org/model-GGUF", files, tags=("gguf",))]) as fake:
+        use(monkeypatch, Hub(fake.url, tmp_path / "cache"))
+        out = tmp_path / "o.gguf"
+        made("hub:org/model-GGUF:BF16", out, "Q8_0", threads=1)
+        card = core.read_card(out)
+        assert [file.sha256 for file in card.source.files] == [hashlib.sha256(files["m-BF16.gguf"]).hexdigest()]
+        found = rebuilt(out)
+        assert found["source"] == f"hub:org/model-GGUF@{card.source.commit}:m-BF16.gguf"
+        assert found["file_equal"]
+        close_connections()
