@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QByteArray, QSettings, QTimer
+from PySide6.QtCore import QByteArray, QSettings, Qt, QTimer
 from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
@@ -89,7 +89,7 @@ class MainWindow(QMainWindow):
         self.hub = HubTasks(self)
         self.judge = FitTasks(self)
         self._painted = self._goes_on = False
-        self._edited = ""
+        self._edited, self._session_ends = "", False
         self._making: Making | None = None
         self.setWindowTitle("Snug")
         self.setWindowIcon(app_icon())
@@ -252,7 +252,8 @@ class MainWindow(QMainWindow):
         if self._goes_on:
             self._goes_on = False
             self.show_page(MAKE)
-        if (record := self.queue.record(self._edited)) is not None:
+        edited, self._edited = self._edited, ""
+        if (record := self.queue.record(edited)) is not None:
             self.make.edit(record)
 
     def _look_for_fit(self) -> None:
@@ -360,7 +361,7 @@ class MainWindow(QMainWindow):
             self.open_path(path)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        closing = self._ask_closing() if self.queue.running() else Closing.PAUSE
+        closing = self._ask_closing() if self.queue.running() and not self._session_ends else Closing.PAUSE
         if closing is None:
             event.ignore()
             return
@@ -371,6 +372,10 @@ class MainWindow(QMainWindow):
         self.queue.close(closing)
         self.desktop.close()
         super().closeEvent(event)
+
+    def end_session(self) -> None:
+        """The user logs out, or the machine goes down: nothing is asked, and all that runs is paused."""
+        self._session_ends = True
 
     def _ask_closing(self) -> Closing | None:
         """Asked in a box, for once, because the page goes away: what shall become of the work? None: stay."""
@@ -394,6 +399,7 @@ def show_window() -> int:
     window = MainWindow(app)
     sys.excepthook = lambda _kind, error, _trace: window.show_bug(error)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C in the terminal ends the program at once
+    app.commitDataRequest.connect(lambda _: window.end_session(), Qt.ConnectionType.DirectConnection)
     window.show()
     gc.freeze()  # what is loaded stays: looking through it again and again would hold up the window
     return app.exec()

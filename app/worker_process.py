@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import shiboken6
 from PySide6.QtCore import QObject, QProcess, QTimer, Signal
 
 from core import (
@@ -97,9 +96,8 @@ class WorkerProcess(QObject):
         self.order(DETACH)
         while process.bytesToWrite() and process.waitForBytesWritten(1000):
             pass
-        # Qt kills the child of a QProcess that is destroyed: this one never is, and ends with our own process.
-        process.setParent(None)
-        shiboken6.invalidate(process)
+        # Qt kills the child of a QProcess that is destroyed, if it knows of one.
+        process.setProcessState(QProcess.ProcessState.NotRunning)
         return True
 
     def _read(self) -> None:

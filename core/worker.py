@@ -210,7 +210,13 @@ def _pull(job: PullJob, control: Control) -> Iterator[Event]:
     """A download always goes on where it was; what it leaves is thrown away only when that was asked for."""
     from core.hub.download import drop_download, pull
 
-    for event in pull(job, cancelled=control.is_stopped, paused=lambda: control.hold):
+    events = pull(
+        job,
+        cancelled=control.is_stopped,
+        paused=lambda: control.hold,
+        bandwidth=lambda: control.limits.bandwidth,
+    )
+    for event in events:
         if isinstance(event, Failed) and event.cancelled and control.stop == Stop.PAUSE:
             yield Paused("Paused. What has been downloaded is kept.")
         elif isinstance(event, Failed) and event.cancelled and control.stop == Stop.THROW_AWAY:

@@ -24,6 +24,7 @@ from core.hub.part import Part, part_files
 from core.hub.ranges import Place
 from core.hub.repo import RepoFile, RepoInfo
 from core.jobs import PullJob as PullJob
+from core.stream import Throttle
 
 TICK_SECONDS = 0.1
 _RATE_SECONDS = 5.0
@@ -38,15 +39,21 @@ def never() -> bool:
 
 
 def pull(
-    job: PullJob, *, hub: Hub | None = None, cancelled: Wish = never, paused: Wish = never
+    job: PullJob,
+    *,
+    hub: Hub | None = None,
+    cancelled: Wish = never,
+    paused: Wish = never,
+    bandwidth: Callable[[], int] = lambda: 0,
 ) -> Generator[Event, None, None]:
     """Events of the download, the last one Done or Failed. Never raises for what a user can cause or mend.
 
     Done's result: id, commit, folder, files, bytes (of all), fetched (bytes of this run), seconds. While `paused`
-    gives True no connection is open; that and `cancelled` are heeded within a second.
+    gives True no connection is open; that and `cancelled` are heeded within a second. `bandwidth`: how many bytes may
+    come in a second, at this moment; 0 is no limit.
     """
     try:
-        yield from _Pull(job, hub or connect(), cancelled, paused).events()
+        yield from _Pull(job, hub or connect(), cancelled, paused, Throttle(bandwidth)).events()
     except Cancelled:
         yield Failed(f"Cancelled. {KEPT}", cancelled=True)
     except SnugError as error:
@@ -69,8 +76,8 @@ def drop_download(job: PullJob, *, hub: Hub | None = None) -> None:
 
 
 class _Pull:
-    def __init__(self, job: PullJob, hub: Hub, cancelled: Wish, paused: Wish) -> None:
-        self.job, self.hub, self.cancelled, self.paused = job, hub, cancelled, paused
+    def __init__(self, job: PullJob, hub: Hub, cancelled: Wish, paused: Wish, throttle: Throttle) -> None:
+        self.job, self.hub, self.cancelled, self.paused, self.throttle = job, hub, cancelled, paused, throttle
 
     def events(self) -> Iterator[Event]:
         started = time.monotonic()
@@ -142,7 +149,7 @@ class _Pull:
                 self._heed()
                 time.sleep(TICK_SECONDS)
                 yield meter.event("paused", place.file, part.done)
-            fetch = Fetch(part, place, connections=self.job.connections)
+            fetch = Fetch(part, place, connections=self.job.connections, spend=self.throttle.spend)
             try:
                 while not fetch.is_done and not self.paused():
                     self._heed()

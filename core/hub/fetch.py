@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core.errors import Cancelled
@@ -23,11 +23,22 @@ WRITE_BYTES = 1 << 18
 WRITE_SECONDS = 0.2
 
 
-class Fetch:
-    """Fills `part` from `place`. Look at `is_done` and `error`, and `stop` it in any case."""
+Spend = Callable[[int, Callable[[], bool]], None]
 
-    def __init__(self, part: Part, place: Place, *, connections: int) -> None:
+
+def _freely(_count: int, _is_over: Callable[[], bool]) -> None:
+    """No limit."""
+
+
+class Fetch:
+    """Fills `part` from `place`. Look at `is_done` and `error`, and `stop` it in any case.
+
+    `spend` is told how many bytes came, and returns when more may come, or when the function it is given says so.
+    """
+
+    def __init__(self, part: Part, place: Place, *, connections: int, spend: Spend = _freely) -> None:
         self.error: Exception | None = None
+        self._spend = spend
         self._part, self._place = part, place
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -114,6 +125,7 @@ class Fetch:
                 start += len(piece)
                 patience.add(len(piece))
                 watch.saw(len(piece))
+                self._spend(len(piece), self._stop.is_set)
 
 
 def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
-"""The queue of a window without its pages, as a process that can be killed: python lone_window.py JOBS [JOB as JSON].
+"""The queue of a window without its pages, as a process that can be killed: lone_window.py JOBS [JOB as JSON] [detach].
 
-Adds the job, takes up what is there, lets whatever failed go on from what is done, and ends when all is done.
+Adds the job, takes up what is there, lets whatever failed go on from what is done, and ends when all is done; to
+detach, with the first progress.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, QTimer
 
-from app.job_queue import JobQueue
+from app.job_queue import Closing, JobQueue
 from app.job_record import read_records
 from core import Limits, QuantizeJob
 
@@ -31,6 +32,12 @@ def main() -> int:
         if all(record.is_over and not record.can_resume for record in queue.records()):
             QTimer.singleShot(0, app.quit)
 
+    def leave(_: str) -> None:
+        queue.close(Closing.DETACH)
+        app.quit()
+
+    if sys.argv[3:]:
+        queue.progress.connect(leave)
     queue.finished.connect(go_on)
     queue.idle.connect(end_if_done)
     queue.add_earlier(read_records(root))

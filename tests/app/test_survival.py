@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -34,8 +34,9 @@ JobFor = Callable[[str], QuantizeJob]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills processes with a POSIX signal")
 
 
-def lone_window(root: Path, *jobs: QuantizeJob) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.app.lone_window", str(root), *(json.dumps(asdict(job)) for job in jobs)]
+def lone_window(root: Path, *jobs: QuantizeJob, then: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    lines = [json.dumps(asdict(job)) for job in jobs]
+    command = [sys.executable, "-m", "tests.app.lone_window", str(root), *lines, *then]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
@@ -108,6 +109,21 @@ def test_whoever_is_killed_the_file_is_the_same(whole: tuple[str, float], tmp_pa
         assert (record.state, digest(Path(job.target))) == (JobState.DONE, whole[0]), (number, target)
         assert sorted(path.name for path in folder.iterdir() if "snug-" in path.name) == []
     assert len(stages) > 1
+
+
+@pytest.mark.slow
+def test_a_worker_outlives_its_window(tmp_path: Path) -> None:
+    job, jobs = replace(job_to(tmp_path), recipe="Q4_K_M"), tmp_path / "jobs"
+    window = lone_window(jobs, job, then=("detach",))
+    assert window.wait(PATIENCE) == 0
+    record = begun(jobs)
+    assert record is not None
+    assert record.owner is not None
+    assert record.owner.window == 0
+    wait_for(lambda: begun(jobs) is None)
+    (record,) = read_records(jobs)
+    assert (record.state, record.tries) == (JobState.DONE, 0)
+    assert core.verify_file(job.target).ok
 
 
 @pytest.mark.slow
