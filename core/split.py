@@ -137,8 +137,9 @@ class SplitFile:
         with self._lock:
             self._awake[number] = None
             self._awake.move_to_end(number)
-            for other in [*self._awake][: max(0, len(self._awake) - MOST_OPEN)]:
-                if other not in (0, number) and self.files[other].rest():
+            others = [other for other in self._awake if other not in (0, number)]
+            for other in others[: max(0, len(self._awake) - MOST_OPEN)]:
+                if self.files[other].rest():
                     del self._awake[other]
         return self.files[number]
 

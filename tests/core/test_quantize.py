@@ -159,7 +159,7 @@ def test_rows_that_are_no_multiple_of_256_take_the_fallback_formats(tmp_path: Pa
 
 
 def test_progress_only_grows_and_ends_with_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core.meter, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(core.meter, "PROGRESS_SECONDS", 1e-6)
     events = [e for e in run(SAMPLE, "Q4_K_M", tmp_path / "o.gguf") if isinstance(e, core.Progress)]
     done = [e.bytes_done for e in events]
     assert done == sorted(done)
