@@ -32,7 +32,9 @@ _MOST_HEADER = 512 << 20
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """`sha256` is that of the file or of its header, as the source says; zeros while nobody has looked."""
+    """`name` is without a folder but the repository's own; `sha256` is that of the file or of its header, as the source
+    says, and zeros while nobody has looked.
+    """
 
     name: str
     size: int
@@ -55,41 +57,45 @@ class CardSource:
 
 def source_of(model: ModelInfo) -> CardSource:
     """What is known without reading a weight or a header: names, sizes, and the hashes that others keep."""
-    repo, commit = _repo_of(model.files[0]) if model.files else ("", "")
+    repo, commit, _ = _repo_of(model.files[0]) if model.files else ("", "", "")
     listed = _listed(repo, commit) if repo else {}
     files = tuple(_file_of(path, listed) for path in model.files)
     is_whole = bool(files) and all(file.sha256 != UNKNOWN for file in files)
     return CardSource(repo, commit, files if is_whole else tuple(replace(f, sha256=UNKNOWN) for f in files), is_whole)
 
 
-def _repo_of(file: Path) -> tuple[str, str]:
-    """(ORG/NAME, commit) of a file in a cache laid out as models--ORG--NAME/snapshots/COMMIT."""
+def _repo_of(file: Path) -> tuple[str, str, str]:
+    """(ORG/NAME, commit, name in it) of a file in a cache laid out as models--ORG--NAME/snapshots/COMMIT."""
     parts = file.absolute().parts
     for at in range(len(parts) - 3):
         name, middle, commit = parts[at : at + 3]
         if name.startswith("models--") and middle == "snapshots" and _COMMIT.fullmatch(commit):
-            return name.removeprefix("models--").replace("--", "/"), commit
-    return "", ""
+            return name.removeprefix("models--").replace("--", "/"), commit, "/".join(parts[at + 3 :])
+    return "", "", file.name
 
 
-def _listed(repo: str, commit: str) -> dict[str, tuple[int, str]]:
-    """(size, SHA-256 or "") by file name, as the Hub listed them when it was asked of this commit."""
+def _listed(repo: str, commit: str) -> dict[str, SourceFile]:
+    """The files by their last names and by their whole names, as the Hub listed them when it was asked of this commit;
+    without a hash where it has none.
+    """
     from core.hub.kept import kept_folder
 
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         values = json.loads((kept_folder(repo) / "infos" / f"{commit}.json").read_text(encoding="utf-8"))
-        return {Path(file["name"]).name: (int(file["size"]), str(file["sha256"])) for file in values["files"]}
+        files = [SourceFile(f["name"], int(f["size"]), str(f["sha256"]) or UNKNOWN) for f in values["files"]]
+        return {file.name.rpartition("/")[2]: file for file in files} | {file.name: file for file in files}
     return {}
 
 
-def _file_of(path: Path, listed: dict[str, tuple[int, str]]) -> SourceFile:
-    size, sha256 = listed.get(path.name, (-1, ""))
+def _file_of(path: Path, listed: dict[str, SourceFile]) -> SourceFile:
+    name = _repo_of(path)[2]
+    file = listed.get(name) or SourceFile(name, 0)
     with suppress(OSError):
         real = path.resolve()
-        size = real.stat().st_size if size < 0 else size
+        file = file if file.size else replace(file, size=real.stat().st_size)
         if real.parent.name == "blobs" and _SHA256.fullmatch(real.name):
-            sha256 = real.name
-    return SourceFile(path.name, max(0, size), sha256 if _SHA256.fullmatch(sha256) else UNKNOWN)
+            file = replace(file, sha256=real.name)
+    return file
 
 
 def with_header_hashes(source: CardSource, model: ModelInfo) -> CardSource:

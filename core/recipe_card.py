@@ -9,7 +9,7 @@
     snug.recipe.pure             every tensor that may be quantized has the base format
     snug.recipe.best_effort      the effort was "best", not "exact"
     snug.source.repo, .commit    of a model of the Hub
-    snug.source.files            the names of its weights' files, without folders
+    snug.source.files            the names of its weights' files, without folders but the repository's own
     snug.source.bytes            their lengths
     snug.source.sha256           their SHA-256,
     snug.source.hashed_whole     ... of all bytes if true; of the headers alone, which come before the tensors, if not

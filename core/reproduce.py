@@ -158,13 +158,18 @@ def _source_differences(before: CardSource, now: CardSource, model: ModelInfo) -
     if not before.is_whole and now.is_whole:
         hashes = list(header_hashes(model))
     comparable = before.is_whole == now.is_whole or not before.is_whole
-    ours = {file.name: (file.size, sha256) for file, sha256 in zip(now.files, hashes, strict=True)}
+    ours = {_last_name(file.name): (file.size, sha256) for file, sha256 in zip(now.files, hashes, strict=True)}
     if len(before.files) == len(now.files) == 1:  # a single file may have been renamed
-        ours = {before.files[0].name: next(iter(ours.values()))}
+        ours = {_last_name(before.files[0].name): next(iter(ours.values()))}
     for file in before.files:
-        size, sha256 = ours.get(file.name, (-1, ""))
+        size, sha256 = ours.get(_last_name(file.name), (-1, ""))
         if size != file.size or (comparable and sha256 != file.sha256):
             yield f"The source's {file.name} is not the one that it was made of."
+
+
+def _last_name(name: str) -> str:
+    """Of a name in a repository: a copy elsewhere need not be in the same folder."""
+    return name.rpartition("/")[2]
 
 
 @dataclass(frozen=True)

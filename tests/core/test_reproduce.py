@@ -189,14 +189,16 @@ def test_a_gguf_of_the_hub_among_others_is_found_again_by_its_name(
     files = {}
     for recipe in ("BF16", "Q8_0"):
         made(folder, tmp_path / f"m-{recipe}.gguf", recipe, backend="reference", threads=1)
-        files[f"m-{recipe}.gguf"] = (tmp_path / f"m-{recipe}.gguf").read_bytes()
+        files[f"{recipe}/m-{recipe}.gguf"] = (tmp_path / f"m-{recipe}.gguf").read_bytes()
     with FakeHub([FakeRepo("org/model-GGUF", files, tags=("gguf",))]) as fake:
         use(monkeypatch, Hub(fake.url, tmp_path / "cache"))
         out = tmp_path / "o.gguf"
         made("hub:org/model-GGUF:BF16", out, "Q8_0", threads=1)
         card = core.read_card(out)
-        assert [file.sha256 for file in card.source.files] == [hashlib.sha256(files["m-BF16.gguf"]).hexdigest()]
+        assert [file.sha256 for file in card.source.files] == [hashlib.sha256(files["BF16/m-BF16.gguf"]).hexdigest()]
         found = rebuilt(out)
-        assert found["source"] == f"hub:org/model-GGUF@{card.source.commit}:m-BF16.gguf"
+        assert found["source"] == f"hub:org/model-GGUF@{card.source.commit}:BF16/m-BF16.gguf"
         assert found["file_equal"]
+        list(core.pull(core.PullJob(found["source"])))
+        assert rebuilt(out)["file_equal"], "a downloaded copy gives the card of a streamed one"
         close_connections()
