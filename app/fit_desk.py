@@ -142,18 +142,25 @@ _ACTIONS: dict[str, Callable[..., Any]] = {"answer": Desk.answer, "calibrate": D
 def _source(wanted: Wanted, stamp: tuple[int, ...]) -> Source:
     """Raises SnugError for what is no model that can be judged."""
     if wanted.is_here:
-        model = core.open_model(wanted.key)
+        model = core.open_quickly(wanted.key)
     elif wanted.where == KNOWN and (known := core.known_model(wanted.key)) is not None:
         model = known
     else:
         model = _kept(wanted.key)
     if str(model.keys.get("general.type", "model")) != "model" or not model.key("block_count"):
         raise core.SnugError("It is no language model by itself.", "Open the model that it belongs to.")
+    model = _without_words(model)
     source = Source(model, stamp, core.Levels(model))
     if model.is_gguf and model.quantized_formats:
         label = wanted.label or (core.level_of(model.path) if wanted.is_here else "")
         source.stored = core.stored_plan(model, label)
     return source
+
+
+def _without_words(model: core.ModelInfo) -> core.ModelInfo:
+    """Without its word list, which no sum needs: those of hundreds of models would fill the memory that is judged."""
+    kept = (item for item in model.metadata if not (item.key.startswith("tokenizer.") and item.type.startswith("[")))
+    return replace(model, metadata=tuple(kept))
 
 
 def _kept(id: str) -> core.ModelInfo:

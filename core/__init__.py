@@ -24,7 +24,7 @@ _FACE = {
     "events": ("Begun", "Done", "Event", "Failed", "Note", "Paused", "Progress", "from_json", "to_json"),
     "card_file": ("card_path",),
     "check": ("Check", "check_model", "check_of", "open_to_check"),
-    "checkpoint": ("open_model",),
+    "checkpoint": ("open_model", "open_quickly"),
     "doctor": ("examine",),
     "failures": ("memory_kills", "worker_ended"),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
@@ -168,6 +168,7 @@ if TYPE_CHECKING:
     from core.check import check_of as check_of
     from core.check import open_to_check as open_to_check
     from core.checkpoint import open_model as open_model
+    from core.checkpoint import open_quickly as open_quickly
     from core.choice import Choice as Choice
     from core.choice import Levels as Levels
     from core.choice import choose as choose

@@ -94,6 +94,14 @@ def open_model(path: Path | str) -> ModelInfo:
         ) from error
 
 
+def open_quickly(path: Path | str) -> ModelInfo:
+    """The same without reading a folder's tokenizer: all that decides how much memory the model takes."""
+    folder = expanded(path)
+    if not folder.is_dir():
+        return open_model(path)
+    return _open_folder(folder.resolve(), Elsewhere(has_tokenizer=False))
+
+
 def _resolved(path: Path) -> Path:
     """Without links in the way, but a file keeps its own name: a Hugging Face cache links to files named by hashes."""
     if not path.exists():

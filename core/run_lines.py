@@ -59,7 +59,7 @@ def _needs_flash(fit: Fit) -> bool:
 def _modelfile(fit: Fit, placement: Placement, file: str) -> str:
     """Ollama cannot keep experts alone in RAM: it is given as many whole layers as were found to fit."""
     layers = fit.gpu_layers if placement.host_experts else _layers(placement)
-    return f"FROM {file if '/' in file else './' + file}\nPARAMETER num_ctx {fit.context}\nPARAMETER num_gpu {layers}\n"
+    return f"FROM {file if '/' in file else './' + file}\nPARAMETER num_ctx {fit.context}\nPARAMETER num_gpu {layers}"
 
 
 def _ollama_note(fit: Fit) -> str:

@@ -226,7 +226,7 @@ class FitPage(Page):
 
     def _show_problems(self, problems: list[str]) -> None:
         more = f", and {words.count(len(problems) - 1, 'other')}" if len(problems) > 1 else ""
-        self._problems.setText(f"Not in the list: {problems[0]}{more}" if problems else "")
+        self._problems.setText(f"Not in the list: {problems[0].rstrip('.')}{more}." if problems else "")
         self._problems.setToolTip("\n".join(problems))
         self._problems.setVisible(bool(problems))
 

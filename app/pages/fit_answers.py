@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from core import Advice, Arithmetic, Counterfactual, Fit, Part, Placement, Rate, RunLine, Speed
 
 # Where a model is.
-HERE, KNOWN, FOUND = "On this computer", "Well-known", "Found"
+HERE, KNOWN, FOUND = "This computer", "Well-known", "Found"
 # What runs whole comes first, then what splits.
 _GROUP = {"fits": 0, "tight": 0, "splits": 1, "no": 4}
 # Tokens a second below which people wait for each word; what is slower comes after all that is not.

@@ -30,11 +30,11 @@ FIT_COLUMNS: tuple[Column[Judged], ...] = (
         strong=lambda row: True,
         stretch=True,
     ),
-    Column("Where", lambda row: row.wanted.where, 112),
+    Column("Where", lambda row: row.wanted.where, 116),
     Column(
         "Weights",
         lambda row: words.parameters(row.parameters),
-        92,
+        104,
         sort=lambda row: row.parameters,
         right=True,
     ),
@@ -58,7 +58,7 @@ FIT_COLUMNS: tuple[Column[Judged], ...] = (
     Column(
         "Tokens/s",
         lambda row: row.speed_short,
-        108,
+        116,
         sort=lambda row: row.speed_likely,
         tooltip=lambda row: row.speed_in_words,
         right=True,

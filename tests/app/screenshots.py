@@ -85,7 +85,7 @@ def judge_known_models(app: QApplication, window: MainWindow, folder: Path) -> N
     show("meta-llama/Llama-3.3-70B-Instruct")
     take(app, window, folder, "6-fit-no")
     fit.detail.show_sum.click()
-    fit.filter.setText("on this computer")
+    fit.filter.setText("this computer")
     take(app, window, folder, "6-fit-filtered")
     fit.filter.clear()
     fit.want.choose("balanced")

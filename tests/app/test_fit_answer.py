@@ -77,7 +77,7 @@ def test_without_a_model_all_are_ranked(
     found = json.loads(capsys.readouterr().out)
     rows = {row["model"]: row for row in found["models"]}
     assert rows["HuggingFaceTB/SmolLM2-1.7B-Instruct"]["rank"] < rows["mine"]["rank"]
-    assert (rows["mine"]["where"], rows["mine"]["recipe"]) == ("On this computer", "Q8_0")
+    assert (rows["mine"]["where"], rows["mine"]["recipe"]) == ("This computer", "Q8_0")
     assert [lost["model"] for lost in found["not_judged"]] == ["nobody/never"]
     assert main(list(asked)) == 0
     out = capsys.readouterr().out

@@ -76,6 +76,16 @@ def test_a_row_says_what_the_answer_says(desk: Desk, said: Said) -> None:
         assert row.speed == full.speed
 
 
+def test_word_lists_are_not_kept_and_change_no_sum(desk: Desk, said: Said) -> None:
+    (row,) = judge(desk, said, HERE)
+    model = core.open_model(sample_folder())
+    assert "tokenizer.ggml.tokens" in model.keys
+    assert "tokenizer.ggml.tokens" not in desk._sources[HERE.key].model.keys
+    plan = core.make_plan(model, core.find_recipe("Q8_0"))
+    assert isinstance(row, Judged)
+    assert row.fit == core.estimate_fit(plan, machine(), context=512)
+
+
 def test_a_changed_model_is_opened_again(desk: Desk, said: Said, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(sample_folder(), folder)
