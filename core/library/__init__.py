@@ -3,7 +3,7 @@
 item.py        what there is: items, leftovers, troubles;  places.py  where each tool keeps its models
 hub_cache.py ollama.py folders.py outputs.py   one store each;  groups.py reading.py   what they share
 headers.py     what the headers say, remembered on disk;  made.py  what Snug made, by its card
-shares.py      hard links, shared content, duplicates
+shares.py      hard links, shared content, duplicates;  job_ends.py  what jobs made, and can go on with
 scan.py        all of it at once
 remove.py      what would go, to the byte, and then exactly that;  clean up likewise
 inspect.py     one file: keys, tensors;  histogram.py  the values of one tensor

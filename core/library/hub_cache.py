@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +21,15 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PREFIX = "models--"
 _SETTLED = 600.0  # seconds; content is there a moment before its name
 _RESUMABLE = 7 * 86400.0
+_OURS = (".snug.incomplete", ".journal.incomplete")
 _LONGEST_REF = 1000
 
 
-def scan_hub(cache: Path, *, now: float) -> Found:
-    """Everything in `cache`; a repository that cannot be read is a trouble, and the others are there all the same."""
+def scan_hub(cache: Path, *, now: float, waiting: Collection[str] = ()) -> Found:
+    """Everything in `cache`; a repository that cannot be read is a trouble, and the others are there all the same.
+
+    `waiting`: models with downloads that will go on.
+    """
     items: list[LibraryItem] = []
     leftovers: list[Leftover] = []
     troubles: list[Trouble] = []
@@ -36,7 +40,7 @@ def scan_hub(cache: Path, *, now: float) -> Found:
     for repo in repos:
         try:
             items += _items(repo, troubles)
-            leftovers += _leftovers(cache, repo, now)
+            leftovers += _leftovers(cache, repo, now, waits=repo_id(repo) in waiting)
         except OSError as error:
             troubles.append(Trouble(Path(error.filename or repo), in_words(error)))
     return Found(tuple(items), tuple(leftovers), tuple(troubles))
@@ -144,7 +148,7 @@ def _files(repo: Path, snapshot: Path, troubles: list[Trouble]) -> Iterator[Stor
         yield look_at(path, file.real.name) or file if is_blob else file
 
 
-def _leftovers(cache: Path, repo: Path, now: float) -> Iterator[Leftover]:
+def _leftovers(cache: Path, repo: Path, now: float, *, waits: bool) -> Iterator[Leftover]:
     """Unfinished downloads, content that no name leads to, and names whose content is gone."""
     used, blobs = used_blobs(repo), os.path.realpath(repo / "blobs")
     for path in names_under(repo / "blobs"):
@@ -153,7 +157,7 @@ def _leftovers(cache: Path, repo: Path, now: float) -> Iterator[Leftover]:
         age = now - file.modified / 1e9
         is_part = path.name.endswith(".incomplete")
         kind = LeftoverKind.DOWNLOAD if is_part else LeftoverKind.BLOB
-        busy = _why_kept(path, age, is_locked=is_locked(cache, repo, path))
+        busy = _why_kept(path, age, is_locked=is_locked(cache, repo, path), waits=waits)
         yield Leftover(path, kind, Origin.HUB, repo, file.size, file.modified / 1e9, busy)
     for snapshot in snapshots_of(repo):
         for path in names_under(snapshot):
@@ -161,12 +165,14 @@ def _leftovers(cache: Path, repo: Path, now: float) -> Iterator[Leftover]:
                 yield Leftover(path, LeftoverKind.LINK, Origin.HUB, repo, 0, path.lstat().st_mtime)
 
 
-def _why_kept(path: Path, age: float, *, is_locked: bool) -> str:
+def _why_kept(path: Path, age: float, *, is_locked: bool, waits: bool) -> str:
     if is_locked:
         return "It is being downloaded right now."
     if age < _SETTLED and not path.name.endswith(".incomplete"):
         return "It is only minutes old: a download may be about to name it."
-    if age < _RESUMABLE and path.name.endswith((".snug.incomplete", ".journal.incomplete")):
+    if waits and path.name.endswith(_OURS):
+        return "A download on the page Jobs can go on with it; it goes with that job."
+    if age < _RESUMABLE and path.name.endswith(_OURS):
         return "The download can go on from here; after a week without use it counts as given up."
     return ""
 

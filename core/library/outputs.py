@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from core.job_folder import all_jobs
 from core.jobs import QuantizeJob
 from core.journal import journal_path
 from core.library.folders import scan_folder
 from core.library.groups import gguf_groups
 from core.library.item import Found, Leftover, LeftoverKind, LibraryItem, Origin, Trouble, look_at
+from core.library.job_ends import JobEnd
 from core.output import part_path
 
 _SUFFIXES = (part_path("x").name.removeprefix("x"), journal_path("x").name.removeprefix("x"))
-_LAST_BYTES = 1 << 20
 _MOST_LINES = 10_000
 
 
@@ -31,11 +30,10 @@ def remember_output(made: Path, result: dict[str, Any]) -> None:
         file.write(line + "\n")
 
 
-def scan_outputs(jobs: Path, made: Path, folders: tuple[Path, ...]) -> Found:
+def scan_outputs(jobs: Sequence[JobEnd], made: Path, folders: tuple[Path, ...]) -> Found:
     """The files made with Snug that are there, and other models right in the folders they go to."""
-    endings = list(_endings(jobs))
-    known = dict([*_done(endings), *_noted(made)])
-    waiting = {Path(job.target) for job, last in endings if _goes_on(last)}
+    known = dict([*_done(jobs), *_noted(made)])
+    waiting = {Path(end.job.target) for end in jobs if isinstance(end.job, QuantizeJob) and end.goes_on}
     items = [item for target, size in known.items() if (item := _item(target, size)) is not None]
     places = {target.parent for target in (*known, *waiting)} | set(folders)
     leftovers: list[Leftover] = []
@@ -56,40 +54,11 @@ def _right_in(folder: Path) -> Iterator[LibraryItem]:
     return (item for item in found.items if item.path.suffix.lower() == ".gguf")
 
 
-def _endings(root: Path) -> Iterator[tuple[QuantizeJob, dict[str, Any]]]:
-    """Every job that makes a file, and the last event of its history; {} where it has not begun."""
-    for folder in all_jobs(root):
-        try:
-            job = folder.read_job()
-            if isinstance(job, QuantizeJob) and os.path.isabs(job.target):
-                yield job, _last_event(folder.path / "events.jsonl")
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
-            continue
-
-
-def _last_event(history: Path) -> dict[str, Any]:
-    if not history.exists():
-        return {}
-    with history.open("rb") as file:
-        file.seek(max(0, file.seek(0, 2) - _LAST_BYTES))
-        lines = file.read().splitlines()
-    for line in reversed(lines):
-        with suppress(ValueError, RecursionError):  # torn, as a crash leaves it
-            if isinstance(found := json.loads(line), dict):
-                return found
-    return {}
-
-
-def _done(endings: Iterable[tuple[QuantizeJob, dict[str, Any]]]) -> Iterator[tuple[Path, int]]:
+def _done(jobs: Iterable[JobEnd]) -> Iterator[tuple[Path, int]]:
     """(target, bytes) of every job that was done."""
-    for _, last in endings:
+    for end in jobs:
         with suppress(ValueError, TypeError, KeyError):
-            yield _target(last["result"])
-
-
-def _goes_on(last: dict[str, Any]) -> bool:
-    """Whether a job with this last event can go on with what it has left."""
-    return last.get("event") != "done" and (last.get("event") != "failed" or last.get("resumable") is True)
+            yield _target(end.last["result"])
 
 
 def _noted(made: Path) -> Iterator[tuple[Path, int]]:

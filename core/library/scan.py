@@ -13,6 +13,7 @@ from core.library.folders import scan_folder
 from core.library.headers import HeaderMemory, load_memory, save_memory, with_summary
 from core.library.hub_cache import scan_hub
 from core.library.item import Found, Leftover, LibraryItem, Origin, Trouble, in_words
+from core.library.job_ends import job_ends, models_waited_for
 from core.library.ollama import scan_ollama
 from core.library.outputs import scan_outputs
 from core.library.places import Places
@@ -79,8 +80,10 @@ def scan_library(
 
 def _stores(places: Places, now: float) -> Iterator[Found]:
     """One after the other; what two of them see counts for the first."""
-    yield from (scan_hub(cache, now=now) for cache in places.hub)
-    yield scan_outputs(places.jobs, places.made, places.outputs)
+    jobs = job_ends(places.jobs)
+    waiting = models_waited_for(jobs)
+    yield from (scan_hub(cache, now=now, waiting=waiting) for cache in places.hub)
+    yield scan_outputs(jobs, places.made, places.outputs)
     yield from (scan_ollama(store) for store in places.ollama)
     yield from (scan_folder(folder, Origin.LM_STUDIO) for folder in places.lm_studio)
     yield from (scan_folder(folder, Origin.LLAMA_CPP) for folder in places.llama_cpp)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 import core
-from core import Origin, QuantizeJob, create, sample_folder
+from core import Origin, PullJob, QuantizeJob, create, sample_folder
 from core.events import Done, Failed, Paused
 from core.library import LibraryItem, Places, apply_removal, plan_cleanup, plan_removal, scan_library
 from tests.core.library.stores import gguf_bytes, places_in, put
@@ -95,3 +96,15 @@ def test_what_a_job_left_is_seen_wherever_it_lies(places: Places, tmp_path: Path
     part = put(tmp_path / "other" / "m.gguf.snug-part", b"x")
     create(places.jobs, QuantizeJob("x", "Q8_0", str(part.with_name("m.gguf")))).append(Paused("Paused."))
     assert [leftover.path for leftover in scan_library(places).leftovers] == [part]
+
+
+def test_a_download_that_a_job_goes_on_with_is_not_given_up(places: Places) -> None:
+    blobs = places.hub[0] / "models--org--model" / "blobs"
+    part = put(blobs / f"{'d' * 64}.snug.incomplete", b"x" * 20)
+    job = create(places.jobs, PullJob("hub:org/model@main:Q4_K_M"))
+    job.append(Paused("Paused."))
+    later = time.time() + 30 * 86400
+    assert "page Jobs" in scan_library(places, now=later).leftovers[0].busy
+    job.append(Failed("Cancelled.", cancelled=True))
+    library = scan_library(places, now=later)
+    assert [(leftover.path, leftover.busy) for leftover in library.leftovers] == [(part, "")]
