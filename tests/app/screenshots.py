@@ -129,6 +129,34 @@ def look_at_library(app: QApplication, window: MainWindow, folder: Path) -> None
     library.cancel()
 
 
+def look_at_jobs(app: QApplication, window: MainWindow, folder: Path) -> None:
+    """The page with jobs in every state: the first of three is cancelled, the second crashes, the third runs."""
+    queue, jobs = window.queue, window.jobs
+    first, second, third = queue.open_jobs()
+    queue.cancel(first.id)
+    wait(app, 5, until=lambda: (queue.record(third.id) or third).progress)
+    waiting = queue.duplicate(third.id)
+    queue.pause(queue.duplicate(third.id).id)
+    window.show_page(JOBS)
+    for name, id in (("running", third.id), ("waiting", waiting.id), ("failed", second.id), ("cancelled", first.id)):
+        jobs.choose(id)
+        take(app, window, folder, f"8-jobs-{name}")
+    jobs.choose(third.id)
+    jobs.cancel()
+    take(app, window, folder, "8-jobs-stop-asked")
+    jobs.banner.dismiss()
+    jobs.limits_button.click()
+    take(app, window, folder, "8-jobs-limits")
+    jobs.limits_button.click()
+    queue.hold()
+    wait(app, 5, until=lambda: not queue.is_working)
+    take(app, window, folder, "8-jobs-held")
+    for record in queue.open_jobs():
+        queue.cancel(record.id)
+    queue.go_on()
+    wait(app, 5, until=lambda: not queue.open_jobs())
+
+
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     app = make_app(sys.argv[:1])
@@ -188,16 +216,7 @@ def main(folder: Path) -> None:
             take(app, window, folder, "8-make-stop-asked")
             window.make.banner.dismiss()
         window.make.act()
-    window.queue.cancel(window.queue.records()[-1].id)
-    wait(app, 5, until=lambda: len(window.queue.open_jobs()) == 1)
-    wait(app, 0.5)
-    window.show_page(JOBS)
-    window.jobs.choose(window.queue.records()[0].id)
-    take(app, window, folder, "8-jobs-running")
-    window.jobs.choose(window.queue.records()[1].id)
-    take(app, window, folder, "8-jobs-failed")
-    window.queue.cancel(window.queue.records()[0].id)
-    wait(app, 5, until=lambda: not window.queue.open_jobs())
+    look_at_jobs(app, window, folder)
     window.queue._command = ()
     window.show_page(MAKE)
     window.make.detail.target.name.setText("Sample-Q8_0.gguf")
