@@ -82,7 +82,9 @@ class ModelPanel(QWidget):
             self.verdict, self.state, self.facts, label("Make or download?", role="section"), self.ways, 1,
             spacing=SIZES.m,
         )  # fmt: skip
-        pictures = holder(row(self.picture_state, self.show_pictures))
+        said = row(self.picture_state, self.show_pictures)
+        said.setStretch(0, 1)
+        pictures = holder(said)
         ggufs = column(self.gguf_state, self.gguf_table, spacing=SIZES.s)
         ggufs.addLayout(row(1, self.get_gguf))
         for widget, title in (
