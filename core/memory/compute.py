@@ -32,19 +32,23 @@ _Found = TypeVar("_Found")
 def compute(shape: Shape, settings: Settings) -> tuple[int, int]:
     """Bytes (on the GPU, in RAM)."""
     window = window_cells(shape, settings)
-    if settings.quantized_kv and settings.has_gpu and not settings.kv_on_host and not first_gpu_layer(shape, settings):
-        # A quantized cache that lies where it is used is never copied: its format does not matter.
-        settings = replace(settings, kv_type="q8_0")
-    key = (settings.graph, settings.cells, window, shape.formats if _copies(shape, settings) else 0)
+    key = (*_graph_key(shape, settings), settings.cells, window)
     found: tuple[int, int] | None = shape.remembered.get(key)
     if found is None:
-        found = shape.remembered[key] = _computed(shape, settings, window)
+        found = shape.remembered[key] = _planned_or(
+            shape,
+            lambda: peaks(_kept(shape, settings), cells=settings.cells, window=window),
+            otherwise=lambda: bound(shape, settings),
+        )
     return found
 
 
-def _computed(shape: Shape, settings: Settings, window: int) -> tuple[int, int]:
-    return _planned_or(shape, lambda: peaks(_kept(shape, settings), cells=settings.cells, window=window),
-                       otherwise=bound(shape, settings))  # fmt: skip
+def _graph_key(shape: Shape, settings: Settings) -> tuple[object, ...]:
+    """Equal for settings that give the same graph but for the length of its caches."""
+    if _is_split(shape, settings):
+        return (settings.graph, settings.kv_type, shape.formats if settings.copies else 0)
+    # A quantized cache that lies where it is used is never copied: its format does not matter.
+    return (settings.graph, settings.kv_type if settings.kv_on_host else settings.quantized_kv, 0)
 
 
 def bound(shape: Shape, settings: Settings) -> tuple[int, int]:
@@ -64,26 +68,30 @@ def compute_of_split(shape: Shape, settings: Settings) -> tuple[int, int]:
 
     The graph's own buffers hardly depend on the number; the largest matrix that is fetched comes on top.
     """
+    at_large, placed = settings.graph
+    by_number = rules_of(shape)[0].state
+    key = ("split", at_large, placed[1:], settings.quantized_kv, settings.cells, placed[0] if by_number else 0)
+    if key not in shape.remembered:
+        shape.remembered[key] = _computed_of_split(shape, settings)
+    gpu, host = shape.remembered[key]
+    return gpu + largest_copy(shape), host
+
+
+def _computed_of_split(shape: Shape, settings: Settings) -> tuple[int, int]:
     kv_type = "q8_0" if settings.quantized_kv else settings.kv_type
     half = replace(settings, gpu_layers=max(1, shape.blocks // 2), copies=False, kv_type=kv_type)
     # Where layers with attention are few, it depends on the number whether they find their cache beside them.
     asked = replace(settings, brief=False) if rules_of(shape)[0].state else half
-    gpu, host = compute(shape, replace(half, flash="on" if uses_flash(shape, asked) else "off"))
-    return gpu + largest_copy(shape), host
+    return compute(shape, replace(half, flash="on" if uses_flash(shape, asked) else "off"))
 
 
 def _kept(shape: Shape, settings: Settings) -> Lifetimes:
     """The lifetimes, found once for all contexts: they are linear in it."""
-    key = (settings.graph, shape.formats if _copies(shape, settings) else 0)
+    key = _graph_key(shape, settings)
     found = shape.remembered.get(key)
     if found is None:
         found = shape.remembered[key] = planned(shape, settings)
     return found
-
-
-def _copies(shape: Shape, settings: Settings) -> bool:
-    """Whether weights that lie in RAM are copied to the GPU."""
-    return settings.copies and _is_split(shape, settings)
 
 
 def _is_split(shape: Shape, settings: Settings) -> bool:
@@ -150,18 +158,18 @@ def uses_flash(shape: Shape, settings: Settings) -> bool:
     key = ("flash", settings.graph)
     if key not in shape.remembered:
         one = replace(settings, parallel=1, unified=False, context=0)
-        shape.remembered[key] = _planned_or(shape, lambda: _flash_stays(shape, one), otherwise=True)
+        shape.remembered[key] = _planned_or(shape, lambda: _flash_stays(shape, one), otherwise=lambda: True)
     return bool(shape.remembered[key])
 
 
-def _planned_or(shape: Shape, plan: Callable[[], _Found], *, otherwise: _Found) -> _Found:
+def _planned_or(shape: Shape, plan: Callable[[], _Found], *, otherwise: Callable[[], _Found]) -> _Found:
     """What a plan gives, or something else for a family whose graph is not known."""
     try:
         return plan()
     except (IndexError, KeyError):
         if rules_of(shape)[1]:
             raise
-        return otherwise
+        return otherwise()
 
 
 def _flash_stays(shape: Shape, one: Settings) -> bool:

@@ -98,6 +98,13 @@ def predict(shape: Shape, settings: Settings, *, cards: int = 1, quick: bool = F
 
 def refusal(shape: Shape, settings: Settings) -> str:
     """llama.cpp's reason against the settings, "" where it has none."""
+    key = ("refusal", settings.kv_type, settings.flash)
+    if key not in shape.remembered:
+        shape.remembered[key] = _refusal(shape, settings)
+    return str(shape.remembered[key])
+
+
+def _refusal(shape: Shape, settings: Settings) -> str:
     block = KV_BLOCKS[settings.kv_type][1]
     if block == 1 or not any(shape.heads):
         return ""
@@ -115,8 +122,7 @@ def refusal(shape: Shape, settings: Settings) -> str:
 
 def _output(shape: Shape, settings: Settings) -> int:
     """Rows of logits or of vectors, one a slot, that a program reads."""
-    pooled = bool(shape.key("pooling_type", 0))
-    return 4 * settings.parallel * (shape.vocabulary + (shape.embedding if pooled else 0))
+    return 4 * settings.parallel * (shape.vocabulary + (shape.embedding if shape.is_pooled else 0))
 
 
 def _inputs(shape: Shape, settings: Settings) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from core.memory.graph import CPU, GPU, NOTHING, UNPLACED, Fused, Graph, Node
 
@@ -13,8 +13,7 @@ _WORTH = 32
 _INPUTS_PER_SPLIT = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A node in the order of allocation. Of `is_note` ones only the sources matter: they are kept until here."""
 
     node: Node

@@ -60,14 +60,13 @@ class Settings:
         return min(padded(self.context, CELL), self.ubatch)
 
     @property
-    def graph(self) -> tuple[object, ...]:
-        """What settings that give the same graph have in common: all but the length of the context.
+    def graph(self) -> tuple[tuple[object, ...], tuple[object, ...]]:
+        """What settings that give the same graph have in common: all but the context's length and the cache's format.
 
-        Of the cache's format, a graph without a GPU to copy to knows only whether it is quantized.
+        The second half is about places.
         """
-        kv = self.kv_type if self.has_gpu else self.quantized_kv
         return (
-            (self.tokens, self.ubatch, self.parallel, self.unified, self.outputs, kv, self.flash),
+            (self.tokens, self.ubatch, self.parallel, self.unified, self.outputs, self.flash),
             (self.gpu_layers, self.has_gpu, self.host_experts, self.kv_on_host, self.swa_full, self.copies, self.brief),
         )
 

@@ -86,6 +86,11 @@ class Shape:
         return embedding.ne[1] if embedding and len(embedding.ne) > 1 else int(self.key("vocab_size", 0))
 
     @cached_property
+    def is_pooled(self) -> bool:
+        """Whether it gives one vector a text."""
+        return bool(self.key("pooling_type", 0))
+
+    @cached_property
     def heads(self) -> tuple[int, ...]:
         return self.numbers("attention.head_count")
 
@@ -211,10 +216,13 @@ def shape_of(plan: Plan) -> Shape:
     remembered = _remembered(model)
     key = ("places", len(plan.tensors))
     if key not in remembered:
-        remembered[key] = [_slot(planned.tensor, model, loaded) for planned in plan.tensors]
+        remembered[key] = [(*_slot(planned.tensor, model, loaded), dict[str, Held]()) for planned in plan.tensors]
     tables: list[dict[str, Held]] = [{} for _ in range(loaded + _APART)]
-    for planned, (place, name, ne) in zip(plan.tensors, remembered[key], strict=True):
-        tables[place][name] = Held(name, planned.format, ne, planned.nbytes)
+    for planned, (place, name, ne, by_format) in zip(plan.tensors, remembered[key], strict=True):
+        held = by_format.get(planned.format)
+        if held is None:
+            held = by_format[planned.format] = Held(name, planned.format, ne, planned.nbytes)
+        tables[place][name] = held
     at_start, at_end, shared, _ = tables[loaded:]
     return Shape(model.architecture, tuple(tables[:loaded]), blocks, at_start, at_end, shared, model.key, remembered)
 
