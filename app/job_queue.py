@@ -88,6 +88,7 @@ class JobQueue(QObject):
         self._records: dict[str, JobRecord] = {}
         self._line: list[str] = []  # ids of the open jobs, in the order in which they will be done
         self._workers: dict[str, WorkerProcess | WorkerFollower] = {}
+        self._heard: dict[str, float] = {}  # when each of them last said something
         self._kept = KeptQueue()
         self._written: KeptQueue | None = None
         self._lock: Lock | None = None
@@ -145,6 +146,10 @@ class JobQueue(QObject):
         return [
             record for record in self.open_jobs() if record.state == JobState.RUNNING and not self.is_foreign(record)
         ]
+
+    def silent_for(self, id: str) -> float:
+        """Seconds since the worker of a running job last said anything."""
+        return time.monotonic() - self._heard[id] if id in self._heard and id in self._workers else 0.0
 
     @property
     def is_working(self) -> bool:
@@ -256,6 +261,7 @@ class JobQueue(QObject):
             return
         shutil.rmtree(record.folder.path, ignore_errors=True)
         del self._records[id]
+        self._heard.pop(id, None)
         self.removed.emit(id)
 
     def move(self, id: str, before: str) -> None:
@@ -435,6 +441,7 @@ class JobQueue(QObject):
 
     def _take(self, id: str, event: Event) -> None:
         before = self._records[id]
+        self._heard[id] = time.monotonic()
         if before.is_over:
             return
         record = self._records[id] = after(before, event, time.time())

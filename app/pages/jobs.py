@@ -42,6 +42,7 @@ from core import QuantizeJob, Settings, SnugError
 
 LOG_BYTES = 64_000
 LOG_EVERY_MS = 1000
+SILENT_SECONDS = 20.0
 
 
 class JobsPage(Page):
@@ -71,7 +72,7 @@ class JobsPage(Page):
         self.tensor_table = RowView(self.tensors, name="Tensors of the new file and how far they are from the source")
         self.tensor_table.remember_widths(store, "widths/tensors")
         self._log_timer = QTimer(self, interval=LOG_EVERY_MS)
-        self._log_timer.timeout.connect(self._read_log)
+        self._log_timer.timeout.connect(self._look_again)
         self._make_parts()
         self.add_state(
             "empty",
@@ -103,6 +104,8 @@ class JobsPage(Page):
 
     def _connect(self) -> None:
         queue = self._queue
+        for banner in (self.banner, self.notice):  # the button that was in focus is gone with it
+            banner.closed.connect(self.take_focus)
         queue.listed.connect(self._list)
         queue.added.connect(self._added)
         queue.removed.connect(lambda _: self._list())
@@ -316,6 +319,14 @@ class JobsPage(Page):
         self._log_timer.stop() if record.is_over else self._log_timer.start()
         if record.progress is None or record.is_over:
             self._read_log()
+
+    def _look_again(self) -> None:
+        """What changes while the worker says nothing: its log, and how long it has been silent."""
+        self._read_log()
+        record = self.table.current()
+        silence = self._queue.silent_for(record.id) if record is not None else 0.0
+        if silence > SILENT_SECONDS:
+            self.progress.tensor.show_text(f"The worker has said nothing for {words.span(silence)}.")
 
     def _show_tensors(self, record: JobRecord) -> None:
         rows = list(record.result.get("errors") or [])

@@ -253,6 +253,25 @@ def test_a_second_window_says_so_and_decides_nothing_about_what_waits(
     assert state_of(second, id) == JobState.RUNNING
 
 
+def test_a_worker_that_says_nothing_is_called_silent(
+    window: MainWindow, qtbot: QtBot, job_for: JobFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = running(window, qtbot, job_for("a-slow"))
+    assert window.queue.silent_for(id) < 20
+    monkeypatch.setattr(window.queue, "silent_for", lambda _: 75.0)
+    window.jobs._look_again()
+    assert window.jobs.progress.tensor.whole == "The worker has said nothing for 75 s."
+
+
+def test_an_answered_question_leaves_the_keyboard_on_the_page(
+    window: MainWindow, qtbot: QtBot, job_for: JobFor
+) -> None:
+    running(window, qtbot, job_for("a-slow"))
+    window.jobs.cancel()
+    answer(window, "Go on")
+    assert window.focusWidget() is window.jobs.table
+
+
 def test_a_thousand_jobs_are_listed_without_a_stutter(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
     qtbot.waitUntil(lambda: not window.tasks.busy("history"))
     window.show_page(JOBS)
