@@ -46,8 +46,7 @@ class Encoder:
         self.threads, self.weights, self.ahead = job.threads or ceil(usable_cores()), SLAB_WEIGHTS[job.backend], 0
         if stream:
             self.threads, self.ahead = min(self.threads, MOST_THREADS), AHEAD
-            self.weights = min(self.weights, slab_weights(self.threads + AHEAD + 1))
-        self.slabs = Cutter(work.place.plan, self.weights, work.done_rows())
+        self.slabs = Cutter(work.place.plan, self._weights(self.threads), work.done_rows())
         self.gate = Gate(self.threads)  # the other threads of the pool wait for the network
         self.running: dict[Future[Took], Slab] = {}
         self.no_room: dict[str, bool] = {}  # names of tensors for which a GPU has none, and whether that was said
@@ -75,11 +74,18 @@ class Encoder:
         """Lets as many slabs begin as the limits of this moment allow."""
         limits = self.control.limits
         threads = min(self.threads, limits.threads or self.threads)
-        flights, self.slabs.most = room_for(limits.memory, flights=threads + self.ahead + 1, weights=self.weights)
+        flights, weights = threads + self.ahead + 1, self._weights(threads)
+        flights, self.slabs.most = room_for(limits.memory, flights=flights, weights=weights)
         self.gate.set(0 if self.control.hold else threads)
         while not self.control.hold and len(self.running) < flights and self.slabs:
             slab = self.slabs.pop()
             self.running[pool.submit(timed, self._encode, slab, reader)] = slab
+
+    def _weights(self, threads: int) -> int:
+        """Of a slab, before memory is looked at."""
+        if self.stream is None:
+            return self.weights
+        return min(self.weights, slab_weights(threads + self.ahead + 1, self.stream.rate))
 
     def _wait(self) -> set[Future[Took]]:
         """The slabs that are through; a moment later even if none is."""

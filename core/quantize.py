@@ -327,6 +327,8 @@ def _verified(
             looked=looked,
         )
     except SnugError as error:  # the file is ours: it is no bad input
+        if error.resumable:
+            raise
         raise JobFailed(error.message, error.hint if stream else "Check the disk, then start again.") from error
     if cancelled():
         raise Cancelled

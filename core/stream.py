@@ -32,7 +32,9 @@ if TYPE_CHECKING:  # at run time only where they are needed: a file on this disk
 AHEAD = 8  # slabs on their way from the Hub beside those that are encoded
 MOST_THREADS = 16  # that encode: more than any line can feed
 SLAB_WEIGHTS = 1 << 21
-LOST_BYTES = 8 << 20  # that a kill may cost: what is on its way or not encoded yet is fetched again
+LOST_BYTES = 8 << 20  # what is on its way or not encoded yet, and fetched again after a kill: so many bytes at most,
+LOST_SECONDS = 0.6  # or as many as come in this time, where the line is fast: each request costs it a moment
+_RATE_SECONDS = 0.3
 _WEIGHT_BYTES = 2
 _BURST_SECONDS = 0.2
 TICK_SECONDS = 0.05
@@ -65,9 +67,9 @@ def stream_notes(model: ModelInfo) -> tuple[str, ...]:
     return fetched, UNCHECKED
 
 
-def slab_weights(flights: int) -> int:
-    """Weights of a slab where so many are on their way at once."""
-    return min(SLAB_WEIGHTS, LOST_BYTES // _WEIGHT_BYTES // flights)
+def slab_weights(flights: int, rate: float = 0.0) -> int:
+    """Weights of a slab where so many are on their way at once, and `rate` bytes come in a second."""
+    return min(SLAB_WEIGHTS, int(max(LOST_BYTES, rate * LOST_SECONDS)) // _WEIGHT_BYTES // flights)
 
 
 def open_stream(
@@ -126,6 +128,8 @@ class HubStream:
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self.fetched = 0
+        self.rate = 0.0  # bytes a second, of late
+        self._marked, self._marked_at = 0, time.monotonic()
         self._readers = {
             name: RangeReader(source.hub, source.info, file, cancelled=self._is_over)
             for name, file in source.remote.items()
@@ -157,12 +161,19 @@ class HubStream:
         while not wait([future], TICK_SECONDS).done:
             if self._is_over():
                 raise Cancelled
-        with self._lock:
-            self.fetched += count
+        self._count(count)
         try:
             return future.result()
         except JobFailed as error:
             raise Halted(error.message, error.hint) from error
+
+    def _count(self, count: int) -> None:
+        with self._lock:
+            self.fetched += count
+            passed = time.monotonic() - self._marked_at
+            if passed > _RATE_SECONDS:
+                self.rate = (self.fetched - self._marked) / passed
+                self._marked, self._marked_at = self.fetched, time.monotonic()
 
     def _spend(self, count: int) -> None:
         self._throttle.spend(count, self._is_over)

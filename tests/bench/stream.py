@@ -46,7 +46,7 @@ def network(plan: core.Plan) -> float:
 def made(source: str, recipe: str, out: Path) -> tuple[float, float]:
     """Seconds until all is encoded, and until it is checked too."""
     began, encoded = time.perf_counter(), 0.0
-    for event in run(QuantizeJob(source, recipe, str(out), overwrite=True)):
+    for event in run(QuantizeJob(source, recipe, str(out), overwrite=True, card=False)):
         if isinstance(event, core.Progress) and event.stage == "encode" and event.bytes_done == 0:
             began = time.perf_counter()
         if isinstance(event, core.Progress) and event.stage == "write":

@@ -233,3 +233,46 @@ def test_a_streamed_file_is_made_again_by_its_card_alone(place: Place, tmp_path:
     last = list(core.rebuild(out))[-1]
     assert isinstance(last, core.Done), last
     assert last.result["file_equal"], "a downloaded copy gives the card of a streamed one"
+
+
+def test_a_limit_of_bandwidth_is_kept_and_heeded_when_it_changes(place: Place, tmp_path: Path) -> None:
+    fake, _ = place
+    core.open_model("hub:org/model")
+    control = core.Control(core.Limits(bandwidth=400_000))
+    before, began, slow = fake.sent(WEIGHTS), time.monotonic(), 0.0
+    for event in core.run(core.QuantizeJob("hub:org/model", "Q4_K_M", str(tmp_path / "o.gguf")), control=control):
+        if isinstance(event, core.Progress) and not slow and time.monotonic() - began > 1.5:
+            slow = (fake.sent(WEIGHTS) - before) / (time.monotonic() - began)
+            control.limits = core.Limits()
+            began = time.monotonic()
+    assert isinstance(event, core.Done), event
+    assert 0 < slow < 2_000_000, "with what the system had taken in by then"
+    assert time.monotonic() - began < 5
+
+
+def test_a_throttle_lets_through_what_it_should() -> None:
+    throttle = core.stream.Throttle(lambda: 1_000_000)
+    began = time.monotonic()
+    for _ in range(30):
+        throttle.spend(10_000, lambda: False)
+    assert 0.2 < time.monotonic() - began < 1.0
+
+
+def test_a_line_that_fails_for_good_leaves_what_can_be_gone_on_with(place: Place, tmp_path: Path) -> None:
+    fake, folder = place
+    core.open_model("hub:org/model")
+    out, expected = tmp_path / "out.gguf", local(folder, tmp_path)
+    for last in core.run(core.QuantizeJob("hub:org/model", "Q4_K_M", str(out), threads=1, card=False)):
+        if isinstance(last, core.Progress) and last.bytes_done > 500_000 and not fake.faults:
+            fake.faults.append(Fault(WEIGHTS, times=-1, status=404))
+    fake.faults.clear()
+    if isinstance(last, core.Failed):
+        assert last.resumable
+        *_, last = core.run(core.QuantizeJob("hub:org/model", "Q4_K_M", str(out), threads=1, card=False), resume=True)
+    assert isinstance(last, core.Done), last
+    assert out.read_bytes() == expected
+
+
+@pytest.mark.parametrize(("rate", "weights"), [(0, 381_300), (10e6, 381_300), (40e6, 1_090_909), (1e9, 1 << 21)])
+def test_the_faster_the_line_the_larger_the_pieces(rate: float, weights: int) -> None:
+    assert core.stream.slab_weights(11, rate) == weights
