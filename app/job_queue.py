@@ -14,12 +14,13 @@ from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from threading import Thread
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from app.job_endings import CANCELLED, KEPT, NOT_BEGUN, ending_of, mend_history, sweep
 from app.job_line import copy_of, moved, ordered, same_output, startable
-from app.job_record import NEVER_BEGAN, JobRecord, after, begun, interrupted, read_record
+from app.job_record import NEVER_BEGAN, JobRecord, after, begun, interrupted
+from app.job_watch import FirstWindow, JobWatch, read_again
 from app.worker_follower import WorkerFollower
 from app.worker_process import PATIENCE_MS, WorkerProcess
 from core import (
@@ -31,9 +32,7 @@ from core import (
     JobState,
     KeptQueue,
     Limits,
-    Lock,
     Owner,
-    Paused,
     Progress,
     QuantizeJob,
     SnugError,
@@ -41,21 +40,15 @@ from core import (
     create,
     limits_order,
     read_queue,
-    take_lock,
     write_job,
     write_queue,
 )
 
 LOOK_MS = 2000
 SOON_MS = 20
-MOST_NEW = 20  # folders that are read in one look
 MOST_LOOKED_AT = 50
 MOST_TRIES = 5
 CLOSE_MS = 4000
-CANCELLED = Failed("Cancelled.", "Nothing was left behind.", cancelled=True)
-KEPT = Failed("Cancelled. What was done is kept.", "Resume goes on from there.", cancelled=True, resumable=True)
-PAUSED = Paused("Paused. What is done stays.")
-NOT_BEGUN = Paused("Paused before it began.")
 
 
 class Closing(StrEnum):
@@ -91,10 +84,9 @@ class JobQueue(QObject):
         self._heard: dict[str, float] = {}  # when each of them last said something
         self._kept = KeptQueue()
         self._written: KeptQueue | None = None
-        self._lock: Lock | None = None
-        self._listing, self._closed, self._unread = listing, False, set[str]()
+        self._first, self._watch = FirstWindow(root), JobWatch(root)
+        self._listing, self._closed = listing, False
         self.limits, self.resumes_by_itself = Limits(), True
-        self.is_first = self._became_first()
         self._looker = QTimer(self, interval=LOOK_MS)
         self._looker.timeout.connect(self._look)
         self._looker.start()
@@ -318,8 +310,7 @@ class JobQueue(QObject):
                 if record.state == JobState.PENDING and self._is_ours(record.folder):
                     self._tell(record.id, NEVER_BEGAN)
         self._keep()
-        if self._lock is not None:
-            self._lock.release()
+        self._first.leave()
 
     def _detach(self, record: JobRecord) -> None:
         worker = self._workers.get(record.id)
@@ -379,30 +370,16 @@ class JobQueue(QObject):
         worker = self._workers.pop(id, None)
         record = self._records[id]
         if record.state == JobState.RUNNING:  # it never said how it ended
-            self._tell(id, self._ending(record, failure))
+            if record.ending == Stop.THROW_AWAY:
+                self._sweep(record)
+            self._tell(id, ending_of(record, failure))
         else:
-            self._check_history(record)
+            mend_history(record)
             self._known(id)
         if worker is not None:
             worker.deleteLater()
         self._start_next()
         self._say_if_idle()
-
-    def _ending(self, record: JobRecord, failure: Failed) -> Event:
-        if record.ending == Stop.THROW_AWAY:
-            self._sweep(record)
-            return CANCELLED
-        if record.ending == Stop.KEEP:
-            return KEPT
-        return PAUSED if record.ending == Stop.PAUSE else failure
-
-    def _check_history(self, record: JobRecord) -> None:
-        """Makes up for an ending that the worker could not write, as on a full disk."""
-        with suppress(OSError, ValueError, TypeError):
-            told = read_record(record.folder)
-            ending = record.failure or (PAUSED if record.state == JobState.PAUSED else None)
-            if told.interrupted and ending is not None:
-                record.folder.append(ending, sync=True)
 
     def _owned(self, id: str, owner: Owner) -> None:
         self._change(replace(self._records[id], owner=owner))
@@ -426,9 +403,7 @@ class JobQueue(QObject):
         self._say_if_idle()
 
     def _sweep(self, record: JobRecord) -> None:
-        """Throws away what a job has left, in a thread: the file may be large."""
-        thread = Thread(target=_swept, args=(record.job,), name="snug-sweep", daemon=True)
-        thread.start()
+        thread = sweep(record.job)
         if self._closed:
             thread.join(CLOSE_MS / 1000)
 
@@ -491,95 +466,39 @@ class JobQueue(QObject):
 
     # Other windows
 
-    def _became_first(self) -> bool:
-        """Takes the lock of the whole folder, if no other window has it."""
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            self._lock = take_lock(self._root / "window")
-            if self._lock is not None:
-                self._lock.write(str(os.getpid()).encode())
-        except OSError:  # where nothing can be locked, nobody else can be there
-            return True
-        return self._lock is not None
+    @property
+    def is_first(self) -> bool:
+        """Whether this window runs the jobs, and not another one."""
+        return self._first.is_me
 
     def first_window(self) -> int:
         """The process id of the window that runs the jobs; 0 where it is not known."""
-        with suppress(OSError, ValueError):
-            return int((self._root / "window").read_text(encoding="ascii"))
-        return 0
+        return self._first.pid()
 
     def _look(self) -> None:
         """What other windows have done meanwhile."""
         if self._listing:
             return
-        if not self.is_first and self._became_first():
-            self.is_first = True
+        if not self.is_first and self._first.try_again():
             self._kept = read_queue(self._root)
             self.turned.emit()
-        changed = self._look_for_new() + sum(self._looked_again(record) for record in self._unwatched())
+        unwatched = [record for record in self.open_jobs() if record.id not in self._workers][:MOST_LOOKED_AT]
+        changed = [again for record in unwatched if (again := read_again(record)) is not None]
+        changed += self._watch.new_ones(self._records)
+        for record in changed:
+            self._list(record)
         if changed:
             self.listed.emit()
         self._start_next()
 
-    def _unwatched(self) -> list[JobRecord]:
-        return [record for record in self.open_jobs() if record.id not in self._workers][:MOST_LOOKED_AT]
-
-    def _look_for_new(self) -> int:
-        try:
-            names = sorted(set(os.listdir(self._root)) - set(self._records) - self._unread)
-        except OSError:
-            return 0
-        count = 0
-        for name in names:
-            if count == MOST_NEW:
-                break
-            folder = JobFolder(self._root / name)
-            if not (folder.path / "job.json").is_file():
-                continue
-            try:
-                record = read_record(folder)
-            except (OSError, ValueError, TypeError, RecursionError):
-                self._unread.add(name)
-                continue
-            self._list(record)
-            count += 1
-        return count
-
     def _list(self, record: JobRecord) -> None:
         self._records[record.id] = record
-        if not record.is_over and record.id not in self._line:
+        if record.is_over and record.id in self._line:
+            self._line.remove(record.id)
+        elif not record.is_over and record.id not in self._line:
             self._line.append(record.id)
         self._take_up(record)
-
-    def _looked_again(self, before: JobRecord) -> bool:
-        """Whether a job that this window has no part in has changed on disk."""
-        try:
-            size = (before.folder.path / "events.jsonl").stat().st_size
-        except OSError:
-            size = 0
-        if size == before.read and before.folder.owner() is None:
-            return False
-        try:
-            record = read_record(before.folder)
-        except (OSError, ValueError, TypeError, RecursionError):
-            return False
-        if record.owner is None and record.read == before.read:
-            return False
-        if record.is_over:
-            self._line.remove(record.id)
-        self._list(record)
-        return True
 
 
 def _name_of(job: Job) -> str:
     return Path(job.target).name if isinstance(job, QuantizeJob) else job.source
-
-
-def _swept(job: Job) -> None:
-    import core  # only here: a window that starts needs none of it
-
-    with suppress(OSError, SnugError):
-        if isinstance(job, QuantizeJob):
-            core.throw_away(job.target)
-        else:
-            core.drop_download(job)

@@ -1,0 +1,45 @@
+"""How a job ends that no worker ends: the words for it, and what becomes of the work."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from threading import Thread
+
+from app.job_record import JobRecord, read_record
+from core import Event, Failed, Job, JobState, Paused, QuantizeJob, SnugError, Stop
+
+CANCELLED = Failed("Cancelled.", "Nothing was left behind.", cancelled=True)
+KEPT = Failed("Cancelled. What was done is kept.", "Resume goes on from there.", cancelled=True, resumable=True)
+PAUSED = Paused("Paused. What is done stays.")
+NOT_BEGUN = Paused("Paused before it began.")
+
+
+def ending_of(record: JobRecord, failure: Failed) -> Event:
+    """How a job ended whose worker is gone without a word: as the user wished, or with `failure`."""
+    wishes: dict[str, Event] = {Stop.THROW_AWAY: CANCELLED, Stop.KEEP: KEPT, Stop.PAUSE: PAUSED}
+    return wishes.get(record.ending, failure)
+
+
+def mend_history(record: JobRecord) -> None:
+    """Makes up for an ending that the worker could not write, as on a full disk."""
+    with suppress(OSError, ValueError, TypeError):
+        ending = record.failure or (PAUSED if record.state == JobState.PAUSED else None)
+        if ending is not None and read_record(record.folder).interrupted:
+            record.folder.append(ending, sync=True)
+
+
+def sweep(job: Job) -> Thread:
+    """Throws away what a job has left, in a thread: the file may be large."""
+    thread = Thread(target=_sweep, args=(job,), name="snug-sweep", daemon=True)
+    thread.start()
+    return thread
+
+
+def _sweep(job: Job) -> None:
+    import core  # only here: a window that starts needs none of it
+
+    with suppress(OSError, SnugError):
+        if isinstance(job, QuantizeJob):
+            core.throw_away(job.target)
+        else:
+            core.drop_download(job)
