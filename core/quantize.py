@@ -29,6 +29,7 @@ from core.failures import failure_of
 from core.hardware.cpu import usable_cores
 from core.imatrix import check_importance, read_importance
 from core.jobs import QuantizeJob
+from core.journal import leftovers, throw_away
 from core.meter import PROGRESS_SECONDS, Counted, Meter
 from core.paths import expanded
 from core.plan import Plan, make_plan
@@ -131,7 +132,7 @@ def run(
     try:
         yield from running.events()
     except _Ended as ended:
-        yield ended.event
+        yield running.stopped() if running.cancelled() else ended.event
     except Cancelled:
         yield running.stopped()
     except Exception as error:
@@ -152,8 +153,10 @@ class _Running:
 
     @property
     def is_kept(self) -> bool:
-        """Whether what was done stays, to go on with."""
-        return self.work is not None and self.work.is_kept
+        """Whether what was done stays, to go on with: in this run or in one before."""
+        if self.work is None:
+            return self.resume and leftovers(self.job.target) is not None
+        return self.work.is_kept
 
     def cancelled(self) -> bool:
         if self._cancelled():
@@ -162,6 +165,8 @@ class _Running:
 
     def stopped(self) -> Event:
         """The last word of a job that was told to end."""
+        if self.control.stop is Stop.THROW_AWAY and self.work is None and self.resume:
+            throw_away(self.job.target)
         if self.control.stop is Stop.PAUSE:
             return Paused("Paused: what is done stays." if self.is_kept else "Paused before anything was done.")
         if self.is_kept:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +22,7 @@ from core.failures import reading_failed
 from core.model import OutputTensor, Part, ReadBytes, TensorInfo
 from core.tensor_ops import Computed, apply_all, chunks, flat_rows
 
+MOST_OPEN = 64
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
 _Read = Callable[[TensorInfo, int, int], Array]
@@ -35,7 +39,7 @@ class RowReader:
 
     def __init__(self, read: ReadBytes | None = None) -> None:
         self._elsewhere = read
-        self._files: dict[Path, int] = {}
+        self._files: OrderedDict[Path, _Open] = OrderedDict()  # the one that was used last is the last
         self._lock = threading.Lock()
 
     def __enter__(self) -> RowReader:
@@ -44,8 +48,8 @@ class RowReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for descriptor in self._files.values():
-            os.close(descriptor)
+        for file in self._files.values():
+            os.close(file.descriptor)
         self._files.clear()
 
     def raw(self, tensor: OutputTensor, first: int, count: int) -> Bytes:
@@ -138,23 +142,41 @@ class RowReader:
         return done
 
     def _read_once(self, path: Path, offset: int, view: memoryview) -> int:
-        if hasattr(os, "preadv"):
-            return os.preadv(self._open(path), [view], offset)
-        with self._lock:  # Windows has no positioned read
-            descriptor = self._open_locked(path)
-            os.lseek(descriptor, offset, os.SEEK_SET)
-            data = os.read(descriptor, len(view))
+        with self._use(path) as descriptor:
+            if hasattr(os, "preadv"):
+                return os.preadv(descriptor, [view], offset)
+            with self._lock:  # Windows has no positioned read
+                os.lseek(descriptor, offset, os.SEEK_SET)
+                data = os.read(descriptor, len(view))
         view[: len(data)] = data
         return len(data)
 
-    def _open(self, path: Path) -> int:
+    @contextmanager
+    def _use(self, path: Path) -> Iterator[int]:
+        """The open file. Of many, those that were used last stay open."""
         with self._lock:
-            return self._open_locked(path)
+            if path not in self._files:
+                self._files[path] = _Open(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+                self._close_some()
+            file = self._files[path]
+            self._files.move_to_end(path)
+            file.users += 1
+        try:
+            yield file.descriptor
+        finally:
+            with self._lock:
+                file.users -= 1
 
-    def _open_locked(self, path: Path) -> int:
-        if path not in self._files:
-            self._files[path] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        return self._files[path]
+    def _close_some(self) -> None:
+        idle = [path for path, file in self._files.items() if not file.users]
+        for path in idle[: max(0, len(self._files) - MOST_OPEN)]:
+            os.close(self._files.pop(path).descriptor)
+
+
+@dataclass(slots=True)
+class _Open:
+    descriptor: int
+    users: int = 0
 
 
 def step_of(tensor: OutputTensor) -> int:

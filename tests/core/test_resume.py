@@ -113,7 +113,27 @@ def test_a_resumed_job_that_is_thrown_away_leaves_nothing(model: Path, out: Path
     stopped(model, out, Stop.PAUSE)
     control = Control()
     control.ask(Stop.THROW_AWAY)
-    assert isinstance([*core.run(job(model, out), control=control, resume=True)][-1], core.Failed)
+    *_, last = core.run(job(model, out), control=control, resume=True)
+    assert isinstance(last, core.Failed)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_resume_that_cannot_begin_leaves_what_there_is(model: Path, out: Path, tmp_path: Path) -> None:
+    folder, target = tmp_path / "copy", tmp_path / "o.gguf"
+    shutil.copytree(model, folder)
+    stopped(folder, target, Stop.PAUSE)
+    folder.rename(tmp_path / "elsewhere")
+    last, _ = resumed(folder, target)
+    assert isinstance(last, core.Failed)
+    assert last.resumable
+    control = Control()
+    control.ask(Stop.PAUSE)
+    (tmp_path / "elsewhere").rename(folder)
+    *_, last = core.run(job(folder, target), control=control, resume=True)
+    assert isinstance(last, core.Paused)
+    last, notes = resumed(folder, target)
+    assert isinstance(last, core.Done)
+    assert "Going on" in notes
 
 
 @pytest.mark.parametrize("stage", ["encode", "write", "verify"])

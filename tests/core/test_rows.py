@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+import core.rows
 from core.errors import SnugError
 from core.model import OutputTensor, Part, TensorInfo
 from core.rows import RowReader, encode_type, step_of
@@ -101,3 +103,18 @@ def test_the_type_that_is_prepared_is_the_type_that_is_read(tmp_path: Path, op: 
     tensor = OutputTensor("out", (2, 2), "BF16", (Part(half, (op,)),))
     with RowReader() as reader:
         assert reader.rows(tensor, 0, 2).dtype == encode_type(tensor)
+
+
+def test_of_many_files_a_few_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core.rows, "MOST_OPEN", 3)
+    tensors = []
+    for number in range(10):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        tensors.append(_output(Part(_stored(folder, _numbers(2, 3) + number))))
+    with RowReader() as reader, ThreadPoolExecutor(4) as pool:
+        for found, number in pool.map(lambda n: (reader.rows(tensors[n % 10], 0, 2), n % 10), range(200)):
+            np.testing.assert_array_equal(found, _numbers(2, 3) + number)
+        for tensor in tensors:
+            reader.rows(tensor, 0, 2)
+            assert len(reader._files) <= 3
