@@ -97,6 +97,7 @@ class FitPage(Page):
         self.table = RowView(self.rows, name="Models, the one that does most for this machine first")
         self.table.remember_widths(store, "widths/fit")
         self.table.chosen.connect(self._choose_row)
+        self.table.clicked.connect(lambda _: self._settle())
         self.table.opened.connect(lambda _: self._make_this())
         self.detail = FitDetail()
         self.detail.grid.taken.connect(lambda _: self._make_this())
@@ -252,6 +253,10 @@ class FitPage(Page):
             self.table.choose(self._chosen)
         if self.detail.full is None or self.detail.full.key != self._chosen:
             self._answer()
+
+    def _settle(self) -> None:
+        """Somebody looks at a model: no better one takes its place by itself."""
+        self._is_settled = True
 
     def _choose_row(self, judged: Judged | None) -> None:
         if judged is None or judged.key == self._chosen:

@@ -47,6 +47,7 @@ def test_the_models_of_the_last_search_are_judged_too(fake: FakeHub, make_window
     qtbot.waitUntil(looked, timeout=PATIENCE)
     assert found() <= ids
     row = next(row for row in fit.rows.rows if row.wanted.where == FOUND)
+    fit._settle()
     fit.table.choose(row.key)
     qtbot.waitUntil(lambda: fit.make.isEnabled() and fit._chosen == row.key, timeout=PATIENCE)
     fit.make.click()
