@@ -258,6 +258,8 @@ def _cell(plan: core.Plan, fit: core.Fit, context: int, kv_type: str) -> Cell:
         fit.place,
         core.reason_at_a_glance(plan, fit),
         _sum_line(plan, fit),
+        (fit.weights, fit.kv, fit.compute, fit.overhead),
+        core.band_of(fit),
     )
 
 

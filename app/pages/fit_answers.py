@@ -97,7 +97,10 @@ class Unjudged:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One verdict: `needs` of `usable` bytes, in `place`; `sum_line` is how that is worked out."""
+    """One verdict: `needs` of `usable` bytes, in `place`; `sum_line` is how that is worked out.
+
+    `parts`: bytes of weights, cache, compute and overhead, which are what is needed; `band` must stay free to fit.
+    """
 
     level: str
     context: int
@@ -108,6 +111,13 @@ class Cell:
     place: str
     reason: str
     sum_line: str
+    parts: tuple[int, int, int, int] = (0, 0, 0, 0)
+    band: int = 0
+
+    @property
+    def explained(self) -> str:
+        """How the verdict comes about."""
+        return f"{self.in_words}. {self.sum_line}. Band: {words.size(self.band)}."
 
     @property
     def in_words(self) -> str:

@@ -70,7 +70,7 @@ class GridModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.AccessibleTextRole:
             return cell.in_words
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{cell.in_words}\n{cell.reason}\n{cell.sum_line}"
+            return f"{cell.reason}\n{cell.explained}"
         return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QModelIndex, Qt, Signal
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QVBoxLayout, QWidget
 
 from app.pages.fit_answers import Cell
@@ -13,9 +13,12 @@ from app.tables.cell_delegate import CellDelegate
 from app.tables.fit_grid import GridModel, as_text
 from app.theme import SIZES
 from app.widgets.choices import Choice, Segments
+from app.widgets.memory_bar import MemoryBar, Need
+from app.widgets.option_detail import PLACES
 from app.widgets.parts import button, holder, label, row
 
 _CELL_WIDTH = 84
+_LEAST_ROWS = 7
 _CACHES = ("f16", "q8_0", "q4_0")
 Grids = Mapping[str, Sequence[Sequence[Cell]]]
 _ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
@@ -73,7 +76,7 @@ class FitGrid(QWidget):
         super().__init__()
         self.model = GridModel()
         self.view = GridView(self.model)
-        self.line = label(wrap=True, role="muted")
+        self.memory, self.line = MemoryBar(), label(wrap=True, role="muted")
         self.line.setAccessibleName("How the chosen verdict is worked out")
         self.cache = Segments("Cache of the context", [Choice(name, name) for name in _CACHES])
         self.copy_all = button("Copy", self.copy, glyph="copy", tip="Copy all levels, contexts and caches as text")
@@ -89,6 +92,7 @@ class FitGrid(QWidget):
         layout.setContentsMargins(0, SIZES.s, 0, 0)
         layout.setSpacing(SIZES.s)
         layout.addWidget(self.view, 1)
+        layout.addWidget(self.memory)
         layout.addWidget(self.line)
 
     def show_grids(self, grids: Grids, *, level: str, context: int) -> None:
@@ -108,4 +112,11 @@ class FitGrid(QWidget):
         self._show_line(self.view.current())
 
     def _show_line(self, cell: Cell | None) -> None:
-        self.line.setText(f"{cell.in_words}. {cell.sum_line}" if cell else "")
+        self.line.setText(cell.explained if cell else "")
+        if cell is not None:
+            self.memory.show_need(Need(*cell.parts, budget=cell.usable), place=PLACES.get(cell.place, ""))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The bar comes where some levels stay in sight above it."""
+        super().resizeEvent(event)
+        self.memory.setVisible(self.height() >= _LEAST_ROWS * SIZES.row + self.memory.sizeHint().height())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
+from app import words
 from app.tables.option_columns import sum_of
 from app.theme import SIZES
 from app.widgets.memory_bar import MemoryBar, Need
@@ -44,9 +45,15 @@ class OptionDetail(QWidget):
         self.name.setText(option.recipe.name)
         self.chip.show_chip(str(option.fit.verdict))
         self.summary.setText(option.recipe.summary)
-        self.reason.show_text(option.reason)
+        self.reason.show_text(f"{option.reason} {band_of(option.fit)}")
         self.memory.show_need(need_of(option.fit), place=PLACES.get(option.fit.place, ""))
         self.memory.setToolTip(sum_of(option))
+
+
+def band_of(fit: Fit) -> str:
+    import core
+
+    return f"Tight with less than {words.size(core.band_of(fit))} left."
 
 
 def need_of(fit: Fit) -> Need:

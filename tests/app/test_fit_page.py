@@ -288,7 +288,8 @@ def test_the_grid_is_walked_by_arrow_keys_and_says_each_cell(page: FitPage, qtbo
     cell = view.current()
     assert cell is not None
     assert (cell.context, cell.level) == (8192, "Q5_K_M")
-    assert page.detail.grid.line.text() == f"{cell.in_words}. {cell.sum_line}"
+    assert page.detail.grid.line.text() == cell.explained
+    assert sum(cell.parts) == cell.needs == page.detail.grid.memory.need.total
     assert view.currentIndex().data(Qt.ItemDataRole.AccessibleTextRole) == cell.in_words
     assert view.currentIndex().data(Role.CHIP) == cell.verdict
     assert view.currentIndex().data() == cell.verdict.capitalize()
