@@ -25,7 +25,7 @@ from core.model import TensorInfo
 from core.recipes import RECIPES
 from core.shards import INDEX, read_file
 
-VERSION = 2
+VERSION = 3
 _SLACK = 5.0  # seconds between reading a header and the time of use that the system notes for it
 _LABELS = {recipe.file_type: recipe.name for recipe in RECIPES}
 _METHODS = {"gptq": "GPTQ", "awq": "AWQ", "bitsandbytes": "bitsandbytes", "fp8": "FP8", "mxfp4": "MXFP4"}
@@ -67,12 +67,15 @@ class HeaderMemory:
 
 
 def load_memory(path: Path | None) -> HeaderMemory:
-    """What was remembered at `path`; nothing where that is missing or spoiled."""
+    """What was remembered at `path`; nothing where that is missing or spoiled.
+
+    A line each: one large JSON would be read in one go, and the window waits meanwhile.
+    """
     try:
-        stored = json.loads(path.read_text(encoding="utf-8")) if path else {}
-        if stored.get("version") != VERSION:
+        first, *lines = path.read_text(encoding="utf-8").splitlines() if path else ["{}"]
+        if json.loads(first).get("version") != VERSION:
             return HeaderMemory({}, {})
-        return HeaderMemory({key: _facts_from(values) for key, values in stored["files"].items()}, {})
+        return HeaderMemory({key: _facts_from(values) for key, values in map(json.loads, lines)}, {})
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return HeaderMemory({}, {})
 
@@ -90,7 +93,9 @@ def save_memory(path: Path, memory: HeaderMemory) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps({"version": VERSION, "files": memory.seen}), encoding="utf-8")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(json.dumps({"version": VERSION}) + "\n")
+        file.writelines(json.dumps(entry) + "\n" for entry in memory.seen.items())
     os.replace(part, path)
 
 

@@ -319,12 +319,16 @@ def test_headers_are_read_once(places: Places, tmp_path: Path, monkeypatch: pyte
     assert read == [file]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', '{"version": 2, "files": {"x": [1]}}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"version": 2}', '{"version": 3}\n["x", [1]]', '{"version": 3}\n{', "[" * 100_000]
+)
 def test_a_spoiled_memory_is_written_anew(text: str, places: Places, tmp_path: Path) -> None:
     put(places.added[0] / "m.gguf", gguf_bytes())
     remember = put(tmp_path / "memory.json", text)
     assert scan_library(places, remember=remember).items[0].summary.label == "Q4_K_M"
-    assert json.loads(remember.read_text())["version"] == 2
+    first, entry = map(json.loads, remember.read_text().splitlines())
+    assert first == {"version": 3}
+    assert entry[0].startswith(str(places.added[0]))
 
 
 def test_looking_at_a_file_does_not_count_as_use(places: Places, tmp_path: Path) -> None:
