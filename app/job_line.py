@@ -66,3 +66,10 @@ def copy_of(job: Job, taken: Collection[str]) -> Job:
     while (new := target.with_name(f"{target.stem}-{number}{target.suffix}")).exists() or str(new) in taken:
         number += 1
     return replace(job, target=str(new), overwrite=False)
+
+
+def at_level(job: QuantizeJob, recipe: str) -> QuantizeJob:
+    """The same model at another level, in a file that is called by it."""
+    target = Path(job.target)
+    stem = target.stem.replace(job.recipe, recipe) if job.recipe in target.stem else f"{target.stem}-{recipe}"
+    return replace(job, recipe=recipe, target=str(target.with_name(stem + target.suffix)), overwrite=False)

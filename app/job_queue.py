@@ -395,8 +395,9 @@ class JobQueue(QObject):
             self._sweep(record)
             self._tell(id, CANCELLED)
         else:
-            record = self._records[id] = interrupted(record)
-            self._take_up(record)
+            self._records[id] = interrupted(record)
+            self._known(id)
+            self._take_up(self._records[id])
             self.changed.emit(id)
         self.listed.emit()
         self._start_next()

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 
 from app import words
 from app.icons import icon
-from app.job_line import ahead_of
+from app.job_line import ahead_of, at_level
 from app.job_queue import JobQueue
 from app.job_record import JobRecord
 from app.tables.job_columns import TENSOR_COLUMNS, TensorRow, chip_of
@@ -31,7 +31,7 @@ from app.tasks import Tasks
 from app.theme import SIZES
 from app.widgets.banner import Banner
 from app.widgets.facts import Facts
-from app.widgets.job_actions import FOREIGN, WORDS, JobButtons, ask_cancel
+from app.widgets.job_actions import ALSO, FOREIGN, WORDS, JobButtons, ask_cancel
 from app.widgets.job_limits import JobLimits
 from app.widgets.job_panel import open_folder_of, result_facts
 from app.widgets.page import Page, empty_state
@@ -162,7 +162,10 @@ class JobsPage(Page):
         if record is None:
             return
         try:
-            self._doings[name](self, record)
+            if name.startswith(ALSO) and isinstance(record.job, QuantizeJob):
+                self._queue.add(at_level(record.job, name.removeprefix(ALSO)))
+            else:
+                self._doings[name](self, record)
         except (SnugError, OSError) as error:
             self.banner.show_problem(words.problem(error))
 

@@ -75,7 +75,9 @@ class JobButtons:
                 self.buttons[action.name].hide()  # until there is a job
         self.more = QPushButton("More  ")
         self.more.setAccessibleName("More that can be done with this job")
+        self._shown: tuple[JobRecord, bool] | None = None
         self._menu = QMenu(self.more)
+        self._menu.aboutToShow.connect(self._fill)
         self.more.setMenu(self._menu)
 
     def _button(self, action: Action) -> QPushButton:
@@ -86,8 +88,14 @@ class JobButtons:
         for name, widget in self.buttons.items():
             widget.setVisible(WORDS[name].fits(record))
             widget.setEnabled(not record.ending and (not foreign or name in FOREIGN))
+        self._shown = (record, foreign)
+
+    def _fill(self) -> None:
+        """Only when it is opened: a job that runs is shown anew many times a second."""
         self._menu.clear()
-        fill_menu(self._menu, record, self._wanted, foreign=foreign, main=False)
+        if self._shown is not None:
+            record, foreign = self._shown
+            fill_menu(self._menu, record, self._wanted, foreign=foreign, main=False)
 
     def pop_up(self, parent: QWidget, record: JobRecord, place: QPoint, *, foreign: bool) -> None:
         """The menu of a job, with everything in it."""
@@ -109,6 +117,24 @@ def fill_menu(menu: QMenu, record: JobRecord, wanted: Callable[[str], None], *, 
             entry.setToolTip(action.tip)
             entry.setEnabled(not record.ending and (not foreign or action.name in FOREIGN))
             menu.addAction(entry)
+
+    if isinstance(record.job, QuantizeJob):
+        menu.addMenu(_levels_menu(menu, record.job, wanted))
+
+
+ALSO = "also "
+
+
+def _levels_menu(menu: QMenu, job: QuantizeJob, wanted: Callable[[str], None]) -> QMenu:
+    """The same model at other levels: each choice is one more job."""
+    import core  # only here: a window that starts needs none of it
+
+    levels = QMenu("Also as", menu)
+    levels.setIcon(icon("make"))
+    for recipe in core.RECIPES:
+        if recipe.name != job.recipe and (job.imatrix or not recipe.needs_importance):
+            levels.addAction(recipe.name).triggered.connect(lambda _=False, name=recipe.name: wanted(ALSO + name))
+    return levels
 
 
 def ask_cancel(banner: Banner, queue: JobQueue, record: JobRecord) -> None:

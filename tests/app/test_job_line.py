@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.job_line import ahead_of, copy_of, moved, ordered, startable
+from app.job_line import ahead_of, at_level, copy_of, moved, ordered, startable
 from app.job_record import JobRecord
 from core import Job, JobFolder, JobState, PullJob, QuantizeJob
 
@@ -51,3 +51,9 @@ def test_a_copy_has_the_first_free_name(tmp_path: Path) -> None:
     job = QuantizeJob("/m", "Q8_0", str(tmp_path / "a.gguf"), overwrite=True)
     copy = copy_of(job, {str(tmp_path / "a-3.gguf")})
     assert copy == QuantizeJob("/m", "Q8_0", str(tmp_path / "a-4.gguf"))
+
+
+def test_another_level_has_its_own_name() -> None:
+    job = QuantizeJob("/m", "Q4_K_M", "/t/Qwen-Q4_K_M.gguf", overwrite=True)
+    assert at_level(job, "Q8_0") == QuantizeJob("/m", "Q8_0", "/t/Qwen-Q8_0.gguf")
+    assert at_level(QuantizeJob("/m", "Q4_K_M", "/t/mine.gguf"), "Q8_0").target == "/t/mine-Q8_0.gguf"

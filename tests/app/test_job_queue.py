@@ -353,7 +353,12 @@ def test_a_worker_works_on_without_a_window_and_is_picked_up(qtbot: QtBot, queue
     again.pause(record.id)
     qtbot.waitUntil(lambda: _record(again, record.id).state == JobState.PAUSED)
     assert not is_alive(pid)
+    qtbot.waitUntil(lambda: not again.is_working)
+    again.hold()
     again.resume(record.id)
+    again._look()
+    assert _record(again, record.id).state == JobState.PENDING
+    again.go_on()
     qtbot.waitUntil(lambda: isinstance(again._workers.get(record.id), WorkerProcess))
     again.close(Closing.CANCEL)
 

@@ -207,13 +207,29 @@ def test_the_menu_has_all_that_fits(window: MainWindow, qtbot: QtBot, job_for: J
     menu, wanted = QMenu(), list[str]()
     fill_menu(menu, waiting, wanted.append, foreign=False, main=True)
     texts = [entry.text() for entry in menu.actions()]
-    assert texts == ["Pause", "Cancel", "Edit…", "Duplicate", "Move up", "Move down", "Copy as command"]
+    assert texts == ["Pause", "Cancel", "Edit…", "Duplicate", "Move up", "Move down", "Copy as command", "Also as"]
     menu.actions()[3].trigger()
     assert wanted == ["duplicate"]
     window.jobs.do("duplicate")
     assert order_of(window) == ["a-slow", "b", "b-2"]
     window.jobs.do("command")
     assert QApplication.clipboard().text().startswith("snug quantize ")
+
+
+def test_more_levels_of_a_model_are_a_click_each(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
+    running(window, qtbot, job_for("a-Q4_K_M-slow"))
+    record = window.queue.open_jobs()[0]
+    menu = QMenu()
+    fill_menu(menu, record, window.jobs.do, foreign=False, main=False)
+    levels = {entry.text(): entry for entry in menu.actions()[-1].menu().actions()}
+    assert {"Q8_0", "Q6_K"} <= set(levels)
+    assert not {"Q4_K_M", "IQ2_XS"} & set(levels)
+    window.jobs.choose(record.id)
+    levels["Q8_0"].trigger()
+    window.jobs.choose(record.id)
+    levels["Q6_K"].trigger()
+    assert order_of(window) == ["a-Q4_K_M-slow", "a-Q8_0-slow", "a-Q6_K-slow"]
+    assert [job.recipe for job in window.queue.open_jobs()] == ["Q4_K_M", "Q8_0", "Q6_K"]
 
 
 def test_limits_reach_the_work_and_the_settings(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
