@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from core.hardware import Gpu, Hardware
@@ -107,6 +108,8 @@ def ram_budget(hardware: Hardware) -> int:
 
 def usable_gpus(hardware: Hardware) -> list[Gpu]:
     """Cards with memory of their own and of one vendor, as one llama.cpp build drives them."""
+    if not hardware.gpus:
+        return []
     own = [gpu for gpu in hardware.gpus if not gpu.unified and _budget_of(gpu) > 0]
     vendor = max(own, key=_budget_of).vendor if own else ""
     return [gpu for gpu in own if gpu.vendor == vendor]
@@ -117,7 +120,11 @@ def _budget_of(gpu: Gpu) -> int:
 
 
 def _repacked(hardware: Hardware) -> frozenset[str]:
-    present = hardware.cpu.instructions
+    return _repacked_with(hardware.cpu.instructions)
+
+
+@lru_cache
+def _repacked_with(present: tuple[str, ...]) -> frozenset[str]:
     return frozenset().union(*(formats for name, formats in _REPACKED if name in present))
 
 
@@ -128,8 +135,9 @@ def _judge(shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> F
     if refused:
         # What llama.cpp does not run with this cache, it runs with the plain one.
         kv_type = "f16"
-    ram, vram = ram_budget(hardware), gpu_budget(hardware)
-    placed = _Placing(shape, hardware, context=context, kv_type=kv_type)
+    cards = usable_gpus(hardware)
+    ram, vram = ram_budget(hardware), sum(map(_budget_of, cards))
+    placed = _Placing(shape, hardware, cards=len(cards), context=context, kv_type=kv_type)
 
     def fit(gpu_layers: int, place: str, budget: int) -> Fit:
         found = placed(gpu_layers)
@@ -167,9 +175,9 @@ def _judge(shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> F
 class _Placing:
     """What a model takes by the number of layers on the GPU."""
 
-    def __init__(self, shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> None:
+    def __init__(self, shape: Shape, hardware: Hardware, *, cards: int, context: int, kv_type: str) -> None:
         self.shape = shape
-        self.cards = len(usable_gpus(hardware))
+        self.cards = cards
         self.on_processor = Settings(context=context, kv_type=kv_type, repacked=_repacked(hardware), brief=True)
         self.found: dict[int, Prediction] = {}
 

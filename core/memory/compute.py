@@ -21,9 +21,9 @@ _FLASH_HEADS = {**{(size, size): 1 for size in (40, 64, 72, 80, 96, 112, 128, 25
 # The same for sizes where it only has to serve more than one.
 _FLASH_GROUPS = frozenset({(512, 512), (576, 512)})
 
-# So many layers before one decide, as measured, where its results come to lie: with one device, and with two.
+# So many layers before one decide, as measured, where its results come to lie: in general, and with copies of weights.
 _LOOKS_BACK = 2
-_LOOKS_BACK_OF_SPLIT = 4
+_LOOKS_BACK_OF_COPIES = 4
 
 
 _Found = TypeVar("_Found")
@@ -120,7 +120,7 @@ def telling_layers(shape: Shape, settings: Settings) -> list[int]:
         return list(range(len(shape.layers)))
     kinds = _kinds(shape, settings)
     last = len(kinds) - 1
-    back = _LOOKS_BACK_OF_SPLIT if _is_split(shape, settings) else _LOOKS_BACK
+    back = _LOOKS_BACK_OF_COPIES if settings.copies and _is_split(shape, settings) else _LOOKS_BACK
     seen: set[tuple[object, ...]] = set()
     kept: list[int] = []
     left_out = 0
@@ -175,8 +175,13 @@ def _planned_or(shape: Shape, plan: Callable[[], _Found], *, otherwise: Callable
 def _flash_stays(shape: Shape, one: Settings) -> bool:
     """Whether attention would run where its cache lies, for one token."""
     rules, _ = rules_of(shape)
-    if first_gpu_layer(shape, one) == 0 and not one.kv_on_host and not one.host_experts:
-        return all(knows_heads(shape, layer) for layer, attends in enumerate(shape.attends) if attends)
+    first = first_gpu_layer(shape, one)
+    if not rules.state or (first == 0 and not one.kv_on_host):
+        # Attention goes where its layer is, but for what CUDA does not know.
+        return all(
+            knows_heads(shape, layer) for layer, attends in enumerate(shape.attends) if attends and layer >= first
+        )
+    # Between layers with a state it may be drawn to where their copies are.
     b = model_graph(shape, one, rules, flash=True, tokens=1, outputs=1,
                     layers=telling_layers(shape, one))  # fmt: skip
     on_two_devices(b.graph, supports=supports)

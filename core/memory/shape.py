@@ -216,7 +216,10 @@ def shape_of(plan: Plan) -> Shape:
     remembered = _remembered(model)
     key = ("places", len(plan.tensors))
     if key not in remembered:
-        remembered[key] = [(*_slot(planned.tensor, model, loaded), dict[str, Held]()) for planned in plan.tensors]
+        # Tensors alike in all layers are one, by format.
+        alike: dict[tuple[str, tuple[int, ...]], dict[str, Held]] = {}
+        slots = [_slot(planned.tensor, model, loaded) for planned in plan.tensors]
+        remembered[key] = [(*slot, alike.setdefault(slot[1:], {})) for slot in slots]
     tables: list[dict[str, Held]] = [{} for _ in range(loaded + _APART)]
     for planned, (place, name, ne, by_format) in zip(plan.tensors, remembered[key], strict=True):
         held = by_format.get(planned.format)
