@@ -196,6 +196,31 @@ def test_closing_while_a_job_runs_asks_what_shall_become_of_it(
     qtbot.waitUntil(lambda: record.folder.owner() is None)
 
 
+def test_logging_out_pauses_without_a_question(
+    window: MainWindow, qtbot: QtBot, job_for: JobFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.window.ask_closing", lambda *_: pytest.fail("nobody is there to answer"))
+    with qtbot.waitSignal(window.queue.progress):
+        window.queue.add(job_for("a-slow"))
+    window.end_session()
+    assert window.close()
+    assert [found.state for found in read_records(jobs_folder())] == [JobState.PAUSED]
+
+
+def test_the_next_start_says_that_all_is_paused(
+    window: MainWindow, make_window: Callable[[], MainWindow], qtbot: QtBot, job_for: JobFor
+) -> None:
+    with qtbot.waitSignal(window.queue.progress):
+        record = window.queue.add(job_for("a-slow"))
+    window.queue.close(Closing.PAUSE)
+    again = make_window()
+    again.show_page(JOBS)
+    qtbot.waitUntil(lambda: again.jobs.notice.message == "All is paused: 1 job to do.")
+    again.jobs.hold_button.click()
+    qtbot.waitUntil(lambda: [job.state for job in again.queue.open_jobs()] == [JobState.RUNNING])
+    assert again.queue.open_jobs()[0].id == record.id
+
+
 def test_the_box_at_the_end_says_what_each_answer_does(window: MainWindow, qtbot: QtBot) -> None:
     names = [f"model-{number}.gguf" for number in range(9)]
     for closing, button in ClosingBox(window, names).choices.items():
