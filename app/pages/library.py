@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSettings, Qt, Signal
+from PySide6.QtCore import QSettings, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QLineEdit, QStackedWidget, QVBoxLayout, QWidget
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _OPENS = ("GGUF", "safetensors")
 _MOST_NAMED = 3
+_ROWS_AHEAD = 100
 
 
 class LibraryPage(Page):
@@ -72,6 +73,8 @@ class LibraryPage(Page):
         self.folders.hide()
         self.folders_button = button("Folders", self._toggle_folders, glyph="folder", tip="Where else to look")
         self.folders_button.setCheckable(True)
+        self._ahead = QTimer(self, interval=0)
+        self._ahead.timeout.connect(self._read_ahead)
         self.again = icon_button("Look again (F5)", "refresh", self.refresh)
         self.name, self.path, self.facts = Elided(role="section"), Elided(role="small"), Facts(pairs=2)
         self.problem = label(role="strong", wrap=True)
@@ -139,6 +142,7 @@ class LibraryPage(Page):
         before = self.table.current()
         self.library = library
         self.rows.replace_rows(library.items)
+        self._ahead.start()
         models = f"{words.count(len(library.items), 'model')}, {words.size(library.total)}"
         self.sum.setText(f"{models}{_not_seen(library)}")
         self.sum.setToolTip("\n".join(f"{trouble.path}: {trouble.message}" for trouble in library.troubles))
@@ -154,6 +158,11 @@ class LibraryPage(Page):
         self._choose(before)
         if was_loading and self.isVisible():
             self.take_focus()
+
+    def _read_ahead(self) -> None:
+        """A few rows whenever there is nothing else to do, so that the first letter of a filter need not wait."""
+        if not self.rows.prepare(_ROWS_AHEAD):
+            self._ahead.stop()
 
     def _choose(self, before: LibraryItem | None) -> None:
         """Selects what was selected, or the first row that is shown."""

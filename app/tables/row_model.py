@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
@@ -109,10 +110,19 @@ class RowModel(QAbstractTableModel, Generic[Row]):
 
     def has_text(self, position: int, text: str) -> bool:
         """Whether one of the cells of the row shown there has `text`, whatever its case."""
-        i = self._order[position]
+        return text.casefold() in self._text_of(self._order[position])
+
+    def _text_of(self, i: int) -> str:
         if i not in self._texts:
             self._texts[i] = "\n".join(column.text(self._rows[i]) for column in self.columns).casefold()
-        return text.casefold() in self._texts[i]
+        return self._texts[i]
+
+    def prepare(self, most: int) -> bool:
+        """Reads the cells of so many rows ahead of a filter; False when all are read."""
+        unread = list(islice((i for i in range(len(self._rows)) if i not in self._texts), most))
+        for i in unread:
+            self._text_of(i)
+        return len(unread) == most
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         before, self._sorting = self._sorting, (column, order == Qt.SortOrder.DescendingOrder)

@@ -126,6 +126,15 @@ def test_thousands_of_rows_are_sorted_with_one_look_at_each(view: RowView[Fruit]
     assert shown == list(range(3000))
 
 
+def test_cells_are_read_ahead_of_a_filter(view: RowView[Fruit]) -> None:
+    model = view.rows_model
+    assert model.prepare(2)
+    assert not model.prepare(2)
+    model.columns = []  # from here on nothing could be read
+    assert model.has_text(2, "APPLE")
+    assert not model.has_text(2, "fig")
+
+
 def test_copy_takes_the_selected_row_with_its_titles(view: RowView[Fruit], qtbot: QtBot) -> None:
     view.choose("fig")
     qtbot.keyClick(view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
