@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -74,6 +74,13 @@ class Asked:
     hardware: Hardware
     speeds: Speeds
     target: Disk
+
+    def with_plan(self, plan: Plan) -> Asked:
+        """The same job of another level."""
+        from core.quantize import parts_of
+
+        job = replace(self.job, recipe=plan.recipe.name)
+        return replace(self, job=job, plan=plan, parts=parts_of(job, plan))
 
     @property
     def threads(self) -> int:

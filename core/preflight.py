@@ -34,7 +34,6 @@ from core.job_needs import (
 )
 from core.jobs import QuantizeJob
 from core.measured import VERIFY_RATE, WRITE_RATE, Speeds, kind_of, load_speeds, units_of
-from core.output import RESERVE_BYTES
 from core.paths import expanded
 from core.plan import Plan, make_plan, make_plans
 from core.recipes import RECIPES
@@ -208,7 +207,7 @@ def _alternatives(asked: Asked, needs: Sequence[Need], *, too_large: bool) -> It
     if (disk := short.get("disk")) or short.get("temporary"):
         yield from _without_download(asked)
     if disk:
-        yield from _smaller(asked, disk)
+        yield from _smaller(asked)
         yield from _elsewhere(asked, disk)
     if "memory" in short:
         yield from _fewer_threads(asked, short["memory"])
@@ -220,16 +219,14 @@ def _without_download(asked: Asked) -> Iterator[Alternative]:
                           replace(asked.job, keep_download=False))  # fmt: skip
 
 
-def _smaller(asked: Asked, disk: Need) -> Iterator[Alternative]:
-    """The largest level below the wished one that fits."""
-    room = (
-        disk.available - RESERVE_BYTES - sum(i.nbytes for i in disk.items if i.name in ("the download", "its journal"))
-    )
-    plans = [plan for plan in _plans(asked) if plan.file_bytes <= min(room, asked.plan.file_bytes - 1)]
-    if plans:
-        best = max(plans, key=lambda plan: plan.file_bytes)
-        name = best.recipe.name
-        yield Alternative("recipe", name, f"take {name} ({gb(best.file_bytes)})", replace(asked.job, recipe=name))
+def _smaller(asked: Asked) -> Iterator[Alternative]:
+    """The largest level below the wished one that fits, with all that goes with it."""
+    smaller = [plan for plan in _plans(asked) if plan.file_bytes < asked.plan.file_bytes]
+    for plan in sorted(smaller, key=lambda plan: -plan.file_bytes):
+        if all(not need.missing for need in disks_needed(asked.with_plan(plan))):
+            name = plan.recipe.name
+            yield Alternative("recipe", name, f"take {name} ({gb(plan.file_bytes)})", replace(asked.job, recipe=name))
+            return
 
 
 def _plans(asked: Asked) -> list[Plan]:

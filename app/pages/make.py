@@ -17,7 +17,7 @@ from app import words
 from app.job_queue import JobQueue
 from app.job_record import JobRecord
 from app.pages.fit_answers import Asked
-from app.pages.preflight import Answer, about_matrix, look_first, matrix_for
+from app.pages.preflight import Answer, about_matrix, costs_of, look_first, matrix_for, way_in_words
 from app.tables.option_columns import OPTION_COLUMNS
 from app.tables.row_model import RowModel
 from app.tables.row_view import RowView
@@ -33,7 +33,7 @@ from app.widgets.target_row import default_name
 from core import QuantizeJob, Settings, SnugError
 
 if TYPE_CHECKING:
-    from core import ImportanceMatrix, ModelInfo, Option, Override, Plan
+    from core import Alternative, ImportanceMatrix, ModelInfo, Option, Override, Plan, Preflight
 
 WAIT_MS = 200
 _PURPOSE = "Choose how small the model shall be. Every size is exact;"
@@ -83,6 +83,8 @@ class MakePage(Page):
         self.context = self._make_context()
         self._timer = QTimer(self, singleShot=True, interval=WAIT_MS)
         self._timer.timeout.connect(self.refresh)
+        self._costs_timer = QTimer(self, singleShot=True, interval=WAIT_MS)
+        self._costs_timer.timeout.connect(self._ask_costs)
         self._model_name = label(role="strong")
         self.add_state(
             "empty",
@@ -226,6 +228,16 @@ class MakePage(Page):
         self.detail.show_option(option)
         self.detail.target.suggest(default_name(self.model.name, option.recipe.name))
         self._show_primary()
+        self._costs_timer.start()
+
+    def _ask_costs(self) -> None:
+        """Works out what making the selected one would take of this machine."""
+        option, model = self.table.current(), self.model
+        if option is None or model is None or option.lacks_importance:
+            self.detail.costs.show_text("")
+            return
+        job = self._job_for(model, option.recipe.name, overwrite=True)
+        self._tasks.run("costs", partial(costs_of, job, option.plan), done=self.detail.show_costs, failed=_nothing)
 
     def _show_primary(self) -> None:
         option = self.table.current()
@@ -269,9 +281,12 @@ class MakePage(Page):
         if option.recipe.needs_importance and not self.detail.more.matrix:
             self._want_matrix(option.recipe.name)
             return
-        job = QuantizeJob(
+        self._look_at(self._job_for(model, option.recipe.name, overwrite=overwrite))
+
+    def _job_for(self, model: ModelInfo, recipe: str, *, overwrite: bool) -> QuantizeJob:
+        return QuantizeJob(
             source=str(model.path),
-            recipe=option.recipe.name,
+            recipe=recipe,
             target=str(self.detail.target.path),
             threads=self._settings.threads,
             overwrite=overwrite,
@@ -279,9 +294,26 @@ class MakePage(Page):
             effort=self.detail.more.effort,
             imatrix=self.detail.more.matrix,
         )
+
+    def _look_at(self, job: QuantizeJob) -> None:
         self.banner.hide()
         self.make.setEnabled(False)
         self._tasks.run("check", lambda: look_first(job), done=self._checked, failed=self._refused)
+
+    def _offer(self, found: Preflight) -> None:
+        """Why a job cannot work, and a button for each way that would."""
+        ways = [button(way_in_words(way.kind, way.value), partial(self._take, way)) for way in found.alternatives]
+        self.banner.show_message("error", found.problems[0], "", *ways)
+        ways[0].setFocus()
+
+    def _take(self, way: Alternative) -> None:
+        """Goes the other way, and shows it in the form."""
+        self.banner.hide()
+        if way.kind == "recipe":
+            self.table.choose(way.value)
+        if way.kind == "folder":
+            self.detail.target.show_folder(Path(way.value))
+        self._look_at(way.job)
 
     def _want_matrix(self, recipe: str) -> None:
         self.banner.show_message(
@@ -318,6 +350,9 @@ class MakePage(Page):
                 no="Keep",
                 then=lambda: self._look_first(overwrite=True),
             )
+            return
+        if answer.refused is not None:
+            self._offer(answer.refused)
             return
         try:
             record = self._put(answer.job)
@@ -374,6 +409,7 @@ class MakePage(Page):
 
     def _target_changed(self) -> None:
         self.banner.hide()
+        self._costs_timer.start()
 
     # The job that the page follows
 
@@ -397,6 +433,10 @@ class MakePage(Page):
 
     def take_settings(self, settings: Settings) -> None:
         self._settings = settings
+
+
+def _nothing(problem: words.Problem) -> None:
+    """What it takes is only said where it is known: pressing Make says what is wrong."""
 
 
 def first_folder(source: Path, *, last: str) -> Path:

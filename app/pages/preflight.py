@@ -10,25 +10,55 @@ from app import words
 from core import QuantizeJob
 
 if TYPE_CHECKING:
-    from core import ImportanceMatrix, ModelInfo
+    from core import ImportanceMatrix, ModelInfo, Plan, Preflight
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`exists` means that the user must be asked first; otherwise the job has passed every check."""
+    """`exists` means that the user must be asked first, `refused` that the job cannot work, and what would instead;
+    otherwise it has passed every check.
+    """
 
     job: QuantizeJob
     exists: bool = False
+    refused: Preflight | None = None
 
 
 def look_first(job: QuantizeJob) -> Answer:
-    """Runs off the UI thread. Raises SnugError when the job cannot work."""
+    """Runs off the UI thread. Raises SnugError when the job cannot work, for whatever no other way is known."""
     import core
 
     if Path(job.target).is_file() and not job.overwrite:
         return Answer(job, exists=True)
-    core.check_job(job)
+    try:
+        core.check_job(job)
+    except core.SnugError:
+        found = core.preflight_of(job)
+        if found.ok or not found.alternatives:
+            raise
+        return Answer(job, refused=found)
     return Answer(job)
+
+
+def costs_of(job: QuantizeJob, plan: Plan) -> Preflight:
+    """What the job would take. Runs off the UI thread."""
+    import core
+
+    return core.preflight_of(job, plan=plan)
+
+
+_WAYS = {
+    "recipe": "Take {value}",
+    "folder": "Write to {value}",
+    "threads": "Use fewer threads ({value})",
+    "split": "Write parts of {value}",
+    "stream": "Keep no download",
+}
+
+
+def way_in_words(kind: str, value: str) -> str:
+    """What the button of another way says."""
+    return _WAYS.get(kind, "{value}").format(value=words.path(value) if kind == "folder" else value)
 
 
 def matrix_for(model: ModelInfo, file: str) -> ImportanceMatrix:

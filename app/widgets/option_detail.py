@@ -16,7 +16,7 @@ from app.widgets.target_row import TargetRow
 from app.widgets.verdict_chip import VerdictChip
 
 if TYPE_CHECKING:
-    from core import Fit, Option
+    from core import Fit, Option, Preflight
 
 PLACES = {"GPU": "usable on the GPU", "CPU": "usable RAM", "GPU + CPU": "usable on GPU and in RAM"}
 
@@ -27,6 +27,7 @@ class OptionDetail(QWidget):
         self.name, self.summary, self.reason = label(role="section"), label(wrap=True), Elided(role="muted")
         self.chip = VerdictChip("fits")
         self.memory, self.target, self.more = MemoryBar(), TargetRow(), MoreOptions()
+        self.costs = Elided(role="muted")
         self.again = QCheckBox("Quantize it again anyway: this source has been quantized before, and the losses add up")
         head = row(self.name, self.chip)
         head.addWidget(self.reason, 1)
@@ -39,6 +40,7 @@ class OptionDetail(QWidget):
         last = row(self.more.toggle)
         last.insertWidget(0, self.target, 1)
         layout.addLayout(last)
+        layout.addWidget(self.costs)
         layout.addWidget(self.more)
 
     def show_option(self, option: Option) -> None:
@@ -48,6 +50,10 @@ class OptionDetail(QWidget):
         self.reason.show_text(f"{option.reason} {band_of(option.fit)}")
         self.memory.show_need(need_of(option.fit), place=PLACES.get(option.fit.place, ""))
         self.memory.setToolTip(sum_of(option))
+
+    def show_costs(self, found: Preflight) -> None:
+        """What making it takes, or why that cannot work."""
+        self.costs.show_text(" ".join((*found.problems, *found.warnings)) or found.words)
 
 
 def band_of(fit: Fit) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -393,6 +394,53 @@ def test_another_model_forgets_the_matrix_but_not_the_effort(window: MainWindow,
     assert window.make.model is not None
     window.make.show_model(window.make.model)
     assert (more.matrix, more.effort, more.browse.text()) == ("", "best", "None")
+
+
+def test_what_making_it_takes_is_said_below_the_name(window: MainWindow, qtbot: QtBot) -> None:
+    costs = window.make.detail.costs
+    qtbot.waitUntil(lambda: "of memory" in costs.whole, timeout=SLOW)
+    assert costs.whole.startswith("Takes ")
+    before = costs.whole
+    window.make.table.choose("Q4_0")
+    qtbot.waitUntil(lambda: costs.whole != before and "of memory" in costs.whole, timeout=SLOW)
+
+
+@pytest.fixture
+def small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Four million bytes are free, on every disk."""
+    usage = shutil.disk_usage(tmp_path)._replace(free=4_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+
+
+def test_a_job_that_cannot_work_is_refused_with_one_click_to_one_that_does(
+    small_disk: None, window: MainWindow, qtbot: QtBot
+) -> None:
+    window.make.table.choose("F16")
+    name_target(window, "a-running.gguf")
+    qtbot.waitUntil(lambda: "The disk is too small" in window.make.detail.costs.whole, timeout=SLOW)
+    window.make.act()
+    qtbot.waitUntil(lambda: "The disk is too small" in window.make.banner.message, timeout=SLOW)
+    (way,) = [b for b in window.make.banner.findChildren(QPushButton) if b.text().startswith("Take ")]
+    assert way.hasFocus()
+    level = way.text().removeprefix("Take ")
+    qtbot.keyClick(way, Qt.Key.Key_Space)
+    qtbot.waitUntil(lambda: len(window.queue.records()) == 1, timeout=SLOW)
+    (record,) = window.queue.records()
+    assert record.job.recipe == level
+    chosen = window.make.table.current()
+    assert chosen is not None
+    assert chosen.recipe.name == level
+
+
+def test_another_disk_is_shown_as_the_folder_of_the_new_file(
+    window: MainWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    job = QuantizeJob(str(sample_folder()), "F16", str(other / "a-running.gguf"))
+    window.make._take(core.Alternative("folder", str(other), "write there", job))
+    assert window.make.detail.target.folder == other
+    qtbot.waitUntil(lambda: len(window.queue.records()) == 1, timeout=SLOW)
 
 
 def test_the_page_says_that_kernels_are_prepared(window: MainWindow, qtbot: QtBot) -> None:
