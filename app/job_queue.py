@@ -82,6 +82,7 @@ class JobQueue(QObject):
         self._line: list[str] = []  # ids of the open jobs, in the order in which they will be done
         self._workers: dict[str, WorkerProcess | WorkerFollower] = {}
         self._heard: dict[str, float] = {}  # when each of them last said something
+        self._hasty: set[str] = set()  # told to go on before they had paused
         self._kept = KeptQueue()
         self._written: KeptQueue | None = None
         self._first, self._watch = FirstWindow(root), JobWatch(root)
@@ -206,6 +207,7 @@ class JobQueue(QObject):
 
     def pause(self, id: str) -> None:
         """Stops a job, and keeps what it has done; one that waits is passed over. Returns at once."""
+        self._hasty.discard(id)
         record = self._records.get(id)
         if record is None or record.is_over or record.state == JobState.PAUSED:
             return
@@ -274,8 +276,9 @@ class JobQueue(QObject):
         self.turned.emit()
 
     def go_on(self) -> None:
-        """Ends `hold`: what was paused by it goes on."""
+        """Ends `hold`: what was paused by it goes on; what is still about to pause, as soon as it has."""
         waiting = self._kept.waiting
+        self._hasty = {id for id in waiting if (record := self.record(id)) and record.ending == Stop.PAUSE}
         self._kept = replace(self._kept, held=False, waiting=())
         for id in waiting:
             self.resume(id)
@@ -378,6 +381,9 @@ class JobQueue(QObject):
             self._known(id)
         if worker is not None:
             worker.deleteLater()
+        if id in self._hasty and self._records[id].state == JobState.PAUSED and not self.is_held:
+            self.resume(id)
+        self._hasty.discard(id)
         self._start_next()
         self._say_if_idle()
 

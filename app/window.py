@@ -369,6 +369,7 @@ class MainWindow(QMainWindow):
         self.store.setValue(_PAGE, self.pages.currentIndex())
         self.tasks.close()
         self.hub.close()
+        self.judge.close()
         self.queue.close(closing)
         self.desktop.close()
         super().closeEvent(event)

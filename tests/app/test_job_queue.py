@@ -301,6 +301,15 @@ def test_holding_pauses_everything_until_it_goes_on(qtbot: QtBot, queue: JobQueu
     qtbot.waitUntil(lambda: _record(queue, first.id).state == JobState.RUNNING)
 
 
+def test_a_job_that_is_about_to_pause_goes_on_when_all_do(qtbot: QtBot, queue: JobQueue, job_for: JobFor) -> None:
+    first, states = running(qtbot, queue, job_for("a-slow")), list[JobState]()
+    queue.changed.connect(lambda id: states.append(_record(queue, id).state))
+    queue.hold()
+    queue.go_on()
+    qtbot.waitUntil(lambda: JobState.PAUSED in states)
+    qtbot.waitUntil(lambda: _record(queue, first.id).state == JobState.RUNNING)
+
+
 def test_the_last_job_of_the_line_makes_the_queue_idle(qtbot: QtBot, queue: JobQueue, job_for: JobFor) -> None:
     with qtbot.waitSignal(queue.idle):
         queue.add_all([job_for("a"), job_for("b")])
