@@ -62,6 +62,8 @@ def _found(id: str) -> JobRecord:
     records = read_records(core.jobs_folder())
     if not id:
         raise core.SnugError("Which job?", "Give its name, or how that begins; snug jobs lists them.")
+    if not records:
+        raise core.SnugError("The window has made no jobs yet.", "Make a file in the window first.")
     found = records[-1:] if id == _LAST else [record for record in records if record.id.startswith(id)]
     exact = [record for record in found if record.id == id]
     if len(exact or found) != 1:

@@ -18,7 +18,7 @@ _FACE = {
     "control": ("Control", "Limits", "Stop"),
     "counterfactuals": ("Change", "Counterfactual", "counterfactuals_of"),
     "placement": ("Placement", "as_placed", "place_model", "reason_at_a_glance"),
-    "run_lines": ("RunLine", "run_lines"),
+    "run_lines": ("RunLine", "default_name", "run_lines"),
     "speed": ("Calibration", "Rate", "Speed", "calibrate", "estimate_speed"),
     "errors": ("Cancelled", "JobFailed", "SnugError"),
     "events": ("Begun", "Done", "Event", "Failed", "Note", "Paused", "Progress", "from_json", "to_json"),
@@ -352,6 +352,7 @@ if TYPE_CHECKING:
     from core.recommend import quality_of as quality_of
     from core.reproduce import rebuild as rebuild
     from core.run_lines import RunLine as RunLine
+    from core.run_lines import default_name as default_name
     from core.run_lines import run_lines as run_lines
     from core.settings import Settings as Settings
     from core.settings import load_settings as load_settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _GIB = 1024**3
 _ALL_LAYERS = 999
+_UNFIT = re.compile(r'[\s<>:"/\\|?*\x00-\x1f]+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,14 @@ class RunLine:
     note: str
 
 
+def default_name(model: str, recipe: str) -> str:
+    """A name for the file to be made that every system takes: Llama-3-8B-Q4_K_M.gguf."""
+    return f"{_UNFIT.sub('-', model).strip('-.') or 'model'}-{recipe}.gguf"
+
+
 def run_lines(plan: Plan, fit: Fit, placement: Placement, *, path: str = "") -> tuple[RunLine, ...]:
     """For llama.cpp, Ollama and LM Studio, in this order; `path` is the file, else it has the model's name."""
-    file = path or f"{plan.model.name.rsplit('/', 1)[-1]}-{plan.recipe.name}.gguf"
+    file = path or default_name(plan.model.name.rsplit("/", 1)[-1], plan.recipe.name)
     return (
         RunLine("llama.cpp", _llama_cpp(fit, placement, file), "in a terminal"),
         RunLine("Ollama", _modelfile(fit, placement, file), _ollama_note(fit)),

@@ -49,7 +49,7 @@ LIBRARY_COLUMNS: tuple[Column[LibraryItem], ...] = (
         tooltip=lambda item: words.exact(item.size),
         right=True,
     ),
-    Column("Where", lambda item: str(item.origin), 108, tooltip=lambda item: str(item.root)),
+    Column("Where", lambda item: str(item.origin), 132, tooltip=lambda item: str(item.root)),
     Column(
         "Last used",
         lambda item: words.moment(item.used)[:10],

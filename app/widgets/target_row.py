@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from PySide6.QtCore import Signal
@@ -11,13 +10,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QWidget
 from app import words
 from app.theme import SIZES
 from app.widgets.parts import button, label
-
-_UNFIT = re.compile(r'[\s<>:"/\\|?*\x00-\x1f]+')
-
-
-def default_name(model: str, recipe: str) -> str:
-    """A file name that every system takes: Llama-3-8B-Q4_K_M.gguf."""
-    return f"{_UNFIT.sub('-', model).strip('-.') or 'model'}-{recipe}.gguf"
+from core import default_name as default_name
 
 
 class TargetRow(QWidget):

@@ -102,7 +102,7 @@ def _items_of(repo: Path, snapshot: Path, title: str, troubles: list[Trouble]) -
     for group in groups:
         own = tuple(files[name] for name in group.names)
         yield _item(repo, snapshot, f"{title}/{_below(snapshot, group)}", own[0].path, own + rest, own, group)
-    if weights or not groups:
+    if weights or (rest and not groups):
         yield _item(repo, snapshot, title, snapshot, rest, tuple(files[name] for name in weights), None)
 
 
