@@ -63,7 +63,8 @@ class JobLimits(QFrame):
         grid.setVerticalSpacing(SIZES.s)
         self.numbers = {field.name: self._number(field) for field in FIELDS}
         self.priority = self._choice("Priority of the work", [word for _, word in _PRIORITIES])
-        self.when_done = self._choice("When all is done", [word for _, word in WHEN_DONE])
+        self._ends = [end for end in WHEN_DONE if end[0] != "sleep" or can_sleep()]
+        self.when_done = self._choice("When all is done", [word for _, word in self._ends])
         for place, (title, widget) in enumerate([
             *((field.title, self.numbers[field.name]) for field in FIELDS),
             ("Priority", self.priority), ("When done", self.when_done),
@@ -111,9 +112,6 @@ class JobLimits(QFrame):
         self.priority.setCurrentIndex(nearest)
         self.mains.setChecked(settings.job_only_on_mains)
         self.itself.setChecked(settings.job_goes_on)
-        if not can_sleep():
-            self.when_done.setItemText(1, "Sleep (this machine cannot)")
-            self.when_done.model().item(1).setEnabled(False)  # type: ignore[attr-defined]
 
     def _connect(self) -> None:
         for name, box in self.numbers.items():
@@ -121,7 +119,7 @@ class JobLimits(QFrame):
         self.priority.currentIndexChanged.connect(lambda at: self._keep(job_niceness=_PRIORITIES[at][0]))
         self.mains.toggled.connect(lambda on: self._keep(job_only_on_mains=on))
         self.itself.toggled.connect(lambda on: self._keep(job_goes_on=on))
-        self.when_done.currentIndexChanged.connect(lambda at: self.when_done_changed.emit(WHEN_DONE[at][0]))
+        self.when_done.currentIndexChanged.connect(lambda at: self.when_done_changed.emit(self._ends[at][0]))
 
     def _keep(self, **values: Any) -> None:
         self._settings = replace(self._settings, **values)
