@@ -215,7 +215,14 @@ def test_demo_runs_the_whole_loop(capsys: pytest.CaptureFixture[str], tmp_path: 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal to a process")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(getattr(signal, "SIGHUP", signal.SIGTERM), marks=pytest.mark.slow),
+    ],
+)
 def test_ctrl_c_cancels_with_130_and_resume_goes_on_with_what_is_done(number: signal.Signals, tmp_path: Path) -> None:
     folder, out = make_llama(tmp_path / "m", num_hidden_layers=60), tmp_path / "o.gguf"
     command = [sys.executable, "-m", "app", "quantize", str(folder), "-t", "Q4_K_M", "-o", str(out)]
@@ -261,7 +268,7 @@ def test_names_are_never_taken_for_markup(capsys: pytest.CaptureFixture[str], tm
     assert "a [bold]b :smile:" in out.lower()
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", *(pytest.param(e, marks=pytest.mark.slow) for e in ("cp1252", "utf-8"))])
 @pytest.mark.parametrize("json_too", [False, True])
 def test_any_name_can_be_printed_in_any_encoding(encoding: str, json_too: bool, tmp_path: Path) -> None:
     folder = tmp_path / "mödel 模型"
@@ -278,6 +285,7 @@ def matrix(tmp_path: Path) -> str:
     return str(write_imatrix(tmp_path / "imatrix.gguf", seeded_means(core.open_model(SAMPLE))))
 
 
+@pytest.mark.slow
 def test_an_importance_matrix_goes_all_the_way(matrix: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = (str(SAMPLE), "-t", "Q2_K_S", "--imatrix", matrix)
     plan = answered(capsys, "plan", *arguments)
@@ -289,6 +297,7 @@ def test_an_importance_matrix_goes_all_the_way(matrix: str, capsys: pytest.Captu
     assert f"Importance {matrix}" in out
 
 
+@pytest.mark.slow
 def test_the_effort_best_gives_other_bytes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for effort in ("exact", "best"):
         out = str(tmp_path / f"{effort}.gguf")

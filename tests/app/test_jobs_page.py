@@ -288,6 +288,7 @@ def test_an_answered_question_leaves_the_keyboard_on_the_page(
     assert window.focusWidget() is window.jobs.table
 
 
+@pytest.mark.slow
 def test_a_thousand_jobs_are_listed_without_a_stutter(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
     qtbot.waitUntil(lambda: not window.tasks.busy("history"))
     window.show_page(JOBS)

@@ -246,6 +246,7 @@ def test_the_whole_way_with_the_keyboard_alone(make_window: MakeWindow, qtbot: Q
     qtbot.waitUntil(target.is_file, timeout=SLOW)
 
 
+@pytest.mark.slow
 def test_the_real_worker_makes_a_file_that_opens(make_window: MakeWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window = ready(make_window(worker_command=()), qtbot, tmp_path)
     window.make.table.choose("Q4_0")

@@ -156,6 +156,7 @@ def test_a_mix_has_the_bytes_of_ggml_with_the_same_importance(sample_matrix: Pat
     assert assert_ggml_s_bytes(SAMPLE, tmp_path / "o.gguf", "Q4_K_M", sample_matrix) == {"Q4_K", "Q6_K"}
 
 
+@pytest.mark.slow
 def test_each_expert_has_its_own_importance_whatever_the_slabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_llama(
         tmp_path / "m", architectures=["MixtralForCausalLM"], model_type="mixtral", num_local_experts=4,

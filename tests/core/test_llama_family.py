@@ -81,7 +81,9 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return folder
 
 
-@pytest.mark.parametrize("recipe", ["BF16", "F16", "F32", "Q8_0", "Q4_K_M"])
+@pytest.mark.parametrize(
+    "recipe", ["BF16", "Q4_K_M", *(pytest.param(name, marks=pytest.mark.slow) for name in ("F16", "F32", "Q8_0"))]
+)
 def test_keys_and_tensors_equal_those_of_llama_cpp(folder: Path, recipe: str, tmp_path: Path) -> None:
     golden, out = GOLDEN[folder.name], tmp_path / "out.gguf"
     *_, last = core.run(core.QuantizeJob(str(folder), recipe, str(out), card=False))

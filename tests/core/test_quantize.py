@@ -77,7 +77,9 @@ def test_q8_0_writes_the_same_text_as_f16_in_llama_cpp(tmp_path: Path) -> None:
     assert len(texts[0]) > 20
 
 
-@pytest.mark.parametrize("recipe", ["BF16", "Q5_1", "Q4_K_M", "Q3_K_M", "Q2_K"])
+@pytest.mark.parametrize(
+    "recipe", ["BF16", "Q4_K_M", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Q5_1", "Q3_K_M", "Q2_K"))]
+)
 def test_pypi_gguf_decodes_every_tensor_to_the_values_of_our_decoder(recipe: str, tmp_path: Path) -> None:
     made(SAMPLE, recipe, tmp_path / "out.gguf")
     for tensor in gguf.GGUFReader(tmp_path / "out.gguf").tensors:
@@ -110,7 +112,7 @@ def test_the_reference_backend_writes_the_same_bytes(tmp_path: Path) -> None:
     assert made(folder, "Q4_K_M", tmp_path / "b.gguf") == expected
 
 
-@pytest.mark.parametrize("dtype", ["F16", "F32", "F64"])
+@pytest.mark.parametrize("dtype", ["F32", "F64", pytest.param("F16", marks=pytest.mark.slow)])
 def test_other_source_types_are_read(dtype: str, tmp_path: Path) -> None:
     folder = make_llama(tmp_path / "m", dtype=dtype)
     report = core.verify_file(Path(_target(folder, tmp_path)), source=core.open_model(folder))
@@ -488,3 +490,16 @@ def test_a_job_says_that_it_begins_before_there_is_anything_to_sweep_up(tmp_path
         (type(event), part_path(out).exists()) for event in core.run(core.QuantizeJob(str(SAMPLE), "F16", str(out)))
     ]
     assert next(exists for kind, exists in seen if kind is core.Progress) is False
+
+
+def test_a_job_killed_before_its_end_was_noted_ends_well_when_resumed(tmp_path: Path) -> None:
+    job = core.QuantizeJob(str(SAMPLE), "Q8_0", str(tmp_path / "o.gguf"))
+    events = core.run(job)
+    assert any(isinstance(event, core.Done) for event in events)  # stops there
+    journal, made = journal_path(job.target).read_bytes(), Path(job.target).read_bytes()
+    events.close()
+    assert not journal_path(job.target).exists()
+    journal_path(job.target).write_bytes(journal)
+    assert isinstance([*core.run(job, resume=True)][-1], core.Done)
+    assert Path(job.target).read_bytes() == made
+    assert not journal_path(job.target).exists()

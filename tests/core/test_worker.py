@@ -134,7 +134,7 @@ def test_sigterm_does_the_same(worker: Worker, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("stop", "kind", "stays"), [
     (Stop.PAUSE, core.Paused, True), (Stop.KEEP, core.Failed, True), (Stop.THROW_AWAY, core.Failed, False),
 ])  # fmt: skip
-@pytest.mark.parametrize("by_folder", [False, True])
+@pytest.mark.parametrize("by_folder", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_stops_as_it_is_told_to(
     worker: Worker, tmp_path: Path, stop: Stop, kind: type, *, stays: bool, by_folder: bool
 ) -> None:
