@@ -35,11 +35,17 @@ _REPACKED: tuple[tuple[str, frozenset[str]], ...] = (
     ("DOTPROD", frozenset({"Q4_0", "IQ4_NL", "MXFP4", "Q8_0", "Q4_K", "Q5_K", "Q6_K"})),
 )
 
-# CUDA's context and cuBLAS, which no buffer shows.
-_GPU_CONTEXT = 330 * _MIB
+# CUDA's context, which no buffer shows, grows with a GPU's multiprocessors, as measured on cards of 34 to 188 of them;
+# cuBLAS comes on top. By the most memory (GiB) of cards with so many.
+_CONTEXT_PER_MULTIPROCESSOR = 3 * _MIB
+_CUBLAS = 80 * _MIB
+_MULTIPROCESSORS = ((16, 84), (24, 128), (32, 170))
+_MOST_MULTIPROCESSORS = 188
 
 
 class Verdict(StrEnum):
+    """How well a model has room in its `place`: a GPU goes before RAM even where it is tighter, for it is faster."""
+
     FITS = "fits"
     TIGHT = "tight"
     SPLITS = "splits"
@@ -116,7 +122,13 @@ def usable_gpus(hardware: Hardware) -> list[Gpu]:
 
 
 def _budget_of(gpu: Gpu) -> int:
-    return max(0, gpu.free - _GPU_CONTEXT - max(512 * _MIB, gpu.total * 3 // 100))
+    return max(0, gpu.free - gpu_context(gpu.total) - max(512 * _MIB, gpu.total * 3 // 100))
+
+
+def gpu_context(total: int) -> int:
+    """Bytes that a program takes on a GPU before it has any buffer, rather too much, by the memory of the GPU."""
+    count = next((count for most, count in _MULTIPROCESSORS if total <= most * 1024 * _MIB), _MOST_MULTIPROCESSORS)
+    return count * _CONTEXT_PER_MULTIPROCESSOR + _CUBLAS
 
 
 def _repacked(hardware: Hardware) -> frozenset[str]:

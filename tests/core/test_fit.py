@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from core.fit import Fit, Verdict, estimate_fit, gpu_budget, largest_context, ram_budget
+from core.fit import Fit, Verdict, estimate_fit, gpu_budget, gpu_context, largest_context, ram_budget
 from core.hardware import Cpu, Gpu, Hardware, Memory
 from core.memory import Needs, Settings, predict, shape_of
 from core.model import Metadata, ModelInfo, OutputTensor
@@ -165,7 +165,12 @@ def test_the_figures_always_add_up_to_the_budget(ram: float, vram: tuple[float, 
 def test_a_reserve_is_kept_for_the_system_and_for_the_driver() -> None:
     assert ram_budget(machine(ram=64)) == 62 * GIB
     assert ram_budget(machine(ram=4)) == 4 * GIB - 512 * MIB
-    assert gpu_budget(machine(vram=(24,))) == 24 * GIB - 330 * MIB - 24 * GIB * 3 // 100
+    assert gpu_budget(machine(vram=(24,))) == 24 * GIB - gpu_context(24 * GIB) - 24 * GIB * 3 // 100
+
+
+def test_a_bigger_gpu_has_a_bigger_context() -> None:
+    sizes = [gpu_context(size * GIB) // MIB for size in (8, 16, 24, 32, 48, 96)]
+    assert sizes == [332, 332, 464, 590, 644, 644]
 
 
 def test_a_quantized_cache_takes_less() -> None:
