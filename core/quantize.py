@@ -205,12 +205,14 @@ class _Running:
                 plan = _sealed(plan, self.work.file, report)
             self.work.finish()
             problem = write_card(job, card_values(job, plan, parts_of(job, plan), report)) if job.card else ""
-            self.work.forget()
-        meter.remember()
-        yield from [Note(problem)] if problem else []
-        result = _result(job, place.parts, plan, report, time.monotonic() - started)
-        result["card"] = str(card_path(job.target).resolve()) if job.card and not problem else ""
-        yield Done(result | ({"fetched": stream.fetched} if stream else {}))
+            meter.remember()
+            yield from [Note(problem)] if problem else []
+            result = _result(job, place.parts, plan, report, time.monotonic() - started)
+            result["card"] = str(card_path(job.target).resolve()) if job.card and not problem else ""
+            try:
+                yield Done(result | ({"fetched": stream.fetched} if stream else {}))
+            finally:  # whoever heard of the end has noted it by now: after a kill before that, a resume ends well too
+                self.work.forget()
 
     def _made(self, work: Unfinished, meter: Meter, stream: HubStream | None) -> Generator[Event, None, VerifyReport]:
         """Encodes, puts on the disk and checks."""
