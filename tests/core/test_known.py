@@ -68,11 +68,12 @@ def test_a_mixture_has_the_weights_and_the_active_ones_that_its_publisher_says(r
 def test_a_known_model_is_judged_without_asking_anybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     nowhere = Hub("http://127.0.0.1:9", tmp_path, offline=True)
-    first = glance_at(HubSource("meta-llama/Llama-3.2-1B-Instruct"), detect(), hub=nowhere)
+    hardware = detect()  # once: free memory changes
+    first = glance_at(HubSource("meta-llama/Llama-3.2-1B-Instruct"), hardware, hub=nowhere)
     assert first.supported
     assert first.verdict in ("fits", "tight", "splits", "no")
     assert first.parameters == 1_235_814_400
-    assert first == glance_at(HubSource("meta-llama/Llama-3.2-1B-Instruct"), detect(), hub=nowhere)
+    assert first == glance_at(HubSource("meta-llama/Llama-3.2-1B-Instruct"), hardware, hub=nowhere)
 
 
 def test_what_is_not_known_is_not_guessed() -> None:
