@@ -10,9 +10,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,8 @@ def main() -> None:
     import core
     import core.quantize  # what the forks need is here before them
 
+    with tempfile.TemporaryDirectory() as folder:
+        list(core.run(core.QuantizeJob(str(core.sample_folder()), "Q4_K_M", f"{folder}/out.gguf")))
     for line in sys.stdin:
         if child := os.fork():
             print(child, flush=True)
@@ -74,12 +78,26 @@ def main() -> None:
         _prepare(order)
         steps = _armed(order.get("kill_at", -1), after=bool(order.get("after")))
         job = core.QuantizeJob(**order["job"])
-        for event in core.run(job, resume=order.get("resume", False)):
-            if not isinstance(event, core.Progress):
-                said = getattr(event, "text", getattr(event, "message", ""))
-                print(type(event).__name__, " ".join(said.split()), flush=True)
-        print("steps", next(steps), flush=True)
-        os._exit(0)
+        try:
+            _run(job, resume=order.get("resume", False), memory=order.get("memory", 0))
+            print("steps", next(steps), flush=True)
+        finally:
+            os._exit(0)
+
+
+def _run(job: Any, *, resume: bool, memory: int) -> None:
+    """`memory`: bytes that there are beyond what it has taken when some is written; 0: as many as it wants."""
+    import core
+
+    for event in core.run(job, resume=resume):
+        if memory and isinstance(event, core.Progress) and event.bytes_done:
+            now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (now + memory, now + memory))
+            memory = 0
+            signal.alarm(5)  # where a thread cannot even say that it has begun, Python waits for it for ever
+        if not isinstance(event, core.Progress):
+            said = getattr(event, "text", getattr(event, "message", ""))
+            print(type(event).__name__, " ".join(said.split()), flush=True)
 
 
 def _prepare(order: dict[str, Any]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -156,3 +159,36 @@ def test_blocks_in_another_order_have_another_checksum() -> None:
     data = random.Random(1).randbytes(1 << 16)
     assert checksum(data[1 << 15 :] + data[: 1 << 15]) != checksum(data)
     assert checksum(bytes(1 << 16)) != checksum(bytes(1 << 15))
+
+
+class Msvcrt(ModuleType):
+    """Windows' locks as they are documented: bytes from where the file stands, each locked by one opened file."""
+
+    LK_NBLCK = 2
+
+    def __init__(self) -> None:
+        super().__init__("msvcrt")
+        self.held: dict[tuple[int, int], int] = {}
+
+    def locking(self, descriptor: int, mode: int, count: int) -> None:
+        assert mode == self.LK_NBLCK
+        assert count == 1
+        key = os.fstat(descriptor).st_ino, os.lseek(descriptor, 0, os.SEEK_CUR)
+        if self.held.setdefault(key, descriptor) != descriptor:
+            raise PermissionError(13, "Permission denied")
+
+
+def test_on_windows_the_journal_is_locked_far_from_its_content(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = Msvcrt()
+    monkeypatch.setitem(sys.modules, "msvcrt", windows)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    journal = filled(out, 3)
+    other = Journal(out)
+    with pytest.raises(core.SnugError, match="right now"):
+        other.open()
+    assert {place > 1 << 29 for _, place in windows.held} == {True}
+    assert len(peek(out).written) == 3, "others may read it"
+    windows.held.clear()
+    journal.close()
+    other.open()
+    other.close()

@@ -174,3 +174,20 @@ def test_a_job_killed_at_any_of_its_last_steps_ends_well(
         said = nursery.run(**order, resume=True) if journal_path(order["job"]["target"]).exists() else ["Done"]
         assert any(line.startswith("Done") for line in said), said
         assert files_in(folder) == scene.files
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is bounded as Linux counts it")
+@pytest.mark.parametrize("kilobytes", [4, 64, 512, 1024])
+def test_a_job_that_memory_runs_out_for_goes_on_when_there_is_some(
+    kilobytes: int, nursery: Nursery, scenes: Scenes, tmp_path: Path
+) -> None:
+    """Wherever it fails: in a thread's stack, in a slab, in what it says of that."""
+    scene = scenes["file"]
+    order = scene.at(tmp_path)
+    said = nursery.run(**order, memory=kilobytes << 10)
+    check_nothing_wrong(scene, tmp_path)
+    if not any(line.startswith("Done") for line in said):
+        said = nursery.run(**order, resume=True)
+    assert any(line.startswith("Done") for line in said), said
+    assert files_in(tmp_path) == scene.files
