@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,11 @@ def begun(root: Path) -> JobRecord | None:
     return next((record for record in read_records(root) if record.owner is not None and record.owner.pid), None)
 
 
+def progress_of(root: Path) -> core.Progress | None:
+    """What the worker of the one job under `root` last said."""
+    return next((record.folder.shown_progress() for record in read_records(root)), None)
+
+
 def is_over(root: Path) -> bool:
     return all(record.is_over for record in read_records(root)) and bool(read_records(root))
 
@@ -68,19 +73,19 @@ def kill(pid: int) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, float]:
-    """The hash of the file that an undisturbed run makes, and how long a worker is at it."""
+    """The hash of the file that an undisturbed run makes, and how long that takes from the first progress on."""
     folder = tmp_path_factory.mktemp("whole")
     job = job_to(folder)
     for number in range(2):  # the first one compiles the kernels
         window = lone_window(folder / f"jobs{number}", QuantizeJob(**{**asdict(job), "overwrite": True}))
-        wait_for(lambda number=number: begun(folder / f"jobs{number}"))  # type: ignore[misc]
+        wait_for(lambda number=number: progress_of(folder / f"jobs{number}"))  # type: ignore[misc]
         started = time.monotonic()
         assert window.wait(PATIENCE) == 0
     return digest(Path(job.target)), time.monotonic() - started
 
 
 def job_to(folder: Path) -> QuantizeJob:
-    return QuantizeJob(str(SAMPLE), "Q8_0", str(folder / "o.gguf"), backend="reference")
+    return QuantizeJob(str(SAMPLE), "Q4_K_M", str(folder / "o.gguf"), backend="reference")
 
 
 @pytest.mark.slow
@@ -91,10 +96,12 @@ def test_whoever_is_killed_the_file_is_the_same(whole: tuple[str, float], tmp_pa
         job, jobs = job_to(folder), folder / "jobs"
         folder.mkdir()
         window = lone_window(jobs, job)
+        early = number // len(TARGETS) % 3 == 0  # one third before there is anything, the others at work
         wait_for(lambda jobs=jobs: begun(jobs) or is_over(jobs))  # type: ignore[misc]
-        record = begun(jobs)
+        if not early:
+            wait_for(lambda jobs=jobs: progress_of(jobs))  # type: ignore[misc]
         time.sleep(chance.uniform(0, whole[1]))
-        progress = record.folder.shown_progress() if record else None
+        record, progress = begun(jobs), progress_of(jobs)
         stages.add(progress.stage if progress else "start")
         if target != "worker":
             window.kill()
@@ -108,12 +115,12 @@ def test_whoever_is_killed_the_file_is_the_same(whole: tuple[str, float], tmp_pa
         (record,) = read_records(jobs)
         assert (record.state, digest(Path(job.target))) == (JobState.DONE, whole[0]), (number, target)
         assert sorted(path.name for path in folder.iterdir() if "snug-" in path.name) == []
-    assert len(stages) > 1
+    assert {"start", "encode"} <= stages
 
 
 @pytest.mark.slow
 def test_a_worker_outlives_its_window(tmp_path: Path) -> None:
-    job, jobs = replace(job_to(tmp_path), recipe="Q4_K_M"), tmp_path / "jobs"
+    job, jobs = job_to(tmp_path), tmp_path / "jobs"
     window = lone_window(jobs, job, then=("detach",))
     assert window.wait(PATIENCE) == 0
     record = begun(jobs)
