@@ -40,6 +40,8 @@ def _sweep(job: Job) -> None:
 
     with suppress(OSError, SnugError):
         if isinstance(job, QuantizeJob):
-            core.throw_away(job.target)
+            for each in job.each:
+                with suppress(OSError, SnugError):
+                    core.throw_away(each.target)
         else:
             core.drop_download(job)

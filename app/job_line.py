@@ -51,25 +51,31 @@ def ordered(ids: Iterable[str], kept: Sequence[str]) -> list[str]:
     return sorted(ids, key=lambda id: place.get(id, len(place)))
 
 
-def same_output(job: Job) -> str:
-    """What no two open jobs may have in common: the file to be written, or the model to be downloaded."""
+def outputs_of(job: Job) -> frozenset[str]:
+    """What no two open jobs may have in common: the files to be written, or the model to be downloaded."""
     if isinstance(job, PullJob):
-        return f"{job.source} {job.choice}"
-    return str(Path(job.target))
+        return frozenset({f"{job.source} {job.choice}"})
+    return frozenset(str(Path(each.target)) for each in job.each)
 
 
 def copy_of(job: Job, taken: Collection[str]) -> Job:
-    """The same job for another file: its name with the first number that is free, on disk and among `taken`."""
+    """The same job for other files: their names with the first number that is free, on disk and among `taken`."""
     if not isinstance(job, QuantizeJob):
         return job
-    target, number = Path(job.target), 2
+    first, *further = (_free_name(Path(each.target), taken) for each in job.each)
+    also = tuple((recipe, name) for (recipe, _), name in zip(job.also, further, strict=True))
+    return replace(job, target=first, also=also, overwrite=False)
+
+
+def _free_name(target: Path, taken: Collection[str]) -> str:
+    number = 2
     while (new := target.with_name(f"{target.stem}-{number}{target.suffix}")).exists() or str(new) in taken:
         number += 1
-    return replace(job, target=str(new), overwrite=False)
+    return str(new)
 
 
 def at_level(job: QuantizeJob, recipe: str) -> QuantizeJob:
     """The same model at another level, in a file that is called by it."""
     target = Path(job.target)
     stem = target.stem.replace(job.recipe, recipe) if job.recipe in target.stem else f"{target.stem}-{recipe}"
-    return replace(job, recipe=recipe, target=str(target.with_name(stem + target.suffix)), overwrite=False)
+    return replace(job, recipe=recipe, target=str(target.with_name(stem + target.suffix)), also=(), overwrite=False)

@@ -73,8 +73,15 @@ class JobRecord:
         return Path(self.job.target if isinstance(self.job, QuantizeJob) else self.model)
 
     @property
+    def targets(self) -> tuple[Path, ...]:
+        """All files to be made."""
+        return tuple(Path(each.target) for each in self.job.each) if isinstance(self.job, QuantizeJob) else ()
+
+    @property
     def name(self) -> str:
-        return self.target.name if isinstance(self.job, QuantizeJob) else f"Download of {self.model}"
+        if not isinstance(self.job, QuantizeJob):
+            return f"Download of {self.model}"
+        return f"{self.target.name} and {len(self.job.also)} more" if self.job.also else self.target.name
 
     @property
     def model(self) -> str:
@@ -82,7 +89,9 @@ class JobRecord:
 
     @property
     def recipe(self) -> str:
-        return self.job.recipe if isinstance(self.job, QuantizeJob) else self.job.choice
+        if not isinstance(self.job, QuantizeJob):
+            return self.job.choice
+        return ", ".join(each.recipe for each in self.job.each)
 
     @property
     def seconds(self) -> float | None:

@@ -91,6 +91,7 @@ def values(record: JobRecord, *, whole: bool = False) -> dict[str, Any]:
         "model": record.model,
         "source": record.job.source,
         "target": str(record.target),
+        **({"targets": [str(target) for target in record.targets]} if len(record.targets) > 1 else {}),
         "started": record.started,
         "ended": record.ended,
         "seconds": record.seconds,
@@ -104,8 +105,9 @@ def values(record: JobRecord, *, whole: bool = False) -> dict[str, Any]:
 
 
 def _size(record: JobRecord) -> int:
-    size = record.result.get("file_bytes", record.result.get("bytes", 0))
-    return size if isinstance(size, int) else 0
+    results = (record.result, *record.result.get("also", ()))
+    sizes = [result.get("file_bytes", result.get("bytes", 0)) for result in results]
+    return sum(size for size in sizes if isinstance(size, int))
 
 
 def _list(records: list[JobRecord], *, as_json: bool) -> None:
@@ -131,7 +133,8 @@ def _show(record: JobRecord) -> None:
     table.add_row("Job", record.id)
     table.add_row("State", record.state)
     table.add_row("Model", Text(f"{record.model} ({record.job.source})"))
-    table.add_row("Target", Text(str(record.target)))
+    for target in record.targets or (record.target,):
+        table.add_row("Target", Text(str(target)))
     if record.started:
         table.add_row("Started", words.moment(record.started))
     if record.seconds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from math import ceil
 from typing import Any
@@ -34,21 +34,22 @@ class Encoder:
     def __init__(
         self,
         job: QuantizeJob,
-        work: Unfinished,
+        works: Sequence[Unfinished],
         meter: Meter,
         control: Control,
         *,
         cancelled: Callable[[], bool],
         stream: HubStream | None = None,
     ) -> None:
-        self.job, self.work, self.meter, self.control = job, work, meter, control
+        self.job, self.works, self.meter, self.control = job, works, meter, control
         self.cancelled, self.stream = cancelled, stream
         self.threads, self.weights, self.ahead = job.threads or ceil(usable_cores()), SLAB_WEIGHTS[job.backend], 0
         if stream:
             self.threads, self.ahead = min(self.threads, MOST_THREADS), AHEAD
-        self.slabs = Cutter(work.place.plan, self._weights(self.threads), work.done_rows())
+        plans, done = [work.place.plan for work in works], [work.done_rows() for work in works]
+        self.slabs = Cutter(plans, self._weights(self.threads), done)
         self.gate = Gate(self.threads)  # the other threads of the pool wait for the network
-        self.running: dict[Future[Took], Slab] = {}
+        self.running: dict[Future[list[Took]], tuple[Slab, ...]] = {}
         self.no_room: dict[str, bool] = {}  # names of tensors for which a GPU has none, and whether that was said
         self._said_full = False
 
@@ -62,10 +63,11 @@ class Encoder:
                 done = self._wait()
                 if self.cancelled():
                     raise Cancelled
-                self.work.check()
+                for work in self.works:
+                    work.check()
                 for future in done:
-                    slab = self.running.pop(future)
-                    self.meter.add(slab.planned, slab.count, future.result())
+                    for slab, took in zip(self.running.pop(future), future.result(), strict=True):
+                        self.meter.add(slab.planned, slab.count, took)
                 yield from self._notes()
                 if self.meter.is_due():
                     yield self._progress()
@@ -78,8 +80,8 @@ class Encoder:
         flights, self.slabs.most = room_for(limits.memory, flights=flights, weights=weights)
         self.gate.set(0 if self.control.hold else threads)
         while not self.control.hold and len(self.running) < flights and self.slabs:
-            slab = self.slabs.pop()
-            self.running[pool.submit(timed, self._encode, slab, reader)] = slab
+            slabs = self.slabs.pop()
+            self.running[pool.submit(self._through, slabs, reader)] = slabs
 
     def _weights(self, threads: int) -> int:
         """Of a slab, before memory is looked at."""
@@ -87,7 +89,7 @@ class Encoder:
             return self.weights
         return min(self.weights, slab_weights(threads + self.ahead + 1, self.stream.rate))
 
-    def _wait(self) -> set[Future[Took]]:
+    def _wait(self) -> set[Future[list[Took]]]:
         """The slabs that are through; a moment later even if none is."""
         if not self.running:
             self.control.wait(PROGRESS_SECONDS)
@@ -98,13 +100,13 @@ class Encoder:
         for name in [name for name, said in self.no_room.copy().items() if not said]:
             self.no_room[name] = True
             yield Note(vram_note(name))
-        missing = self.work.missing()
+        missing = sum(work.missing() for work in self.works)
         if missing and not self._said_full:
             yield Note(f"The disk is full: {missing:,} bytes are missing. The job goes on as soon as there is room.")
         self._said_full = bool(missing)
 
     def _progress(self) -> Progress:
-        name = next(iter(self.running.values())).planned.name if self.running else ""
+        name = next(iter(self.running.values()))[0].planned.name if self.running else ""
         return self.meter.event("waiting" if self.control.hold or self._said_full else "encode", name)
 
     @contextlib.contextmanager
@@ -120,6 +122,11 @@ class Encoder:
                 self.stream.close()
             raise
 
+    def _through(self, slabs: Sequence[Slab], reader: RowReader) -> list[Took]:
+        """The same rows for each of their files, read once; how long each took, the first with the reading."""
+        with reader.once() if len(slabs) > 1 else contextlib.nullcontext():
+            return [timed(self._encode, slab, reader) for slab in slabs]
+
     def _encode(self, slab: Slab, reader: RowReader) -> None:
         planned, tensor = slab.planned, slab.planned.tensor
         if can_copy(tensor, planned.format):
@@ -129,7 +136,7 @@ class Encoder:
             rows = reader.rows(tensor, slab.first, slab.count)
             with self.gate:
                 data = self._encoded(slab, rows)
-        self.work.put(planned, slab.first, slab.count, data.data)
+        self.works[slab.target].put(planned, slab.first, slab.count, data.data)
 
     def _encoded(self, slab: Slab, rows: NDArray[Any]) -> NDArray[np.uint8]:
         """The packed rows. Raises SnugError for a NaN or an infinity in them."""

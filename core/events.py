@@ -96,6 +96,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float": (int, float),
     "float | None": (int, float, type(None)),
     "dict[str, Any]": (dict,),
+    "tuple[tuple[str, str], ...]": (tuple,),
 }
 
 

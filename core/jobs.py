@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import PurePath
 from typing import Any
@@ -30,7 +30,7 @@ class QuantizeJob:
     `split_max_size`: the size of a part, such as 2G, of a file in several; "": one file.
     `keep_download`: a model of the Hub is downloaded first, and stays in the cache; else it is read while encoding.
     `card`: the file says how it was made; `hash_source`: its card has hashes of the source's whole files, for which
-    they are read once more.
+    they are read once more. `also`: further (recipe, target) of the same source, which is read once for all of them.
     """
 
     source: str
@@ -47,6 +47,13 @@ class QuantizeJob:
     keep_download: bool = False
     card: bool = True
     hash_source: bool = False
+    also: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def each(self) -> tuple[QuantizeJob, ...]:
+        """For each target the job that makes it alone."""
+        further = (replace(self, recipe=recipe, target=target, also=()) for recipe, target in self.also)
+        return (replace(self, also=()), *further)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +79,24 @@ def job_from(values: Any) -> Job:
     kind = values.get("kind", "quantize")  # older files do not say
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"{kind!r} is no kind of job")
-    return checked(_KINDS[kind], {name: value for name, value in values.items() if name != "kind"})
+    own = {name: _pairs(value) if name == "also" else value for name, value in values.items() if name != "kind"}
+    return checked(_KINDS[kind], own)
+
+
+def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    """Pairs of texts, which JSON has as lists. ValueError when they are none."""
+    pairs = [tuple(pair) for pair in value if isinstance(pair, list)] if isinstance(value, list) else [()]
+    if any([type(text) for text in pair] != [str, str] for pair in pairs) or len(pairs) != len(value):
+        raise ValueError(f"{value!r} are no recipes and targets")
+    return tuple(pairs)
 
 
 def job_values(job: Job) -> dict[str, Any]:
     """The dictionary that job.json holds."""
-    return {"kind": "pull" if isinstance(job, PullJob) else "quantize", **asdict(job)}
+    values = {"kind": "pull" if isinstance(job, PullJob) else "quantize", **asdict(job)}
+    if not values.get("also"):
+        values.pop("also", None)  # so that an older Snug can read what it could do
+    return values
 
 
 def lanes_of(job: Job) -> frozenset[str]:

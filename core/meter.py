@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.events import Progress
@@ -72,7 +72,10 @@ class Counted:
 
 
 class Meter:
-    """Counts the work of a plan as it is done. `clock` gives seconds, and stands still while the machine sleeps."""
+    """Counts the work of a plan, and of plans `also` made of its model, as it is done: for all of them together.
+
+    `clock` gives seconds, and stands still while the machine sleeps.
+    """
 
     def __init__(
         self,
@@ -80,29 +83,32 @@ class Meter:
         started: float,
         job: QuantizeJob,
         *,
+        also: Sequence[Plan] = (),
         speeds: Speeds | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         known = load_speeds() if speeds is None else speeds
         self.plan, self.started, self.clock = plan, started, clock
         self.total = sum(_source_bytes(p.tensor, p.tensor.rows) for p in plan.tensors)
-        self.left_in = {p.name: p.tensor.rows for p in plan.tensors}
+        self.plans = (plan, *also)
+        self.left_in = {p.name: p.tensor.rows * len(self.plans) for p in plan.tensors}
         self.tensors = len(plan.tensors)
         self.done = self.finished = 0
         self.last_event = 0.0
-        self._kinds = {p.name: kind_of(p, plan, job) for p in plan.tensors}
+        self._kinds = {(p.name, p.format): kind_of(p, plan, job) for plan in self.plans for p in plan.tensors}
         self._work = _Work(self._left_of_each(), known, threads=job.threads or math.ceil(usable_cores()))
+        self._file_bytes = sum(plan.file_bytes for plan in self.plans)
         self._usual = {"encode": self._work.whole / self._work.threads,
-                       "write": plan.file_bytes / (known.write or WRITE_RATE),
-                       "verify": plan.file_bytes / (known.verify or VERIFY_RATE)}  # fmt: skip
+                       "write": self._file_bytes / (known.write or WRITE_RATE),
+                       "verify": self._file_bytes / (known.verify or VERIFY_RATE)}  # fmt: skip
         self._spent = dict.fromkeys(self._usual, 0.0)
         self._seen, self._share = clock(), 0.0
         self._steady, self._bytes = _Steady(), _Recent()
 
     def _left_of_each(self) -> Counter[str]:
         left: Counter[str] = Counter()
-        for planned in self.plan.tensors:
-            kind = self._kinds[planned.name]
+        for planned in (planned for plan in self.plans for planned in plan.tensors):
+            kind = self._kinds[planned.name, planned.format]
             left[kind] += units_of(planned, kind, planned.tensor.rows)
         return left
 
@@ -112,9 +118,9 @@ class Meter:
         self.done += count
         self.left_in[planned.name] -= rows
         self.finished += self.left_in[planned.name] == 0
-        kind = self._kinds[planned.name]
+        kind = self._kinds[planned.name, planned.format]
         self._work.add(kind, units_of(planned, kind, rows), took)
-        self._bytes.add(count if took is not None else 0)
+        self._bytes.add(count / len(self.plans) if took is not None else 0)
 
     def is_due(self) -> bool:
         return self.clock() - self.last_event >= PROGRESS_SECONDS
@@ -128,8 +134,8 @@ class Meter:
         whole = sum(self._usual.values())
         if stage in self._usual and whole:
             self._share = max(self._share, sum(self._usual[name] * part for name, part in parts.items()) / whole)
-        return Progress(stage, tensor, self.finished, self.tensors, self.done, self.total, self._bytes.rate, eta,
-                        now - self.started, self._share)  # fmt: skip
+        return Progress(stage, tensor, self.finished, self.tensors, self.done // len(self.plans), self.total,
+                        self._bytes.rate, eta, now - self.started, self._share)  # fmt: skip
 
     def _pass(self, now: float, stage: str) -> None:
         """Lets the time since the last event go by: as work, unless the job waited or the process was stopped."""
@@ -175,7 +181,7 @@ class Meter:
         """Keeps for later jobs how fast this one was, unless it was the network that set its pace."""
         if is_streamed(self.plan.model):
             return
-        rates = {name: self.plan.file_bytes / seconds if seconds > _LONG_ENOUGH else 0.0
+        rates = {name: self._file_bytes / seconds if seconds > _LONG_ENOUGH else 0.0
                  for name, seconds in self._spent.items() if name != "encode"}  # fmt: skip
         remember(Trial(self._work.done, **rates))
 

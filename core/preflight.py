@@ -134,15 +134,19 @@ def preflight_of(
 
     `plan` where it is made already. Raises SnugError when the job makes no sense at all.
     """
-    from core.quantize import parts_of, plan_job  # which asks this module before it starts
+    from core.quantize import parts_of, plan_job, plan_jobs  # which asks this module before it starts
 
+    if job.also:
+        from core.preflight_all import preflight_all
+
+        return preflight_all(job, plan_jobs(job), hardware, speeds=speeds)
     plan = plan or plan_job(job)
     hardware = hardware or detect()
     target = disk_of(expanded(job.target).parent)
     asked = Asked(job, plan, parts_of(job, plan), hardware, load_speeds() if speeds is None else speeds, target)
     needs = (*disks_needed(asked), memory_needed(asked), *vram_needed(asked))
-    problems = (*_too_large(asked), *(text for need in needs if (text := _problem(need))))
-    warnings = tuple(text for need in needs if (text := _warning(need)))
+    problems = (*_too_large(asked), *(text for need in needs if (text := problem_of(need))))
+    warnings = tuple(text for need in needs if (text := warning_of(need)))
     others = tuple(_alternatives(asked, needs, too_large=bool(_too_large(asked)))) if problems or warnings else ()
     files = sum(part.file_bytes for part in asked.parts)
     return Preflight(job, files, len(asked.parts), needs, _time(asked), tuple(problems), warnings, others)
@@ -162,7 +166,7 @@ def _too_large(asked: Asked) -> tuple[str, ...]:
 # Verdicts
 
 
-def _problem(need: Need) -> str:
+def problem_of(need: Need) -> str:
     """Why it cannot work, with the arithmetic."""
     if need.kind in ("disk", "temporary") and need.missing:
         files = [item for item in need.items if item.name == "the file" or item.name.endswith(".gguf")]
@@ -181,7 +185,7 @@ def _problem(need: Need) -> str:
     return ""
 
 
-def _warning(need: Need) -> str:
+def warning_of(need: Need) -> str:
     """What may go wrong."""
     if need.kind == "memory" and need.total >= need.needed > need.available:
         return (f"Memory is short: the job needs about {gb(need.needed)} ({_sum(need.items)}), and "

@@ -23,18 +23,19 @@ from core.card_source import hash_whole
 from core.checkpoint import open_model
 from core.control import Control, Stop
 from core.encode import SLAB_WEIGHTS, Encoder
-from core.errors import Cancelled, JobFailed, SnugError
+from core.errors import Cancelled, Halted, SnugError
 from core.events import Done, Event, Failed, Note, Paused
 from core.failures import failure_of
 from core.hardware.cpu import usable_cores
 from core.imatrix import check_importance, read_importance
 from core.jobs import QuantizeJob
 from core.journal import leftovers, throw_away
+from core.made import check_apart, result_of, several_failed, verified
 from core.meter import PROGRESS_SECONDS, Counted, Meter
 from core.paths import expanded
 from core.plan import Plan, make_plan
-from core.preflight import preflight_of
-from core.recipe_card import SAMPLE_ROWS, error_bytes, filled, with_errors
+from core.preflight_all import preflight_all
+from core.recipe_card import error_bytes, filled, with_errors
 from core.recipes import find_recipe
 from core.resume import compared, head_of, restore_names
 from core.rows import can_copy, encode_type
@@ -42,7 +43,7 @@ from core.slabs import importance_of
 from core.split import PlannedPart, SplitFile, check_split_target, plan_split, read_size
 from core.stream import HubStream, is_streamed, open_stream, stream_notes
 from core.unfinished import Place, Unfinished
-from core.verify import VerifyReport, verify_model
+from core.verify import VerifyReport
 
 _SAVED_SECONDS = 0.02
 MOST_COMPILERS = 4  # processes that compile kernels at once; each takes about 150 MB
@@ -50,30 +51,44 @@ MOST_COMPILERS = 4  # processes that compile kernels at once; each takes about 1
 
 def check_job(job: QuantizeJob) -> Plan:
     """Everything that can be known before the start; raises SnugError when the job cannot work. Writes nothing."""
-    plan = plan_job(job)
-    if not (found := preflight_of(job, plan=plan)).ok:
+    return _checked_plans(job)[0]
+
+
+def _checked_plans(job: QuantizeJob) -> tuple[Plan, ...]:
+    plans = plan_jobs(job)
+    if not (found := preflight_all(job, plans)).ok:
         raise found.refusal()
-    _check_place(job, plan)
-    return plan
+    _check_places(job, plans)
+    return plans
 
 
-def _check_place(job: QuantizeJob, plan: Plan) -> None:
-    check_split_target(parts_of(job, plan), sources=[plan.model.path, *plan.model.files], overwrite=job.overwrite)
+def _check_places(job: QuantizeJob, plans: Sequence[Plan]) -> None:
+    for each, plan in zip(job.each, plans, strict=True):
+        check_split_target(parts_of(each, plan), sources=[plan.model.path, *plan.model.files], overwrite=job.overwrite)
 
 
-def plan_job(job: QuantizeJob) -> Plan:
+def plan_jobs(job: QuantizeJob) -> tuple[Plan, ...]:
+    """The plan of each target, all of one model. Raises SnugError as `plan_job` does, and where two are one file."""
+    first, *further = job.each
+    plan = plan_job(first)
+    plans = (plan, *(plan_job(each, like=plan) for each in further))
+    check_apart([parts_of(each, plan) for each, plan in zip(job.each, plans, strict=True)])
+    return plans
+
+
+def plan_job(job: QuantizeJob, *, like: Plan | None = None) -> Plan:
     """The job's plan, with notes on what a person should know. Raises SnugError when it makes no sense; where the file
-    is to be is not looked at.
+    is to be is not looked at. `like`: a plan of the same model and importance, which are not read again then.
     """
     recipe = find_recipe(job.recipe)
-    model = open_model(job.source)
+    model = like.model if like else open_model(job.source)
     if job.backend not in SLAB_WEIGHTS:
         raise SnugError(f"There is no backend {job.backend!r}.", f"Backends: {', '.join(SLAB_WEIGHTS)}.")
     if job.threads < 0:
         raise SnugError(f"{job.threads} threads make no sense.", "Give a number from 1 on, or 0 for all cores.")
     if job.effort not in kernels.EFFORTS:
         raise SnugError(f"There is no effort {job.effort!r}.", f"Efforts: {', '.join(kernels.EFFORTS)}.")
-    importance = read_importance(job.imatrix) if job.imatrix else None
+    importance = like.importance if like else read_importance(job.imatrix) if job.imatrix else None
     plan = make_plan(model, recipe, pure=job.pure, importance=importance, card=job.card)
     _check_requantize(job, plan)
     plan = replace(plan, notes=(*plan.notes, *check_importance(plan), *stream_notes(model)))
@@ -149,14 +164,14 @@ class _Running:
     ) -> None:
         self.job, self.control, self.resume, self.waits = job, control, resume, waits
         self._cancelled = cancelled
-        self.work: Unfinished | None = None
+        self.works: list[Unfinished] = []
 
     @property
     def is_kept(self) -> bool:
         """Whether what was done stays, to go on with: in this run or in one before."""
-        if self.work is None:
-            return self.resume and leftovers(self.job.target) is not None
-        return self.work.is_kept
+        if not self.works:
+            return self.resume and any(leftovers(each.target) for each in self.job.each)
+        return any(work.is_kept for work in self.works)
 
     def cancelled(self) -> bool:
         if self._cancelled():
@@ -165,8 +180,9 @@ class _Running:
 
     def stopped(self) -> Event:
         """The last word of a job that was told to end."""
-        if self.control.stop is Stop.THROW_AWAY and self.work is None and self.resume:
-            throw_away(self.job.target)
+        if self.control.stop is Stop.THROW_AWAY and not self.works and self.resume:
+            for each in self.job.each:
+                throw_away(each.target)
         if self.control.stop is Stop.PAUSE:
             return Paused("Paused: what is done stays." if self.is_kept else "Paused before anything was done.")
         if self.is_kept:
@@ -176,78 +192,138 @@ class _Running:
 
     def events(self) -> Iterator[Event]:
         started = time.monotonic()
-        plan = plan_job(self.job) if self.resume else check_job(self.job)
-        if self.job.keep_download and is_streamed(plan.model):
+        plans = self._planned()
+        if self.job.keep_download and is_streamed(plans[0].model):
             self.job = yield from _downloaded(self.job, self.cancelled)
-            plan = plan_job(self.job) if self.resume else check_job(self.job)
-        job = self.job
-        yield from (Note(text) for text in (*plan.model.notes, *plan.notes))
-        if job.card and job.hash_source and not is_streamed(plan.model):
-            plan = filled(plan, job, (yield from hash_whole(plan.model, self.cancelled)))
-        place = Place(expanded(job.target), plan, parts_of(job, plan), job.overwrite)
-        head = head_of(job, place)
-        yield from (Note(text) for text in compared(place, head, resume=self.resume))
+            plans = self._planned()
+        job, model = self.job, plans[0].model
+        yield from (Note(text) for text in dict.fromkeys((*model.notes, *(note for p in plans for note in p.notes))))
+        if job.card and job.hash_source and not is_streamed(model):
+            hashes = yield from hash_whole(model, self.cancelled)
+            plans = tuple(filled(plan, each, hashes) for each, plan in zip(job.each, plans, strict=True))
+        places = [
+            Place(expanded(each.target), plan, parts_of(each, plan), job.overwrite)
+            for each, plan in zip(job.each, plans, strict=True)
+        ]
+        heads = [head_of(each, place) for each, place in zip(job.each, places, strict=True)]
+        for place, head in zip(places, heads, strict=True):
+            name = f"{place.target.name}: " if job.also else ""
+            yield from (Note(name + text) for text in compared(place, head, resume=self.resume))
         if self.resume:
-            restore_names(place, head)
-            _check_place(job, plan)
-        found = preflight_of(job, plan=plan)
+            for place, head in zip(places, heads, strict=True):
+                restore_names(place, head)
+            _check_places(job, plans)
+        found = preflight_all(job, plans)
         yield from (Note(text) for text in (found.words, *found.warnings))
-        yield from _prepare(job, plan, self.cancelled)
-        meter = Meter(plan, started, job)
+        yield from _prepare(job, plans, self.cancelled)
+        meter = Meter(plans[0], started, job, also=plans[1:])
         with contextlib.ExitStack() as stack:
-            stream = open_stream(plan.model, self.cancelled, lambda: self.control.limits.bandwidth)
+            stream = open_stream(model, self.cancelled, lambda: self.control.limits.bandwidth)
             if stream:
                 stack.enter_context(stream)
             yield meter.event("encode", "")  # from here on there is something to sweep up
-            self.work = stack.enter_context(Unfinished(place, head, self.control, waits=self.waits))
-            report = yield from self._made(self.work, meter, stream)
-            if job.card:
-                plan = _sealed(plan, self.work.file, report)
-            self.work.finish()
-            problem = write_card(job, card_values(job, plan, parts_of(job, plan), report)) if job.card else ""
+            for place, head in zip(places, heads, strict=True):
+                self.works.append(stack.enter_context(Unfinished(place, head, self.control, waits=self.waits)))
+            reports = yield from self._made(meter, stream)
+            results = yield from self._finished(reports, started)
             meter.remember()
-            yield from [Note(problem)] if problem else []
-            result = _result(job, place.parts, plan, report, time.monotonic() - started)
-            result["card"] = str(card_path(job.target).resolve()) if job.card and not problem else ""
+            fetched = {"fetched": stream.fetched} if stream else {}
             try:
-                yield Done(result | ({"fetched": stream.fetched} if stream else {}))
+                yield Done(results[0] | fetched | ({"also": results[1:]} if job.also else {}))
             finally:  # whoever heard of the end has noted it by now: after a kill before that, a resume ends well too
-                self.work.forget()
+                for work in self.works:
+                    work.forget()
 
-    def _made(self, work: Unfinished, meter: Meter, stream: HubStream | None) -> Generator[Event, None, VerifyReport]:
-        """Encodes, puts on the disk and checks."""
-        work.begin(resume=self.resume)
-        for written in work.done:
-            meter.add(work.planned[written.tensor], written.count)
-        yield from Encoder(self.job, work, meter, self.control, cancelled=self.cancelled, stream=stream).run()
+    def _planned(self) -> tuple[Plan, ...]:
+        return plan_jobs(self.job) if self.resume else _checked_plans(self.job)
+
+    def _made(self, meter: Meter, stream: HubStream | None) -> Generator[Event, None, list[VerifyReport | SnugError]]:
+        """Encodes, puts on the disk and checks: for each target, what its check found, or why it is no good."""
+        self._begin()
+        for work in self.works:
+            for written in work.done:
+                meter.add(work.planned[written.tensor], written.count)
+        encoder = Encoder(self.job, self.works, meter, self.control, cancelled=self.cancelled, stream=stream)
+        yield from encoder.run()
         yield meter.event("write", "")
-        while not work.is_saved():
+        while not all(work.is_saved() for work in self.works):
             if self.cancelled():
                 raise Cancelled
             self.control.wait(_SAVED_SECONDS)
             if meter.is_due():
                 yield meter.event("write", "")
-        return (yield from self._checked(work, meter, stream))
+        return (yield from self._checked(meter, stream))
+
+    def _begin(self) -> None:
+        """Takes the files. Where one is not to be had, what was left of the others stays."""
+        for number, work in enumerate(self.works):
+            try:
+                work.begin(resume=self.resume)
+            except SnugError as error:
+                if number == 0 or error.resumable:
+                    raise
+                raise Halted(error.message, error.hint) from error
 
     def _checked(
-        self, work: Unfinished, meter: Meter, stream: HubStream | None
-    ) -> Generator[Event, None, VerifyReport]:
+        self, meter: Meter, stream: HubStream | None
+    ) -> Generator[Event, None, list[VerifyReport | SnugError]]:
         """Checks in a thread of its own, and says how far that is."""
-        left, looked = threading.Event(), Counted(work.place.plan.tensor_bytes)
+        left, looked = threading.Event(), Counted(sum(work.place.plan.tensor_bytes for work in self.works))
 
-        def check() -> VerifyReport:
+        def check(work: Unfinished) -> VerifyReport | SnugError:
             plan, stopped = work.place.plan, lambda: left.is_set() or self.cancelled()
-            return _verified(work.file, plan, stopped, stream, hashed=self.job.card, looked=looked.add)
+            try:
+                return verified(work.file, plan, stopped, stream, hashed=self.job.card, looked=looked.add)
+            except SnugError as error:
+                if error.resumable or len(self.works) == 1:
+                    raise
+                return error  # the others may be good
 
         yield meter.event("verify", "", within=0.0)
         with ThreadPoolExecutor(1, "check") as pool:
-            checking = pool.submit(check)
+            checking = [pool.submit(check, work) for work in self.works]
             try:
-                while not wait([checking], PROGRESS_SECONDS).done:
+                while wait(checking, PROGRESS_SECONDS).not_done:
                     yield meter.event("verify", "", within=looked.share)
             finally:
                 left.set()
-        return checking.result()
+        return [future.result() for future in checking]
+
+    def _finished(
+        self, reports: Sequence[VerifyReport | SnugError], started: float
+    ) -> Generator[Event, None, list[dict[str, Any]]]:
+        """Gives each good file its name; the results. Raises what was wrong with the others, when the good are safe."""
+        results, good, bad = [], [], []
+        for work, job, report in zip(self.works, self.job.each, reports, strict=True):
+            try:
+                if isinstance(report, SnugError):
+                    raise report
+                results.append((yield from _named(work, job, report, started)))
+                good.append((work, job))
+            except SnugError as error:
+                if len(self.works) == 1:
+                    raise
+                bad.append((job, error))
+        if bad:
+            failed = several_failed(bad, [job for _, job in good])
+            for work, _ in () if failed.resumable else good:
+                work.forget()
+            raise failed
+        return results
+
+
+def _named(
+    work: Unfinished, job: QuantizeJob, report: VerifyReport, started: float
+) -> Generator[Event, None, dict[str, Any]]:
+    """Gives the file of one target its name, and its card; the result."""
+    plan, parts = work.place.plan, work.place.parts
+    if job.card:
+        plan = _sealed(plan, work.file, report)
+    work.finish()
+    problem = write_card(job, card_values(job, plan, parts_of(job, plan), report)) if job.card else ""
+    yield from [Note(problem)] if problem else []
+    result = result_of(job, parts, plan, report, time.monotonic() - started)
+    return result | {"card": str(card_path(job.target).resolve()) if job.card and not problem else ""}
 
 
 def _downloaded(job: QuantizeJob, cancelled: Callable[[], bool]) -> Generator[Event, None, QuantizeJob]:
@@ -273,13 +349,14 @@ class _Ended(Exception):
         self.event = event
 
 
-def _prepare(job: QuantizeJob, plan: Plan, cancelled: Callable[[], bool]) -> Iterator[Event]:
+def _prepare(job: QuantizeJob, plans: Sequence[Plan], cancelled: Callable[[], bool]) -> Iterator[Event]:
     """Loads the kernels, saying so when they must be compiled first."""
     if job.backend == "reference":
         return
     work = sorted(
         {
             (p.format, encode_type(p.tensor).name, importance_of(plan, p) is not None, job.effort)
+            for plan in plans
             for p in plan.tensors
             if not can_copy(p.tensor, p.format)
         }
@@ -312,65 +389,4 @@ def _sealed(plan: Plan, part: SplitFile, report: VerifyReport) -> Plan:
     return plan
 
 
-def _verified(
-    part: SplitFile,
-    plan: Plan,
-    cancelled: Callable[[], bool],
-    stream: HubStream | None,
-    *,
-    hashed: bool,
-    looked: Callable[[int], None],
-) -> VerifyReport:
-    read = stream.read if stream else None
-    try:
-        model = part.as_model(plan.model)
-        report = verify_model(
-            model,
-            source=plan.model,
-            read_source=read,
-            sample_rows=SAMPLE_ROWS,
-            hashed=hashed,
-            cancelled=cancelled,
-            looked=looked,
-        )
-    except SnugError as error:  # the file is ours: it is no bad input
-        if error.resumable:
-            raise
-        raise JobFailed(error.message, error.hint if stream else "Check the disk, then start again.") from error
-    if cancelled():
-        raise Cancelled
-    if report.problems:
-        raise JobFailed(
-            f"The new file did not pass its check: {report.problems[0]}.",
-            "Nothing was kept. Try another level; if it stays, the source may be damaged.",
-        )
-    return report
-
-
-def _result(
-    job: QuantizeJob, parts: Sequence[PlannedPart], plan: Plan, report: VerifyReport, seconds: float
-) -> dict[str, Any]:
-    paths = [planned.path.resolve() for planned in parts]
-    return {
-        "target": str(paths[0]),
-        "parts": [path.name for path in paths],
-        "recipe": plan.recipe.name,
-        "effort": job.effort,
-        "imatrix": job.imatrix,
-        "notes": [*plan.model.notes, *plan.notes],
-        "file_bytes": report.file_bytes,
-        "source_bytes": plan.model.source_bytes,
-        "parameters": plan.model.parameters,
-        "bits_per_weight": plan.bits_per_weight,
-        "seconds": seconds,
-        "weights_per_second": plan.model.parameters / seconds,
-        "formats": report.formats,
-        "tensors": report.tensors,
-        "errors": [
-            {"name": e.name, "format": e.format, "rmse": e.rmse, "max_error": e.max_error} for e in report.errors
-        ],
-        "sha256": dict(report.sha256),
-    }
-
-
-__all__ = ["check_job", "parts_of", "plan_job", "run"]
+__all__ = ["check_job", "parts_of", "plan_job", "plan_jobs", "run"]

@@ -41,6 +41,7 @@ class RowReader:
         self._elsewhere = read
         self._files: OrderedDict[Path, _Open] = OrderedDict()  # the one that was used last is the last
         self._lock = threading.Lock()
+        self._own = threading.local()
 
     def __enter__(self) -> RowReader:
         return self
@@ -51,6 +52,15 @@ class RowReader:
         for file in self._files.values():
             os.close(file.descriptor)
         self._files.clear()
+
+    @contextmanager
+    def once(self) -> Iterator[None]:
+        """Within, this thread reads nothing twice: neither stored bytes nor rows, which nobody may change then."""
+        self._own.bytes, self._own.rows = {}, {}
+        try:
+            yield
+        finally:
+            del self._own.bytes, self._own.rows
 
     def raw(self, tensor: OutputTensor, first: int, count: int) -> Bytes:
         """The stored bytes of `count` rows from `first` on, moved into place: uint8 [count, row bytes of its format].
@@ -67,7 +77,13 @@ class RowReader:
         if not tensor.parts:
             values = np.array(tensor.values, np.float32).reshape(tensor.rows, tensor.columns)
             return values[first : first + count]
-        return self._gather(tensor, first, count, self._values)
+        kept: dict[tuple[str, int, int], Array] | None = getattr(self._own, "rows", None)
+        if kept is None:
+            return self._gather(tensor, first, count, self._values)
+        place = tensor.name, first, count
+        if place not in kept:
+            kept[place] = self._gather(tensor, first, count, self._values)
+        return kept[place]
 
     def _gather(self, tensor: OutputTensor, first: int, count: int, read: _Read) -> Array:
         """Rows of the parts that hold them, one after the other; those of a vector are one row."""
@@ -114,6 +130,15 @@ class RowReader:
         return _native(slab.view(_PLAIN[source.dtype]))
 
     def _bytes(self, source: TensorInfo, offset: int, count: int) -> Bytes:
+        kept: dict[tuple[str, int, int], Bytes] | None = getattr(self._own, "bytes", None)
+        if kept is None:
+            return self._fetched(source, offset, count)
+        place = source.name, offset, count
+        if place not in kept:
+            kept[place] = self._fetched(source, offset, count)
+        return kept[place]
+
+    def _fetched(self, source: TensorInfo, offset: int, count: int) -> Bytes:
         if self._elsewhere:
             return self._elsewhere(source, offset, count)
         buffer = np.empty(count, np.uint8)

@@ -7,7 +7,7 @@ import re
 import shlex
 from dataclasses import fields
 
-from core.jobs import Job, PullJob
+from core.jobs import Job, PullJob, QuantizeJob
 
 # Field of the job -> option. What is in no table is an argument of its own.
 _QUANTIZE = {
@@ -45,6 +45,8 @@ def arguments(job: Job) -> list[str]:
         if field.name not in options or value == field.default:
             continue
         words += [options[field.name]] if isinstance(value, bool) else [options[field.name], str(value)]
+    for recipe, target in job.also if isinstance(job, QuantizeJob) else ():
+        words += ["--type", recipe, "--out", target]
     return words
 
 

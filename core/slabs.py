@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from types import TracebackType
 
 import numpy as np
@@ -27,12 +28,13 @@ _TICK_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Slab:
-    """Rows of one tensor, all with the same importance: float32 [columns], or None."""
+    """Rows of one tensor, all with the same importance: float32 [columns], or None. `target`: number of their file."""
 
     planned: PlannedTensor
     first: int
     count: int
     importance: NDArray[np.float32] | None = None
+    target: int = 0
 
     @property
     def weights(self) -> int:
@@ -45,16 +47,17 @@ def importance_of(plan: Plan, planned: PlannedTensor) -> NDArray[np.float32] | N
 
 
 class Cutter:
-    """The slabs of a plan, one after the other, without the rows that are `done`.
+    """The slabs of plans of one model, one after the other, without the rows that are `done` of each.
 
-    Each has at most `most` weights, and fewer where encoding has shown to be slow: no byte depends on that.
+    The slabs of the same rows, one for each plan that still lacks them, come together. Each has at most `most` weights,
+    and fewer where encoding has shown to be slow: no byte depends on that.
     """
 
-    def __init__(self, plan: Plan, most: int, done: Mapping[str, Sequence[range]] | None = None) -> None:
+    def __init__(self, plans: Sequence[Plan], most: int, done: Sequence[Mapping[str, Sequence[range]]]) -> None:
         self.most = most
         self._pace: dict[str, float] = {}  # seconds a weight takes, by format
-        self._next: deque[Slab] = deque(maxlen=1)
-        self._slabs = self._cut(plan, done or {})
+        self._next: deque[tuple[Slab, ...]] = deque(maxlen=1)
+        self._slabs = self._cut(plans, done)
 
     def saw(self, slab: Slab, seconds: float) -> None:
         """Learns from what a slab took to encode."""
@@ -66,27 +69,49 @@ class Cutter:
             self._next.extend([slab for slab in [next(self._slabs, None)] if slab])
         return bool(self._next)
 
-    def pop(self) -> Slab:
-        """The next one; there must be one."""
+    def pop(self) -> tuple[Slab, ...]:
+        """The next rows, for each plan that lacks them; there must be some."""
         assert self
         return self._next.pop()
 
-    def _weights(self, format_name: str) -> int:
-        pace = self._pace.get(format_name)
-        wanted = FIRST_WEIGHTS if pace is None else int(SLAB_SECONDS / max(pace, 1e-12))
+    def _weights(self, formats: Iterable[str]) -> int:
+        """Of rows that are encoded in all of these, one after the other."""
+        paces = [self._pace.get(name) for name in formats]
+        known = [pace for pace in paces if pace is not None]
+        wanted = FIRST_WEIGHTS if len(known) < len(paces) else int(SLAB_SECONDS / max(sum(known), 1e-12))
         return min(self.most, max(LEAST_WEIGHTS, wanted))
 
-    def _cut(self, plan: Plan, done: Mapping[str, Sequence[range]]) -> Iterator[Slab]:
-        for planned in plan.tensors:
-            tensor = planned.tensor
+    def _cut(self, plans: Sequence[Plan], done: Sequence[Mapping[str, Sequence[range]]]) -> Iterator[tuple[Slab, ...]]:
+        for same in zip(*(plan.tensors for plan in plans), strict=True):
+            tensor = same[0].tensor
             step = step_of(tensor)
-            for rows, vector in _experts(tensor, importance_of(plan, planned)):
-                for gap in gaps(rows, done.get(planned.name, ())):
-                    first = gap.start
-                    while first < gap.stop:
-                        size = max(1, self._weights(planned.format) // tensor.columns // step) * step
-                        yield Slab(planned, first, min(size, gap.stop - first), vector)
-                        first += size
+            lacking = [
+                Slab(planned, gap.start, len(gap), vector, number)
+                for number, (plan, planned) in enumerate(zip(plans, same, strict=True))
+                for rows, vector in _experts(tensor, importance_of(plan, planned))
+                for gap in gaps(rows, done[number].get(planned.name, ()))
+            ]
+            for rows, slabs in together(lacking):
+                first = rows.start
+                while first < rows.stop:
+                    weights = self._weights(slab.planned.format for slab in slabs)
+                    size = max(1, weights // tensor.columns // step) * step
+                    count = min(size, rows.stop - first)
+                    yield tuple(replace(slab, first=first, count=count) for slab in slabs)
+                    first += size
+
+
+def together(slabs: Sequence[Slab]) -> Iterator[tuple[range, tuple[Slab, ...]]]:
+    """Runs of rows of one tensor that are in the very same ones of `slabs`, and those."""
+    edges: dict[int, list[Slab]] = {}
+    for slab in slabs:
+        edges.setdefault(slab.first, []).append(slab)
+        edges.setdefault(slab.first + slab.count, [])
+    inside: list[Slab] = []
+    for start, stop in pairwise(sorted(edges)):
+        inside = [*(slab for slab in inside if slab.first + slab.count > start), *edges[start]]
+        if inside:
+            yield range(start, stop), tuple(sorted(inside, key=lambda slab: slab.target))
 
 
 def gaps(rows: range, done: Iterable[range]) -> Iterator[range]:

@@ -25,15 +25,17 @@ _MOST_LINES = 10_000
 def remember_output(made: Path, result: dict[str, Any]) -> None:
     """Notes in the file `made` what a job has written, so that the library knows it as Snug's own. Raises OSError."""
     made.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps({"time": time.time(), "target": result["target"], "file_bytes": result["file_bytes"]})
+    results = (result, *result.get("also", ()))
+    lines = (json.dumps({"time": time.time(), "target": r["target"], "file_bytes": r["file_bytes"]}) for r in results)
     with made.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+        file.writelines(line + "\n" for line in lines)
 
 
 def scan_outputs(jobs: Sequence[JobEnd], made: Path, folders: tuple[Path, ...]) -> Found:
     """The files made with Snug that are there, and other models right in the folders they go to."""
     known = dict([*_done(jobs), *_noted(made)])
-    waiting = {Path(end.job.target) for end in jobs if isinstance(end.job, QuantizeJob) and end.goes_on}
+    open_jobs = (end.job for end in jobs if isinstance(end.job, QuantizeJob) and end.goes_on)
+    waiting = {Path(each.target) for job in open_jobs for each in job.each}
     items = [item for target, size in known.items() if (item := _item(target, size)) is not None]
     places = {target.parent for target in (*known, *waiting)} | set(folders)
     leftovers: list[Leftover] = []
@@ -58,7 +60,10 @@ def _done(jobs: Iterable[JobEnd]) -> Iterator[tuple[Path, int]]:
     """(target, bytes) of every job that was done."""
     for end in jobs:
         with suppress(ValueError, TypeError, KeyError):
-            yield _target(end.last["result"])
+            result = end.last["result"]
+            yield _target(result)
+            for further in result.get("also", ()):
+                yield _target(further)
 
 
 def _noted(made: Path) -> Iterator[tuple[Path, int]]:
