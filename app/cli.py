@@ -34,6 +34,7 @@ from app import (
     words,
 )
 from app.machine_options import Gpus, Ram, machine_asked
+from app.targets import targets_of
 
 app = typer.Typer(
     name="snug",
@@ -202,8 +203,16 @@ def _importance(imatrix: str) -> core.ImportanceMatrix | None:
 @verb
 def quantize(
     source: Source,
-    recipe: Type,
-    out: Annotated[str, typer.Option("--out", "-o", metavar="FILE", help="The .gguf file to write.")],
+    types: Annotated[
+        list[str],
+        typer.Option("--type", "-t", metavar="T", help="The recipe, such as Q4_K_M; several are made in one reading."),
+    ],
+    out: Annotated[
+        list[str],
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="The .gguf file; of several types a folder or {name}-{type}.gguf."
+        ),
+    ],
     pure: Pure = False,
     imatrix: Imatrix = "",
     effort: Effort = "exact",
@@ -228,10 +237,12 @@ def quantize(
     as_json: Json = False,
 ) -> int:
     """Make a GGUF file of a model. Ctrl+C keeps what is done: --resume goes on with it."""
+    (recipe, target), *also = targets_of(source, types, out)
     job = core.QuantizeJob(
         source=source,
         recipe=recipe,
-        target=out,
+        target=target,
+        also=tuple(also),
         pure=pure,
         backend=backend,
         threads=threads,
@@ -252,7 +263,11 @@ def quantize(
         return 0 if found.ok else BAD_INPUT
     result = _run(job, as_json=as_json, resume=resume)
     library_command.note_output(result)
-    _print_json(result) if as_json else report.result(result)
+    if as_json:
+        _print_json(result)
+        return 0
+    for each in (result, *result.get("also", ())):
+        report.result(each)
     return 0
 
 

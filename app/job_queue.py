@@ -18,7 +18,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.job_endings import CANCELLED, KEPT, NOT_BEGUN, ending_of, mend_history, sweep
-from app.job_line import copy_of, moved, ordered, same_output, startable
+from app.job_line import copy_of, moved, ordered, outputs_of, startable
 from app.job_record import NEVER_BEGAN, JobRecord, after, begun, interrupted
 from app.job_watch import FirstWindow, JobWatch, read_again
 from app.worker_follower import WorkerFollower
@@ -168,11 +168,11 @@ class JobQueue(QObject):
 
     def add_all(self, jobs: Sequence[Job]) -> list[JobRecord]:
         """Puts all of them at the end of the queue, or none. Raises SnugError as `add` does, and OSError."""
-        taken = {same_output(record.job) for record in self.open_jobs()}
+        taken = self._taken()
         for job in jobs:
-            if same_output(job) in taken:
+            if outputs_of(job) & taken:
                 raise SnugError(f"Another job is already making {_name_of(job)}.", "Choose another name or wait.")
-            taken.add(same_output(job))
+            taken |= outputs_of(job)
         records = [JobRecord(create(self._root, job), job) for job in jobs]
         for record in records:
             self._records[record.id] = record
@@ -190,14 +190,18 @@ class JobQueue(QObject):
 
     def duplicate(self, id: str) -> JobRecord:
         """The same job for another file."""
-        return self.add(copy_of(self._records[id].job, {same_output(record.job) for record in self.open_jobs()}))
+        return self.add(copy_of(self._records[id].job, self._taken()))
+
+    def _taken(self, *, but: str = "") -> set[str]:
+        """What the open jobs make, without the job `but`."""
+        return {name for record in self.open_jobs() if record.id != but for name in outputs_of(record.job)}
 
     def change(self, id: str, job: Job) -> JobRecord:
         """Another job in the place of one that has not begun. Raises SnugError when it has, and OSError."""
         record = self._records[id]
         if record.started is not None or record.is_over or not self._is_ours(record.folder):
             raise SnugError(f"{record.name} has begun meanwhile.", "Make the file under another name.")
-        if any(same_output(job) == same_output(other.job) for other in self.open_jobs() if other.id != id):
+        if outputs_of(job) & self._taken(but=id):
             raise SnugError(f"Another job is already making {_name_of(job)}.", "Choose another name or wait.")
         write_job(record.folder, job)
         self._change(replace(record, job=job))
@@ -224,7 +228,7 @@ class JobQueue(QObject):
         record = self._records.get(id)
         if record is None or not record.can_resume:
             return
-        if record.is_over and any(same_output(record.job) == same_output(other.job) for other in self.open_jobs()):
+        if record.is_over and outputs_of(record.job) & self._taken():
             raise SnugError(f"Another job is already making {record.name}.", "Wait for it, or cancel it.")
         if id not in self._line:
             self._line.append(id)

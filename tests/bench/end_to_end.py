@@ -1,6 +1,8 @@
 """How long `snug quantize` takes on a 1B-shaped Llama folder, process start included, and what memory it peaks at.
 
-    python -m tests.bench.end_to_end [--recipe Q4_K_M] [--threads 0] [--folder DIR] [--runs 3]
+    python -m tests.bench.end_to_end [--recipe Q4_K_M] [--threads 0] [--folder DIR] [--runs 3] [--also Q8_0]
+
+With --also, the time of both files in one job against that of a job for each.
 
 The folder (2 GB of bf16) is written on the first run and kept if --folder names a place for it.
 """
@@ -56,17 +58,17 @@ def write_model(folder: Path) -> int:
     return count
 
 
-def measure(folder: Path, recipe: str, threads: int) -> tuple[float, int, int]:
-    """(seconds, peak resident bytes, file bytes) of one process."""
+def measure(folder: Path, threads: int, *recipes: str) -> tuple[float, int, int]:
+    """(seconds, peak resident bytes, bytes of the files) of one process."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-        out = Path(place) / "out.gguf"
-        command = [sys.executable, "-m", "app", "quantize", str(folder), "-t", recipe, "-o", str(out), "--json"]
+        wanted = [word for recipe in recipes for word in ("-t", recipe, "-o", str(Path(place) / f"{recipe}.gguf"))]
+        command = [sys.executable, "-m", "app", "quantize", str(folder), *wanted, "--json"]
         started = time.perf_counter()
         process = subprocess.Popen([*command, "--threads", str(threads)], cwd=ROOT, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         assert status == 0, "snug quantize failed"
-        return seconds, usage.ru_maxrss * 1024, out.stat().st_size
+        return seconds, usage.ru_maxrss * 1024, sum(file.stat().st_size for file in Path(place).glob("*.gguf"))
 
 
 def main() -> None:
@@ -75,15 +77,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--also", default="")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = options.folder or Path(place) / "llama-1b-shaped"
         count = write_model(folder)
-        measure(folder, options.recipe, options.threads)  # compiles the kernels and warms the page cache
+        both = (options.recipe, options.also) if options.also else ()
+        measure(folder, options.threads, *(both or (options.recipe,)))  # compiles the kernels and warms the page cache
         for _ in range(options.runs):
-            seconds, peak, size = measure(folder, options.recipe, options.threads)
+            seconds, peak, size = measure(folder, options.threads, options.recipe)
             print(f"{options.recipe}: {seconds:.2f} s, {count / seconds / 1e6:.0f} M weights/s, "
                   f"peak RSS {peak / 2**20:.0f} MiB, file {size / 1e6:.1f} MB")  # fmt: skip
+            if both:
+                other, *_ = measure(folder, options.threads, options.also)
+                together, peak, _ = measure(folder, options.threads, *both)
+                print(f"{' and '.join(both)}: {seconds + other:.2f} s by two jobs ({other:.2f} s for {options.also}), "
+                      f"{together:.2f} s by one, {together / (seconds + other):.2f} times as long, "
+                      f"peak RSS {peak / 2**20:.0f} MiB")  # fmt: skip
 
 
 if __name__ == "__main__":

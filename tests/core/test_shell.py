@@ -44,7 +44,7 @@ def test_every_field_of_a_job_has_its_option(monkeypatch: pytest.MonkeyPatch) ->
     job = core.QuantizeJob(
         source="/m", recipe="Q8_0", target="/o.gguf", pure=True, backend="cpu", threads=3, overwrite=True,
         allow_requantize=True, split_max_size="2G", effort="best", imatrix="/i.gguf", keep_download=True, card=False,
-        hash_source=True,
+        hash_source=True, also=(("Q4_K_M", "/p.gguf"), ("F16", "/q.gguf")),
     )  # fmt: skip
     assert all(getattr(job, field.name) != field.default for field in fields(job))
     assert heard(shlex.split(core.command_line(job, windows=False)), monkeypatch) == job
