@@ -512,4 +512,4 @@ class JobQueue(QObject):
 
 
 def _name_of(job: Job) -> str:
-    return Path(job.target).name if isinstance(job, QuantizeJob) else job.source
+    return " and ".join(Path(each.target).name for each in job.each) if isinstance(job, QuantizeJob) else job.source

@@ -32,7 +32,7 @@ JOB_COLUMNS: tuple[Column[JobRecord], ...] = (
         "File",
         lambda job: job.name,
         200,
-        tooltip=lambda job: str(job.target),
+        tooltip=lambda job: "\n".join(map(str, job.targets or (job.target,))),
         strong=lambda job: True,
         stretch=True,
     ),

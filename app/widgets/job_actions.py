@@ -34,7 +34,8 @@ def _waits(record: JobRecord) -> bool:
 
 
 def _can_be_edited(record: JobRecord) -> bool:
-    is_here = isinstance(record.job, QuantizeJob) and not record.job.source.startswith("hub:")
+    job = record.job
+    is_here = isinstance(job, QuantizeJob) and not job.source.startswith("hub:") and not job.also
     return is_here and _waits(record) and record.started is None
 
 

@@ -38,6 +38,7 @@ def result_facts(record: JobRecord) -> list[tuple[str, str]]:
     formats = ", ".join(f"{count} {name}" for name, count in (result.get("formats") or {}).items())
     facts = [
         ("File", words.path(result.get("target", job.target))),
+        *(("And", words.path(str(other.get("target", "")))) for other in result.get("also") or ()),
         ("Size", f"{words.size(result.get('file_bytes', 0))}, {words.exact(int(result.get('file_bytes', 0)))}"),
         ("Bits a weight", f"{float(result.get('bits_per_weight', 0)):.2f}"),
         ("Checked", "Whole and finite; sampled against the source"),

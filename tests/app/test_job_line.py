@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.job_line import ahead_of, at_level, copy_of, moved, ordered, startable
+from app.job_line import ahead_of, at_level, copy_of, moved, ordered, outputs_of, startable
 from app.job_record import JobRecord
 from core import Job, JobFolder, JobState, PullJob, QuantizeJob
 
@@ -57,3 +57,13 @@ def test_another_level_has_its_own_name() -> None:
     job = QuantizeJob("/m", "Q4_K_M", "/t/Qwen-Q4_K_M.gguf", overwrite=True)
     assert at_level(job, "Q8_0") == QuantizeJob("/m", "Q8_0", "/t/Qwen-Q8_0.gguf")
     assert at_level(QuantizeJob("/m", "Q4_K_M", "/t/mine.gguf"), "Q8_0").target == "/t/mine-Q8_0.gguf"
+
+
+def test_a_copy_of_several_files_has_a_free_name_for_each(tmp_path: Path) -> None:
+    (tmp_path / "b-2.gguf").touch()
+    job = QuantizeJob("/m", "Q8_0", str(tmp_path / "a.gguf"), also=(("F16", str(tmp_path / "b.gguf")),))
+    copy = copy_of(job, set())
+    assert isinstance(copy, QuantizeJob)
+    assert (copy.target, copy.also) == (str(tmp_path / "a-2.gguf"), (("F16", str(tmp_path / "b-3.gguf")),))
+    assert outputs_of(copy) == {str(tmp_path / "a-2.gguf"), str(tmp_path / "b-3.gguf")}
+    assert at_level(job, "Q4_0").also == ()

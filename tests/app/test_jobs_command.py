@@ -76,3 +76,12 @@ def test_a_report_is_a_zip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     found = answered(capsys, "report", folder.id[:-2], "-o", str(tmp_path / "r.zip"))
     assert found["report"] == str((tmp_path / "r.zip").resolve())
     assert "machine.json" in zipfile.ZipFile(tmp_path / "r.zip").namelist()
+
+
+def test_all_files_of_a_job_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    job = core.QuantizeJob("/m", "Q8_0", "/out/a.gguf", also=(("F16", "/out/b.gguf"), ("Q4_0", "/out/c.gguf")))
+    folder = put(core.Done({"file_bytes": 5, "also": [{"file_bytes": 7}, {"file_bytes": 9}]}), job=job)
+    assert "a.gguf and 2 more" in spoken(capsys, "jobs")[0]
+    found = answered(capsys, "jobs", "show", folder.id)
+    assert (found["targets"], found["bytes"]) == (["/out/a.gguf", "/out/b.gguf", "/out/c.gguf"], 21)
+    assert "/out/c.gguf" in spoken(capsys, "jobs", "show", folder.id)[0]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
+import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,19 @@ from typing import Any
 import pytest
 
 import core
+import core.hub.headers
 import core.made
 import core.meter
 import core.preflight_all
 import core.slabs
 from core.control import Control, Stop
+from core.hub import Hub, close_connections
 from core.jobs import job_from, job_values
 from core.journal import leftovers, peek
 from core.rows import RowReader
 from core.verify import VerifyReport
+from tests.core.nursery import Nursery, open_nursery
+from tests.fake_hub import FakeHub, FakeRepo
 from tests.imatrix import seeded_means, write_imatrix
 from tests.models import make_llama
 
@@ -234,3 +240,58 @@ def test_job_json_keeps_further_targets_and_says_nothing_of_none(model: Path, tm
     for bad in ("x", [["Q8_0"]], [["Q8_0", 1]], ["Q8"], {}, 1):
         with pytest.raises((ValueError, TypeError)):
             job_from(job_values(wanted) | {"also": bad})
+
+
+@pytest.mark.slow
+def test_the_hub_is_asked_for_each_byte_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_llama(tmp_path / "model", shards=2)
+    repo = FakeRepo("org/model", {path.name: path.read_bytes() for path in folder.iterdir()})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    sent = []
+    with FakeHub([repo]) as fake:
+        monkeypatch.setattr(core.hub.headers, "connect", lambda: Hub(fake.url, tmp_path / "cache"))
+        core.open_model("hub:org/model")
+        for levels in (("Q4_K_M",), ("Q4_K_M", "Q8_0", "BF16")):
+            out = tmp_path / str(len(levels))
+            out.mkdir()
+            before = fake.sent("/storage/*")
+            for event in core.run(job("hub:org/model", out, levels)):
+                if isinstance(event, core.Progress) and event.stage == "write":
+                    last_sent = fake.sent("/storage/*") - before
+            assert isinstance(event, core.Done), event
+            sent.append(last_sent)
+    close_connections()
+    assert sent[0] == sent[1] >= core.open_model(folder).source_bytes
+    single = tmp_path / "single"
+    single.mkdir()
+    for each in job(folder, single, ("Q4_K_M", "Q8_0", "BF16")).each:
+        assert isinstance(last(each), core.Done)
+    assert files(tmp_path / "3") == files(single)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork, and no SIGKILL")
+def test_killed_at_any_step_it_goes_on_to_the_same_files(model: Path, alone: Path, tmp_path: Path) -> None:
+    with open_nursery(tmp_path) as process:
+        nursery = Nursery(process)
+
+        def order(folder: Path) -> dict[str, Any]:
+            folder.mkdir()
+            return {"job": asdict(job(model, folder))}
+
+        steps = int(nursery.run(**order(tmp_path / "whole"))[-1].split()[1])
+        rng = random.Random(7)
+        moments = [*(rng.randrange(steps) for _ in range(30)), *range(steps - 12, steps)]
+        for number, moment in enumerate(moments):
+            folder = tmp_path / str(number)
+            wanted = order(folder)
+            said = nursery.run(**wanted, kill_at=moment, after=rng.random() < 0.5)
+            ready = {name: data for name, data in files(folder).items() if name.endswith(".gguf")}
+            assert all(data == files(alone)[name] for name, data in ready.items()), "what has its name is whole"
+            if not any(line.startswith("Done") for line in said):
+                said = nursery.run(**wanted, resume=True)
+                assert files(folder) == files(alone), (moment, said)
+            assert any(line.startswith("Done") for line in said), (moment, said)
+            assert {name: data for name, data in files(folder).items() if name.endswith(".gguf")} == files(alone)
+        assert process.stdin is not None
+        process.stdin.close()
