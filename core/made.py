@@ -8,11 +8,11 @@ from typing import Any
 
 from core.errors import Cancelled, JobFailed, SnugError
 from core.jobs import QuantizeJob
+from core.model import ReadBytes
 from core.paths import expanded
 from core.plan import Plan
 from core.recipe_card import SAMPLE_ROWS
 from core.split import PlannedPart, SplitFile
-from core.stream import HubStream
 from core.verify import VerifyReport, verify_model
 
 
@@ -37,13 +37,14 @@ def verified(
     part: SplitFile,
     plan: Plan,
     cancelled: Callable[[], bool],
-    stream: HubStream | None,
+    read: ReadBytes | None,
     *,
     hashed: bool,
     looked: Callable[[int], None],
 ) -> VerifyReport:
-    """The report of a check that found nothing wrong. Raises SnugError for what is wrong, and Cancelled."""
-    read = stream.read if stream else None
+    """The report of a check that found nothing wrong; `read` where the source is elsewhere. Raises SnugError for what
+    is wrong, and Cancelled.
+    """
     try:
         model = part.as_model(plan.model)
         report = verify_model(
@@ -58,7 +59,7 @@ def verified(
     except SnugError as error:  # the file is ours: it is no bad input
         if error.resumable:
             raise
-        raise JobFailed(error.message, error.hint if stream else "Check the disk, then start again.") from error
+        raise JobFailed(error.message, error.hint if read else "Check the disk, then start again.") from error
     if cancelled():
         raise Cancelled
     if report.problems:

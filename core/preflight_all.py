@@ -15,6 +15,7 @@ from core.paths import expanded
 from core.plan import Plan
 from core.preflight import Duration, Preflight, preflight_of, problem_of, warning_of
 
+_SHARED = ("kept free", "the download", "compiled kernels")
 _FOR_ALL = ("stream", "threads", "split")  # ways out that are not of one target alone
 
 
@@ -56,8 +57,12 @@ def _disks(each: Sequence[Preflight]) -> Iterator[Need]:
                 volumes.setdefault(volume_of(Path(need.place)), []).append(named)
     for needs in volumes.values():
         first, free = needs[0], free_bytes(Path(needs[0].place))
-        items = dict.fromkeys(item for need in needs for item in need.items)
-        yield replace(first, items=tuple(items), available=free + sum(max(0, need.available - free) for need in needs))
+        items = [item for need in needs for item in need.items]
+        own = [item for item in items if item.name not in _SHARED]
+        shared = {item.name: item for item in sorted(items, key=lambda item: item.nbytes) if item.name in _SHARED}
+        yield replace(
+            first, items=(*own, *shared.values()), available=free + sum(max(0, need.available - free) for need in needs)
+        )
 
 
 def _called(item: Item, job: QuantizeJob) -> Item:

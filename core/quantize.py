@@ -41,7 +41,7 @@ from core.resume import compared, head_of, restore_names
 from core.rows import can_copy, encode_type
 from core.slabs import importance_of
 from core.split import PlannedPart, SplitFile, check_split_target, plan_split, read_size
-from core.stream import HubStream, is_streamed, open_stream, stream_notes
+from core.stream import HubStream, is_streamed, open_stream, read_once, stream_notes
 from core.unfinished import Place, Unfinished
 from core.verify import VerifyReport
 
@@ -246,7 +246,7 @@ class _Running:
         encoder = Encoder(self.job, self.works, meter, self.control, cancelled=self.cancelled, stream=stream)
         yield from encoder.run()
         yield meter.event("write", "")
-        while not all(work.is_saved() for work in self.works):
+        while [work for work in self.works if not work.is_saved()]:  # each is asked: that hurries it
             if self.cancelled():
                 raise Cancelled
             self.control.wait(_SAVED_SECONDS)
@@ -268,12 +268,13 @@ class _Running:
         self, meter: Meter, stream: HubStream | None
     ) -> Generator[Event, None, list[VerifyReport | SnugError]]:
         """Checks in a thread of its own, and says how far that is."""
+        read = read_once(stream) if stream and len(self.works) > 1 else stream and stream.read
         left, looked = threading.Event(), Counted(sum(work.place.plan.tensor_bytes for work in self.works))
 
         def check(work: Unfinished) -> VerifyReport | SnugError:
             plan, stopped = work.place.plan, lambda: left.is_set() or self.cancelled()
             try:
-                return verified(work.file, plan, stopped, stream, hashed=self.job.card, looked=looked.add)
+                return verified(work.file, plan, stopped, read, hashed=self.job.card, looked=looked.add)
             except SnugError as error:
                 if error.resumable or len(self.works) == 1:
                     raise

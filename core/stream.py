@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import Cancelled, Halted, JobFailed
-from core.model import ModelInfo, TensorInfo
+from core.model import ModelInfo, ReadBytes, TensorInfo
 
 if TYPE_CHECKING:  # at run time only where they are needed: a file on this disk needs no network
     from core.hub.headers import HeaderSource
@@ -34,6 +34,7 @@ MOST_THREADS = 16  # that encode: more than any line can feed
 SLAB_WEIGHTS = 1 << 21
 LOST_BYTES = 8 << 20  # what is on its way or not encoded yet, and fetched again after a kill: so many bytes at most,
 LOST_SECONDS = 0.6  # or as many as come in this time, where the line is fast: each request costs it a moment
+KEPT_BYTES = 64 << 20  # of sampled rows
 _RATE_SECONDS = 0.3
 _WEIGHT_BYTES = 2
 _BURST_SECONDS = 0.2
@@ -180,6 +181,24 @@ class HubStream:
 
     def _is_over(self) -> bool:
         return self._closed.is_set() or self._cancelled()
+
+
+def read_once(stream: HubStream) -> ReadBytes:
+    """Its `read`, that fetches nothing again of the rows that are sampled for several files, up to KEPT_BYTES."""
+    kept: dict[tuple[str, int, int], Bytes] = {}
+    lock = threading.Lock()
+
+    def read(tensor: TensorInfo, first: int, count: int) -> Bytes:
+        place = tensor.name, first, count
+        if place not in kept:
+            data = stream.read(tensor, first, count)
+            with lock:
+                if sum(len(other) for other in kept.values()) + count > KEPT_BYTES:
+                    return data
+                kept[place] = data
+        return kept[place]
+
+    return read
 
 
 def _fill(future: Future[Bytes], reader: RangeReader, start: int, count: int, spend: Callable[[int], None]) -> None:
