@@ -268,7 +268,7 @@ class _Running:
         self, meter: Meter, stream: HubStream | None
     ) -> Generator[Event, None, list[VerifyReport | SnugError]]:
         """Checks in a thread of its own, and says how far that is."""
-        read = read_once(stream) if stream and len(self.works) > 1 else stream and stream.read
+        read = None if stream is None else read_once(stream) if len(self.works) > 1 else stream.read
         left, looked = threading.Event(), Counted(sum(work.place.plan.tensor_bytes for work in self.works))
 
         def check(work: Unfinished) -> VerifyReport | SnugError:

@@ -196,7 +196,7 @@ def read_once(stream: HubStream) -> ReadBytes:
                 if sum(len(other) for other in kept.values()) + count > KEPT_BYTES:
                     return data
                 kept[place] = data
-        return kept[place]
+        return kept[place].copy()
 
     return read
 
