@@ -31,7 +31,7 @@ from app.tasks import Tasks
 from app.theme import SIZES
 from app.widgets.banner import Banner
 from app.widgets.facts import Facts
-from app.widgets.job_actions import ALSO, FOREIGN, WORDS, JobButtons, ask_cancel
+from app.widgets.job_actions import ALSO, WORDS, JobButtons, ask_cancel, is_allowed
 from app.widgets.job_limits import JobLimits
 from app.widgets.job_panel import open_folder_of, result_facts
 from app.widgets.page import Page, empty_state
@@ -173,8 +173,8 @@ class JobsPage(Page):
         record = self.table.current()
         if not self.banner.isHidden() or record is None or record.is_over:
             super().cancel()
-            return
-        ask_cancel(self.banner, self._queue, record)
+        elif is_allowed("cancel", record, foreign=self._is_foreign(record)):
+            ask_cancel(self.banner, self._queue, record)
 
     def _copy_command(self, record: JobRecord) -> None:
         import core  # only here: the rest of the page needs no more of it than is there
@@ -215,7 +215,7 @@ class JobsPage(Page):
         if record is None or record.ending:
             return
         name = ("resume" if record.can_resume else "pause") if wish == "turn" else wish
-        if WORDS[name].fits(record) and (name in FOREIGN or not self._is_foreign(record)):
+        if WORDS[name].fits(record) and is_allowed(name, record, foreign=self._is_foreign(record)):
             self.do(name)
 
     def _pop_up(self, place: QPoint) -> None:
