@@ -17,9 +17,9 @@ from core.plan import Plan, PlannedTensor
 from core.recipes import FLOATS
 from core.rows import step_of
 
-SLAB_SECONDS = 0.3  # about the longest that a slab takes: what has begun is waited for when a job ends
-FIRST_WEIGHTS = 1 << 18
-LEAST_WEIGHTS = 1 << 16
+SLAB_SECONDS = 0.25  # about the longest that a slab takes: what has begun is waited for when a job ends
+FIRST_WEIGHTS = 1 << 16
+LEAST_WEIGHTS = 1 << 15
 WEIGHT_BYTES = 8  # of a slab in flight: what is read, what becomes of it, and what comes out
 BASE_BYTES = 160 << 20  # of a process that encodes, without its slabs
 _TICK_SECONDS = 0.2
