@@ -125,6 +125,7 @@ def _budget_of(gpu: Gpu) -> int:
     return max(0, gpu.free - gpu_context(gpu.total) - max(512 * _MIB, gpu.total * 3 // 100))
 
 
+@lru_cache
 def gpu_context(total: int) -> int:
     """Bytes that a program takes on a GPU before it has any buffer, rather too much, by the memory of the GPU."""
     count = next((count for most, count in _MULTIPROCESSORS if total <= most * 1024 * _MIB), _MOST_MULTIPROCESSORS)
