@@ -176,7 +176,7 @@ class FitPage(Page):
 
     def choose_model(self, path: Path) -> None:
         """Answers about this model, as soon as it is judged."""
-        self._chosen, self._is_settled = str(path), True
+        self._chosen, self._is_settled = str(path).removeprefix("hub:"), True
         self.table.choose(self._chosen)
         self._answer()
 
