@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -144,7 +144,7 @@ def _repacked_with(present: tuple[str, ...]) -> frozenset[str]:
 def _judge(shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> Fit:
     if kv_type not in KV_TYPES:
         raise ValueError(f"kv_type must be one of {', '.join(KV_TYPES)}, not {kv_type!r}")
-    refused = refusal(shape, Settings(kv_type=kv_type))
+    refused = "" if kv_type == "f16" else refusal(shape, Settings(kv_type=kv_type))
     if refused:
         # What llama.cpp does not run with this cache, it runs with the plain one.
         kv_type = "f16"
@@ -191,7 +191,8 @@ class _Placing:
     def __init__(self, shape: Shape, hardware: Hardware, *, cards: int, context: int, kv_type: str) -> None:
         self.shape = shape
         self.cards = cards
-        self.on_processor = Settings(context=context, kv_type=kv_type, repacked=_repacked(hardware), brief=True)
+        self.context, self.kv_type = context, kv_type
+        self.repacked = _repacked(hardware)
         self.found: dict[int, Prediction] = {}
 
     def __call__(self, gpu_layers: int) -> Prediction:
@@ -200,10 +201,10 @@ class _Placing:
         return self.found[gpu_layers]
 
     def _predicted(self, gpu_layers: int) -> Prediction:
-        if not gpu_layers:
-            return predict(self.shape, self.on_processor)
-        settings = replace(self.on_processor, gpu_layers=gpu_layers, has_gpu=True, repacked=frozenset())
-        return predict(self.shape, settings, cards=self.cards, quick=True)
+        has_gpu = gpu_layers > 0
+        repacked = frozenset() if has_gpu else self.repacked
+        settings = Settings(self.context, self.kv_type, gpu_layers, has_gpu, brief=True, repacked=repacked)
+        return predict(self.shape, settings, cards=self.cards if has_gpu else 1, quick=has_gpu)
 
 
 def _most_layers(placed: _Placing, whole: int, budget: int) -> int:
