@@ -35,7 +35,7 @@ from app.widgets.job_actions import ALSO, WORDS, JobButtons, ask_cancel, is_allo
 from app.widgets.job_limits import JobLimits
 from app.widgets.job_panel import open_folder_of, result_facts
 from app.widgets.page import Page, empty_state
-from app.widgets.parts import Elided, button, card
+from app.widgets.parts import Elided, button, card, column, scrolled
 from app.widgets.progress_panel import ProgressPanel
 from app.widgets.verdict_chip import VerdictChip
 from core import QuantizeJob, Settings, SnugError
@@ -131,17 +131,14 @@ class JobsPage(Page):
         head.addWidget(self.name, 1)
         for action in (*self.doings.buttons.values(), self.doings.more):
             head.addWidget(action)
-        result = QWidget()
-        layout = QVBoxLayout(result)
-        layout.setContentsMargins(0, SIZES.m, 0, 0)
-        layout.setSpacing(SIZES.m)
-        layout.addWidget(self.progress)
-        layout.addWidget(self.facts)
-        layout.addStretch()
+        parts = column(self.progress, self.facts, 1, spacing=SIZES.m)
+        result = scrolled(parts, name="What becomes of the job")
+        parts.setContentsMargins(0, SIZES.m, 0, 0)
         self.tabs = QTabWidget()
         self.tabs.setAccessibleName("Details of the job")
         self.tabs.setDocumentMode(True)
         self.tabs.tabBar().setDrawBase(False)
+        self.tabs.tabBar().setAccessibleName(self.tabs.accessibleName())
         for widget, title in ((result, "Overview"), (self.tensor_table, "Tensors"), (self.log, "Log")):
             self.tabs.addTab(widget, title)
         self.tabs.currentChanged.connect(lambda _: self._read_log())

@@ -78,6 +78,7 @@ class ModelPanel(QWidget):
         tabs.setAccessibleName("About the model")
         tabs.setDocumentMode(True)
         tabs.tabBar().setDrawBase(False)
+        tabs.tabBar().setAccessibleName(tabs.accessibleName())
         overview = column(
             self.verdict, self.state, self.facts, label("Make or download?", role="section"), self.ways, 1,
             spacing=SIZES.m,
