@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -59,6 +59,7 @@ class Fit:
     `doubt` is by how much they may be short, for a family without a rule of its own.
     The figures are those of `place`: "GPU", "CPU" or "GPU + CPU". `on_gpu` and `on_host` are the same by device, for a
     model that is whole on the GPU still keeps its input embedding and some buffers in RAM. `context` is in tokens.
+    `unified`: the GPU works in the RAM, but may not hold all of it.
     """
 
     verdict: Verdict
@@ -75,6 +76,7 @@ class Fit:
     on_host: Needs = NOTHING
     gpu_layers: int = 0
     doubt: int = 0
+    unified: bool = False
 
     @property
     def total(self) -> int:
@@ -119,6 +121,11 @@ def usable_gpus(hardware: Hardware) -> list[Gpu]:
     own = [gpu for gpu in hardware.gpus if not gpu.unified and _budget_of(gpu) > 0]
     vendor = max(own, key=_budget_of).vendor if own else ""
     return [gpu for gpu in own if gpu.vendor == vendor]
+
+
+def metal_limit(hardware: Hardware) -> int:
+    """Bytes of the RAM that macOS lets the GPU of an Apple chip hold; 0 where there is none."""
+    return next((gpu.total for gpu in hardware.gpus if gpu.unified and gpu.vendor == "Apple"), 0)
 
 
 def _budget_of(gpu: Gpu) -> int:
@@ -177,7 +184,10 @@ def _judge(shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> F
     whole = shape.blocks + 1
     most = _most_layers(placed, whole, vram) if vram else 0
     if not most:
-        return fit(0, "CPU", ram)
+        alone, limit = fit(0, "CPU", ram), metal_limit(hardware)
+        if not limit or alone.total <= limit or alone.verdict is Verdict.NO:
+            return alone
+        return replace(fit(max(1, _most_layers(placed, whole, limit)), "GPU + CPU", ram), unified=True)
     found = placed(most)
     if most == whole and found.host.total <= ram:
         return fit(whole, "GPU", vram)
@@ -204,7 +214,7 @@ class _Placing:
         has_gpu = gpu_layers > 0
         repacked = frozenset() if has_gpu else self.repacked
         settings = Settings(self.context, self.kv_type, gpu_layers, has_gpu, brief=True, repacked=repacked)
-        return predict(self.shape, settings, cards=self.cards if has_gpu else 1, quick=has_gpu)
+        return predict(self.shape, settings, cards=max(1, self.cards) if has_gpu else 1, quick=has_gpu)
 
 
 def _most_layers(placed: _Placing, whole: int, budget: int) -> int:
