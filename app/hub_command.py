@@ -74,7 +74,7 @@ def _find_fits(
         _show_judged(run)
     if unknown:
         first = f"{words.count(len(unknown), 'model')} could not be looked at, the first for this reason"
-        report.problem(f"{first}: {unknown[0].trouble}", "")
+        report.note(f"{first}: {unknown[0].trouble}")
 
 
 def _show_judged(run: list[Judged]) -> None:
