@@ -109,7 +109,7 @@ def show_ranking(rows: Sequence[Judged], lost: Sequence[Unjudged]) -> None:
             report.verdict(row.fit.verdict.value),
             words.size(row.fit.total),
             row.speed_short,
-            words.tokens(row.largest) if row.largest else "none",
+            words.tokens(row.largest) if row.largest else "none whole",
         )
     console.print(table)
     for one in (one for one in lost if one.wanted.is_here):

@@ -54,6 +54,8 @@ def find(
         smallest=_count(smallest),
         largest=_count(largest),
     )
+    if 0 < filters.largest < filters.smallest:
+        raise core.SnugError(f"No model has at least {smallest} and at most {largest} parameters.", "Swap the two.")
     if fits or ram or gpu:
         _find_fits(filters, machine_asked(ram, gpu), context=context, sort=sort, limit=limit, as_json=as_json)
         return
@@ -72,7 +74,7 @@ def _find_fits(
         _show_judged(run)
     if unknown:
         first = f"{words.count(len(unknown), 'model')} could not be looked at, the first for this reason"
-        report.problem(f"{first}: {unknown[0].trouble}", "")
+        report.note(f"{first}: {unknown[0].trouble}")
 
 
 def _show_judged(run: list[Judged]) -> None:

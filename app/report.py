@@ -63,6 +63,11 @@ def problem(message: str, hint: str) -> None:
         console.print(Text(hint), soft_wrap=True)
 
 
+def note(message: str) -> None:
+    """Something worth knowing that is no error."""
+    _err().print(Text(f"Note: {message}"), soft_wrap=True)
+
+
 def _table(*columns: str, right: Iterable[str] = ()) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:

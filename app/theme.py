@@ -209,6 +209,8 @@ def load_fonts() -> QFont:
 def apply(app: QApplication, setting: str) -> Colors:
     """Gives the whole application the look that `setting` asks for."""
     colors = choose(setting, app.styleHints().colorScheme())
-    app.setPalette(palette_of(colors))
-    app.setStyleSheet(style_sheet(colors))
+    style = style_sheet(colors)
+    if app.styleSheet() != style:  # to take it anew costs every widget there is its polish
+        app.setPalette(palette_of(colors))
+        app.setStyleSheet(style)
     return colors

@@ -10,6 +10,7 @@ from core.choice import RUNS, WHOLE, Choice, choose, least_of
 from core.fit import Fit, Verdict, estimate_fit
 from core.hardware import Hardware
 from core.memory import CELL
+from core.placement import as_placed, place_model
 from core.recommend import (
     ADVISED,
     LONG_CONTEXT,
@@ -193,7 +194,8 @@ def _nothing(plans: Sequence[Plan], hardware: Hardware, *, context: int, kv_type
         yield "There is no level that can be made of this model."
         return
     least = least_of(plans)
-    fit: Fit = estimate_fit(least, hardware, context=context, kv_type=kv_type)
+    layers: Fit = estimate_fit(least, hardware, context=context, kv_type=kv_type)
+    fit = as_placed(layers, place_model(least, hardware, layers), hardware)
     yield (f"Nothing runs here: even {least.recipe.name} needs {size(fit.total)}, "
            f"{size(-fit.free_after)} more than there is.")  # fmt: skip
 

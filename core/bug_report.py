@@ -67,23 +67,34 @@ def write_report(folder: JobFolder, out: Path | str, *, examined: Mapping[str, A
 
 def contents(folder: JobFolder, examined: Mapping[str, Any]) -> dict[str, str]:
     """File name -> text, all of it fit to be sent."""
-    clean = cleaner()
+    clean = cleaner(_folders_of(_read(folder.path / "job.json")))
     files = {name: _cleaned_lines(_read(folder.path / name), clean) for name in ("events.jsonl", "log.txt")}
     job = _cleaned_json(_read(folder.path / "job.json"), clean)
     return {"job.json": job, **files, "machine.json": json.dumps(_cleaned(examined, clean), indent=1, default=str)}
 
 
-def cleaner() -> Callable[[str], str]:
-    """What takes out of a text whatever is private, on this machine."""
+def _folders_of(job: str) -> tuple[str, ...]:
+    """Where the files of a job are, unless that is below the home folder, which is told by itself."""
+    with suppress(ValueError, RecursionError, AttributeError):
+        files = [str(json.loads(job).get(name) or "") for name in ("source", "target", "imatrix")]
+        parents = {str(Path(file).parent) for file in files if os.path.isabs(file)}
+        return tuple(place for place in parents if len(place) > len("C:\\") and not place.startswith(str(Path.home())))
+    return ()
+
+
+def cleaner(folders: tuple[str, ...] = ()) -> Callable[[str], str]:
+    """What takes out of a text whatever is private, on this machine; `folders` become <folder>."""
     names = []
     with suppress(OSError, KeyError, ImportError):
         names.append(getpass.getuser())
     names += [socket.gethostname(), Path.home().name]
-    return partial(cleaned, home=str(Path.home()), names=tuple(dict.fromkeys(names)))
+    return partial(cleaned, home=str(Path.home()), names=tuple(dict.fromkeys(names)), folders=folders)
 
 
-def cleaned(text: str, *, home: str, names: tuple[str, ...]) -> str:
+def cleaned(text: str, *, home: str, names: tuple[str, ...], folders: tuple[str, ...] = ()) -> str:
     """`text` without secrets; `home` becomes ~, as do all folders of users, and `names` become <user>."""
+    for place in sorted(folders, key=len, reverse=True):
+        text = re.sub(rf"{re.escape(place)}(?![\w.-])", "<folder>", text)
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
     if len(home) > 1:

@@ -59,6 +59,7 @@ class Fit:
     `doubt` is by how much they may be short, for a family without a rule of its own.
     The figures are those of `place`: "GPU", "CPU" or "GPU + CPU". `on_gpu` and `on_host` are the same by device, for a
     model that is whole on the GPU still keeps its input embedding and some buffers in RAM. `context` is in tokens.
+    `unified`: the GPU works in the RAM, but may not hold all of it.
     """
 
     verdict: Verdict
@@ -75,6 +76,7 @@ class Fit:
     on_host: Needs = NOTHING
     gpu_layers: int = 0
     doubt: int = 0
+    unified: bool = False
 
     @property
     def total(self) -> int:
@@ -121,10 +123,16 @@ def usable_gpus(hardware: Hardware) -> list[Gpu]:
     return [gpu for gpu in own if gpu.vendor == vendor]
 
 
+def metal_limit(hardware: Hardware) -> int:
+    """Bytes of the RAM that macOS lets the GPU of an Apple chip hold; 0 where there is none."""
+    return next((gpu.total for gpu in hardware.gpus if gpu.unified and gpu.vendor == "Apple"), 0)
+
+
 def _budget_of(gpu: Gpu) -> int:
     return max(0, gpu.free - gpu_context(gpu.total) - max(512 * _MIB, gpu.total * 3 // 100))
 
 
+@lru_cache
 def gpu_context(total: int) -> int:
     """Bytes that a program takes on a GPU before it has any buffer, rather too much, by the memory of the GPU."""
     count = next((count for most, count in _MULTIPROCESSORS if total <= most * 1024 * _MIB), _MOST_MULTIPROCESSORS)
@@ -143,7 +151,7 @@ def _repacked_with(present: tuple[str, ...]) -> frozenset[str]:
 def _judge(shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> Fit:
     if kv_type not in KV_TYPES:
         raise ValueError(f"kv_type must be one of {', '.join(KV_TYPES)}, not {kv_type!r}")
-    refused = refusal(shape, Settings(kv_type=kv_type))
+    refused = "" if kv_type == "f16" else refusal(shape, Settings(kv_type=kv_type))
     if refused:
         # What llama.cpp does not run with this cache, it runs with the plain one.
         kv_type = "f16"
@@ -176,7 +184,10 @@ def _judge(shape: Shape, hardware: Hardware, *, context: int, kv_type: str) -> F
     whole = shape.blocks + 1
     most = _most_layers(placed, whole, vram) if vram else 0
     if not most:
-        return fit(0, "CPU", ram)
+        alone, limit = fit(0, "CPU", ram), metal_limit(hardware)
+        if not limit or alone.total <= limit or alone.verdict is Verdict.NO:
+            return alone
+        return replace(fit(max(1, _most_layers(placed, whole, limit)), "GPU + CPU", ram), unified=True)
     found = placed(most)
     if most == whole and found.host.total <= ram:
         return fit(whole, "GPU", vram)
@@ -190,7 +201,8 @@ class _Placing:
     def __init__(self, shape: Shape, hardware: Hardware, *, cards: int, context: int, kv_type: str) -> None:
         self.shape = shape
         self.cards = cards
-        self.on_processor = Settings(context=context, kv_type=kv_type, repacked=_repacked(hardware), brief=True)
+        self.context, self.kv_type = context, kv_type
+        self.repacked = _repacked(hardware)
         self.found: dict[int, Prediction] = {}
 
     def __call__(self, gpu_layers: int) -> Prediction:
@@ -199,10 +211,10 @@ class _Placing:
         return self.found[gpu_layers]
 
     def _predicted(self, gpu_layers: int) -> Prediction:
-        if not gpu_layers:
-            return predict(self.shape, self.on_processor)
-        settings = replace(self.on_processor, gpu_layers=gpu_layers, has_gpu=True, repacked=frozenset())
-        return predict(self.shape, settings, cards=self.cards, quick=True)
+        has_gpu = gpu_layers > 0
+        repacked = frozenset() if has_gpu else self.repacked
+        settings = Settings(self.context, self.kv_type, gpu_layers, has_gpu, brief=True, repacked=repacked)
+        return predict(self.shape, settings, cards=max(1, self.cards) if has_gpu else 1, quick=has_gpu)
 
 
 def _most_layers(placed: _Placing, whole: int, budget: int) -> int:

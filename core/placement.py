@@ -31,12 +31,12 @@ class Placement:
     @property
     def is_whole(self) -> bool:
         """Whether every layer is on a GPU, but perhaps for experts."""
-        return self.unified is not None or self.gpu_layers > self.blocks
+        return self.gpu_layers > self.blocks or (self.unified is not None and not self.gpu_layers)
 
     @property
     def words(self) -> str:
         """Where the layers are, for people."""
-        if self.unified is not None:
+        if self.unified is not None and self.is_whole:
             return f"in the RAM that {self.unified.name} shares"
         if self.host_experts:
             return f"all layers on the GPU, the experts of {self.host_experts} of {self.blocks} in RAM"
@@ -81,7 +81,7 @@ def as_placed(fit: Fit, placement: Placement, hardware: Hardware) -> Fit:
 
 def reason_at_a_glance(plan: Plan, fit: Fit) -> str:
     """The reason of `fit` without looking for the best split: of a mixture's, that experts go to RAM."""
-    if fit.verdict is not Verdict.SPLITS or not has_experts(plan.shape):
+    if fit.verdict is not Verdict.SPLITS or not has_experts(plan.shape) or fit.unified:
         return fit.reason
     return _split_reason(fit, fit.total, "all layers on the GPU, experts in RAM")
 

@@ -31,7 +31,7 @@ def compared(place: Place, head: Head, *, resume: bool) -> Iterator[str]:
     found = peek(place.target)
     before = found.head
     if before is None or not found.written:
-        if resume:
+        if resume and (place.overwrite or not place.target.exists()):  # else it is refused, and does not start
             yield "Nothing was left to go on with: the job starts afresh."
         return
     if not resume:

@@ -16,11 +16,11 @@ from core.errors import Cancelled
 from core.model import OutputTensor
 from core.plan import Plan, PlannedTensor
 from core.recipes import FLOATS
-from core.rows import step_of
+from core.rows import can_copy, step_of
 
-SLAB_SECONDS = 0.3  # about the longest that a slab takes: what has begun is waited for when a job ends
-FIRST_WEIGHTS = 1 << 18
-LEAST_WEIGHTS = 1 << 16
+SLAB_SECONDS = 0.25  # about the longest that a slab takes: what has begun is waited for when a job ends
+FIRST_WEIGHTS = 1 << 16
+LEAST_WEIGHTS = 1 << 15
 WEIGHT_BYTES = 8  # of a slab in flight: what is read, what becomes of it, and what comes out
 BASE_BYTES = 160 << 20  # of a process that encodes, without its slabs
 _TICK_SECONDS = 0.2
@@ -92,9 +92,10 @@ class Cutter:
                 for gap in gaps(rows, done[number].get(planned.name, ()))
             ]
             for rows, slabs in together(lacking):
+                slow = [slab for slab in slabs if not can_copy(tensor, slab.planned.format)] or slabs
                 first = rows.start
                 while first < rows.stop:
-                    weights = self._weights(slab.planned.format for slab in slabs)
+                    weights = self._weights(slab.planned.format for slab in slow)
                     size = max(1, weights // tensor.columns // step) * step
                     count = min(size, rows.stop - first)
                     yield tuple(replace(slab, first=first, count=count) for slab in slabs)

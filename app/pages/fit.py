@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSettings, Qt, QTimer, Signal
 from PySide6.QtGui import QHideEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
-from PySide6.QtWidgets import QLineEdit, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from app import words
 from app.fit_tasks import FitTasks
@@ -131,7 +131,7 @@ class FitPage(Page):
         self.filter = QLineEdit(placeholderText="Filter", clearButtonEnabled=True)
         self.filter.setAccessibleName("Show only models with this in their row")
         self.filter.setToolTip("Show only models with this in their row (Ctrl+F): a name, a place, a level, a verdict")
-        self.filter.textChanged.connect(lambda text: self.table.show_only(text))
+        self.filter.textChanged.connect(self._filter)
 
     def _make_content(self) -> QWidget:
         self._problems = label(role="small", wrap=True)
@@ -140,7 +140,11 @@ class FitPage(Page):
         controls.setStretch(3, 1)
         split = QSplitter(Qt.Orientation.Vertical)
         split.setChildrenCollapsible(False)
-        split.addWidget(self.table)
+        self._none_fits = empty_state("No model matches", "Every column is searched for what you typed.")
+        self._list = QStackedWidget()
+        for widget in (self.table, self._none_fits):
+            self._list.addWidget(widget)
+        split.addWidget(self._list)
         split.addWidget(card(self.detail, margin=SIZES.m))
         split.setSizes([SIZES.row * 6, SIZES.row * 12])
         split.setStretchFactor(1, 1)
@@ -154,6 +158,16 @@ class FitPage(Page):
         layout.addWidget(self._problems)
         return content
 
+    def _filter(self, text: str) -> None:
+        self.table.show_only(text)
+        self._show_list()
+
+    def _show_list(self) -> None:
+        """The table, or why it would be empty."""
+        self._list.setCurrentWidget(
+            self.table if self.table.shown_rows() or not self.filter.text() else self._none_fits
+        )
+
     # What is judged
 
     @property
@@ -162,7 +176,7 @@ class FitPage(Page):
 
     def choose_model(self, path: Path) -> None:
         """Answers about this model, as soon as it is judged."""
-        self._chosen, self._is_settled = str(path), True
+        self._chosen, self._is_settled = str(path).removeprefix("hub:"), True
         self.table.choose(self._chosen)
         self._answer()
 
@@ -245,6 +259,7 @@ class FitPage(Page):
             self.rows.set_rows([])
             return
         self.rows.replace_rows(rows)
+        self._show_list()
         is_waited_for = self._is_settled and self._tasks.busy("judge")
         if not self._is_settled or not (is_waited_for or self._chosen in self._judged):
             self._chosen = rows[0].key

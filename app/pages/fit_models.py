@@ -15,6 +15,7 @@ from app.pages.models import ModelsPage
 from app.tables.hub_columns import HubRow
 
 MOST_FOUND = 20
+_HUB = "hub:"
 
 
 class FitModels:
@@ -33,9 +34,11 @@ class FitModels:
         self._ask_about(found)
         self._seen.update(row.source for row in found if row.verdict not in ("", "unsupported"))
         ready = [row for row in found if row.source in self._seen]
-        recent = [Path(path) for path in self._models.recent()]
+        recent = self._models.recent()
+        of_hub = [path.removeprefix(_HUB) for path in recent if path.startswith(_HUB)]
+        hub = [*((name, name.partition("@")[0]) for name in of_hub), *((row.source, row.id) for row in ready)]
         known = {row.id: row.note for row in self._known}
-        return list(wanted_models(items, recent, [(row.source, row.id) for row in ready], known))
+        return list(wanted_models(items, [Path(path) for path in recent if not path.startswith(_HUB)], hub, known))
 
     def row(self, key: str) -> HubRow:
         """The model of the Hub that is called `key`."""

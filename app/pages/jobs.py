@@ -31,11 +31,11 @@ from app.tasks import Tasks
 from app.theme import SIZES
 from app.widgets.banner import Banner
 from app.widgets.facts import Facts
-from app.widgets.job_actions import ALSO, FOREIGN, WORDS, JobButtons, ask_cancel
+from app.widgets.job_actions import ALSO, WORDS, JobButtons, ask_cancel, is_allowed
 from app.widgets.job_limits import JobLimits
 from app.widgets.job_panel import open_folder_of, result_facts
 from app.widgets.page import Page, empty_state
-from app.widgets.parts import Elided, button, card
+from app.widgets.parts import Elided, button, card, column, scrolled
 from app.widgets.progress_panel import ProgressPanel
 from app.widgets.verdict_chip import VerdictChip
 from core import QuantizeJob, Settings, SnugError
@@ -131,17 +131,14 @@ class JobsPage(Page):
         head.addWidget(self.name, 1)
         for action in (*self.doings.buttons.values(), self.doings.more):
             head.addWidget(action)
-        result = QWidget()
-        layout = QVBoxLayout(result)
-        layout.setContentsMargins(0, SIZES.m, 0, 0)
-        layout.setSpacing(SIZES.m)
-        layout.addWidget(self.progress)
-        layout.addWidget(self.facts)
-        layout.addStretch()
+        parts = column(self.progress, self.facts, 1, spacing=SIZES.m)
+        result = scrolled(parts, name="What becomes of the job")
+        parts.setContentsMargins(0, SIZES.m, 0, 0)
         self.tabs = QTabWidget()
         self.tabs.setAccessibleName("Details of the job")
         self.tabs.setDocumentMode(True)
         self.tabs.tabBar().setDrawBase(False)
+        self.tabs.tabBar().setAccessibleName(self.tabs.accessibleName())
         for widget, title in ((result, "Overview"), (self.tensor_table, "Tensors"), (self.log, "Log")):
             self.tabs.addTab(widget, title)
         self.tabs.currentChanged.connect(lambda _: self._read_log())
@@ -173,8 +170,8 @@ class JobsPage(Page):
         record = self.table.current()
         if not self.banner.isHidden() or record is None or record.is_over:
             super().cancel()
-            return
-        ask_cancel(self.banner, self._queue, record)
+        elif is_allowed("cancel", record, foreign=self._is_foreign(record)):
+            ask_cancel(self.banner, self._queue, record)
 
     def _copy_command(self, record: JobRecord) -> None:
         import core  # only here: the rest of the page needs no more of it than is there
@@ -215,7 +212,7 @@ class JobsPage(Page):
         if record is None or record.ending:
             return
         name = ("resume" if record.can_resume else "pause") if wish == "turn" else wish
-        if WORDS[name].fits(record) and (name in FOREIGN or not self._is_foreign(record)):
+        if WORDS[name].fits(record) and is_allowed(name, record, foreign=self._is_foreign(record)):
             self.do(name)
 
     def _pop_up(self, place: QPoint) -> None:

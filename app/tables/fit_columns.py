@@ -65,10 +65,14 @@ FIT_COLUMNS: tuple[Column[Judged], ...] = (
     ),
     Column(
         "Context up to",
-        lambda row: _in_thousands(row.largest) if row.largest else "none",
+        lambda row: _in_thousands(row.largest) if row.largest else "none whole",
         104,
         sort=lambda row: row.largest,
-        tooltip=lambda row: f"{words.tokens(row.largest)} at this level run on this machine",
+        tooltip=lambda row: (
+            f"{words.tokens(row.largest)} at this level run on this machine"
+            if row.largest
+            else "At this level it runs in part on the GPU, or not at all"
+        ),
         right=True,
     ),
 )

@@ -56,14 +56,21 @@ class RowView(QTableView, Generic[Row]):
                 header.setSectionResizeMode(position, QHeaderView.ResizeMode.Stretch)
 
     def remember_widths(self, store: QSettings, key: str) -> None:
-        """Restores the widths under `key` and keeps them from now on."""
+        """Restores the widths under `key` and keeps them from now on; a hidden column keeps the one that it had."""
         header = self.horizontalHeader()
-        if len(widths := stored_widths(store, key)) == len(self.rows_model.columns):
-            for position, width in enumerate(widths):
+        stored = stored_widths(store, key)
+        columns = self.rows_model.columns
+        for position, width in enumerate(stored if len(stored) == len(columns) else []):
+            if width:
                 self.setColumnWidth(position, width)
-        header.sectionResized.connect(
-            lambda *_: store.setValue(key, [header.sectionSize(i) for i in range(header.count())])
-        )
+        kept = [header.sectionSize(position) or columns[position].width for position in range(header.count())]
+
+        def keep(position: int, _before: int, now: int) -> None:
+            if now:
+                kept[position] = now
+                store.setValue(key, kept)
+
+        header.sectionResized.connect(keep)
 
     def choose(self, key: str) -> None:
         """Selects the row with this key, if there is one, and scrolls to it."""

@@ -46,6 +46,7 @@ class FitDetail(QWidget):
         self.tabs.setAccessibleName("About this model")
         self.tabs.setDocumentMode(True)
         self.tabs.tabBar().setDrawBase(False)
+        self.tabs.tabBar().setAccessibleName(self.tabs.accessibleName())
         self._make_answer()
         head = row(self.chip)
         head.addWidget(self.name, 1)

@@ -68,6 +68,7 @@ class Inspector(QWidget):
         self.tabs.setAccessibleName("Parts of the file")
         self.tabs.setDocumentMode(True)
         self.tabs.tabBar().setDrawBase(False)
+        self.tabs.tabBar().setAccessibleName(self.tabs.accessibleName())
         self.tabs.addTab(holder(column(self.key_table)), "Keys")
         self.tabs.addTab(holder(column(split)), "Tensors")
         outer = QVBoxLayout(self)

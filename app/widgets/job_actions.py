@@ -88,7 +88,7 @@ class JobButtons:
         """Only what can be done with this job is there; nothing with one that another window decides about."""
         for name, widget in self.buttons.items():
             widget.setVisible(WORDS[name].fits(record))
-            widget.setEnabled(not record.ending and (not foreign or name in FOREIGN))
+            widget.setEnabled(is_allowed(name, record, foreign=foreign))
         self._shown = (record, foreign)
 
     def _fill(self) -> None:
@@ -106,7 +106,15 @@ class JobButtons:
         menu.popup(place)
 
 
-FOREIGN = frozenset({"pause", "cancel", "open", "command", "duplicate", "report"})  # also of another window's jobs
+_FOREIGN = frozenset({"open", "command", "duplicate", "report"})  # also of another window's jobs
+_WHILE_IT_RUNS = frozenset({"pause", "cancel"})  # its worker hears every window; one that waits hears only its own
+
+
+def is_allowed(name: str, record: JobRecord, *, foreign: bool) -> bool:
+    """Whether this window may do so now; `foreign`: another one decides about the job."""
+    if record.ending:
+        return False
+    return not foreign or name in _FOREIGN or (name in _WHILE_IT_RUNS and record.state == JobState.RUNNING)
 
 
 def fill_menu(menu: QMenu, record: JobRecord, wanted: Callable[[str], None], *, foreign: bool, main: bool) -> None:
@@ -116,7 +124,7 @@ def fill_menu(menu: QMenu, record: JobRecord, wanted: Callable[[str], None], *, 
             entry = QAction(icon(action.glyph), action.word, menu)
             entry.triggered.connect(lambda _=False, name=action.name: wanted(name))
             entry.setToolTip(action.tip)
-            entry.setEnabled(not record.ending and (not foreign or action.name in FOREIGN))
+            entry.setEnabled(is_allowed(action.name, record, foreign=foreign))
             menu.addAction(entry)
 
     if isinstance(record.job, QuantizeJob):

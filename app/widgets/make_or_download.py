@@ -51,11 +51,13 @@ class MakeOrDownload(QWidget):
         self.measure_wanted.emit()
 
 
-def ways_of(details: Values, options: list[Values], ggufs: list[Values] | None, *, rate: float) -> list[Fact]:
+def ways_of(
+    details: Values, options: list[Values], ggufs: list[Values] | None, *, rate: float, makeable: bool = True
+) -> list[Fact]:
     """Each way in words. `ggufs`: files that are there already, None while that is not known."""
     facts: list[Fact] = []
     best = next((item for item in options if item["recommended"]), None)
-    if details.get("wanted_bytes") and not details["refusal"]:
+    if makeable and details.get("wanted_bytes") and not details["refusal"]:
         made = f", makes a file of {words.size(best['size'])} ({best['level']})" if best else ""
         facts.append(("Make it here", f"fetches {fetching(details['wanted_bytes'], rate)}{made}"))
     if ggufs:

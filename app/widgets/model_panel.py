@@ -78,6 +78,7 @@ class ModelPanel(QWidget):
         tabs.setAccessibleName("About the model")
         tabs.setDocumentMode(True)
         tabs.tabBar().setDrawBase(False)
+        tabs.tabBar().setAccessibleName(tabs.accessibleName())
         overview = column(
             self.verdict, self.state, self.facts, label("Make or download?", role="section"), self.ways, 1,
             spacing=SIZES.m,
@@ -113,6 +114,7 @@ class ModelPanel(QWidget):
         self.file_state.setText("Asking for the list of files.")
         self.get_gguf.setEnabled(False)
         self.show_card({"text": "", "pictures": [], "elsewhere": 0})
+        self.card.setPlaceholderText("Fetching the card.")
         self._details: Values = {}
         self._is_refused = False
         self._options: list[Values] = []
@@ -153,6 +155,7 @@ class ModelPanel(QWidget):
     def show_trouble(self, text: str) -> None:
         """The check found that it cannot be, or could not be made."""
         self._is_refused = True
+        self._show_ways()
         self.state.setText(text)
         self.state.show()
         self.verdict.hide()
@@ -161,6 +164,7 @@ class ModelPanel(QWidget):
         """The card in words; its pictures come when they are asked for."""
         self._pictures: list[str] = list(card["pictures"])
         self._spoilt = 0
+        self.card.setPlaceholderText("This model has no card.")
         self.card.show_card(card["text"])
         own, elsewhere = len(self._pictures), card["elsewhere"]
         is_or_are = "lies" if elsewhere == 1 else "lie"
@@ -208,7 +212,8 @@ class ModelPanel(QWidget):
     def _show_ways(self) -> None:
         """Bytes that each way takes over the line."""
         known = self.ggufs.rows if self.ggufs.rows or self._others is not None else None
-        self.ways.show_ways(ways_of(self._details, self._options, known, rate=self.rate), rate=self.rate)
+        facts = ways_of(self._details, self._options, known, rate=self.rate, makeable=not self._is_refused)
+        self.ways.show_ways(facts, rate=self.rate)
 
     def show_rate(self, rate: float) -> None:
         """How fast the line is has been measured."""

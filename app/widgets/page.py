@@ -36,6 +36,7 @@ class Page(QWidget):
         self.title = label(title, role="title")
         self.purpose = label(purpose, role="muted", wrap=True)
         self.banner = Banner()
+        self.banner.closed.connect(self._keep_focus)
         self.primary: QPushButton | None = None
         self._top = QHBoxLayout()
         self._top.setSpacing(SIZES.s)
@@ -91,6 +92,12 @@ class Page(QWidget):
             focus.click()
         else:
             self.act()
+
+    def _keep_focus(self) -> None:
+        """The button that was in focus may be gone with the banner: the keyboard stays on this page all the same."""
+        focus = QApplication.focusWidget()
+        if focus is None or not self.isAncestorOf(focus):
+            self.take_focus()
 
     def take_focus(self) -> None:
         """Moves the keyboard to where it starts on this page."""

@@ -10,7 +10,13 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QWidget
 from app import words
 from app.theme import SIZES
 from app.widgets.parts import button, label
-from core import default_name as default_name
+
+
+def default_name(model: str, recipe: str) -> str:
+    """The file name for this model in this quantization; found when it is needed: the window opens without it."""
+    import core
+
+    return core.default_name(model, recipe)
 
 
 class TargetRow(QWidget):

@@ -55,7 +55,7 @@ class Removed:
 def find_items(library: Library, wanted: str) -> list[LibraryItem]:
     """The items that a name or a path means: by name, by repository, or by a file or folder of theirs.
 
-    Raises SnugError when there is none, or when the name is used by several tools.
+    Raises SnugError when there is none, or when the name is that of several models.
     """
     path = os.path.abspath(os.path.expanduser(wanted))
     by_path = [item for item in library.items if _has_path(item, path)]
@@ -65,7 +65,7 @@ def find_items(library: Library, wanted: str) -> list[LibraryItem]:
     found = by_path or by_name or by_repo
     if not found:
         raise SnugError(f"There is no model {wanted} on this computer.", "See the names with: snug ls")
-    if len({item.origin for item in found}) > 1 and not by_path:
+    if not by_path and (len(by_name) > 1 or len({item.origin for item in found}) > 1):
         owners = ", ".join(f"{item.path} ({item.origin})" for item in found)
         raise SnugError(f"{wanted} means several models: {owners}.", "Give the path of the one you mean.")
     return found

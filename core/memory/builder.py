@@ -83,7 +83,8 @@ class Builder:
             stays = stays_on_host(held, layer, self.settings) or held.name in self.shape.only_in_ram
             home = CPU if layer < 0 or stays else self.home(layer)
             extra = gpu_bytes(held) - held.nbytes if home == CPU else 0
-            nbytes, extra = (held.nbytes, extra) if self.settings.copies else (0, 0)
+            # Not nothing: what has no length is laid out in a slower way.
+            nbytes, extra = (held.nbytes, extra) if self.settings.copies else (1, 0)
             self._weights[key] = g.stored(held.ne, nbytes, home=home, extra=extra)
         return self._weights[key]
 

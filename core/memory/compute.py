@@ -21,8 +21,10 @@ _FLASH_HEADS = {**{(size, size): 1 for size in (40, 64, 72, 80, 96, 112, 128, 25
 # The same for sizes where it only has to serve more than one.
 _FLASH_GROUPS = frozenset({(512, 512), (576, 512)})
 
-# So many layers before one decide, as measured, where its results come to lie: in general, and with copies of weights.
-_LOOKS_BACK = 2
+# So many layers before one decide, as measured, where its results come to lie: in general, of layers with a state, and
+# with copies of weights.
+_LOOKS_BACK = 1
+_LOOKS_BACK_OF_STATES = 2
 _LOOKS_BACK_OF_COPIES = 4
 
 
@@ -120,7 +122,9 @@ def telling_layers(shape: Shape, settings: Settings) -> list[int]:
         return list(range(len(shape.layers)))
     kinds = _kinds(shape, settings)
     last = len(kinds) - 1
-    back = _LOOKS_BACK_OF_COPIES if settings.copies and _is_split(shape, settings) else _LOOKS_BACK
+    back = _LOOKS_BACK_OF_STATES if any(shape.recurrent) else _LOOKS_BACK
+    if settings.copies and _is_split(shape, settings):
+        back = _LOOKS_BACK_OF_COPIES
     seen: set[tuple[object, ...]] = set()
     kept: list[int] = []
     left_out = 0

@@ -10,7 +10,6 @@ from core.memory.graph import CPU, GPU, NOTHING, UNPLACED, Fused, Graph, Node
 
 # Rows from which on work with weights in RAM is worth their way to the GPU.
 _WORTH = 32
-_INPUTS_PER_SPLIT = 30
 
 
 class Step(NamedTuple):
@@ -47,8 +46,9 @@ def _place(graph: Graph, supports: Callable[[Node], bool]) -> None:
         node.place = _by_sources(node, supports)
     _spread(work, supports, gpu_only=True)
     _spread(work[::-1], supports, gpu_only=True)
-    _spread(work, supports, gpu_only=False)
-    _spread(work[::-1], supports, gpu_only=False)
+    if any(node.place == UNPLACED for node in work):
+        _spread(work, supports, gpu_only=False)
+        _spread(work[::-1], supports, gpu_only=False)
     for node in work:
         if node.place == UNPLACED:
             node.place = _with_most_sources(node, supports)
@@ -115,7 +115,7 @@ def _split(graph: Graph, fused: Mapping[int, Fused]) -> list[Step]:
         if node.is_view:
             nodes.append(node)
             continue
-        if node.place != place or (inputs and _wants_own_part(node, place, inputs, copies)):
+        if node.place != place or (inputs and _wants_own_part(node, place)):
             parts.append((place, inputs, nodes))
             place, inputs, nodes = node.place, [], []
         nodes.append(node)
@@ -130,19 +130,9 @@ def _split(graph: Graph, fused: Mapping[int, Fused]) -> list[Step]:
     return _steps(parts, copies, _kept(parts, fused))
 
 
-def _wants_own_part(node: Node, place: int, inputs: list[Node], copies: dict[tuple[int, int], Node]) -> bool:
-    """So that the memory of weights copied before can be used again, or that a part has not too many inputs."""
-    for source in node.sources:
-        if source.is_weight and source.place != place and _lies_at(source) != place:
-            return True
-        if (
-            len(inputs) >= _INPUTS_PER_SPLIT
-            and source.place != place
-            and (id(source), place) not in copies
-            and _lies_at(source) != place
-        ):
-            return True
-    return False
+def _wants_own_part(node: Node, place: int) -> bool:
+    """So that the memory of weights copied before can be used again."""
+    return any(source.is_weight and source.place != place and _lies_at(source) != place for source in node.sources)
 
 
 def _copy(source: Node, place: int) -> Node:

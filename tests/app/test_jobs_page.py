@@ -264,6 +264,10 @@ def test_a_second_window_says_so_and_decides_nothing_about_what_waits(
     assert second.jobs.notice.message == f"Another window of Snug (process {os.getpid()}) runs the jobs."
     second.jobs.choose(waiting.id)
     assert not second.jobs.doings.buttons["resume"].isVisible()
+    assert not second.jobs.doings.buttons["pause"].isEnabled()
+    assert not second.jobs.doings.buttons["cancel"].isEnabled()
+    second.jobs.cancel()
+    assert second.jobs.banner.message == ""
     second.jobs.do("up")
     assert order_of(window) == ["a-slow", "b"]
     assert state_of(second, id) == JobState.RUNNING

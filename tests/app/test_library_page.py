@@ -150,6 +150,7 @@ def test_keep_and_escape_delete_nothing(window: MainWindow, qtbot: QtBot, stores
     page.delete_button.click()
     qtbot.waitUntil(lambda: page.banner.message != "")
     qtbot.keyClick(window.focusWidget(), Qt.Key.Key_Escape)
+    assert window.focusWidget() is page.table
     assert page.banner.message == ""
     assert bytes_below(stores) == before
 

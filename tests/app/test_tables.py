@@ -163,6 +163,8 @@ def test_widths_are_remembered(view: RowView[Fruit], qtbot: QtBot, tmp_path: Pat
     store = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
     view.remember_widths(store, "widths")
     view.setColumnWidth(0, 123)
+    view.setColumnHidden(0, True)
+    view.setColumnWidth(1, 45)
     store.sync()
     again = RowView(view.rows_model, name="Fruit")
     qtbot.addWidget(again)

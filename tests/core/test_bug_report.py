@@ -92,6 +92,16 @@ def test_a_report_has_job_events_log_and_machine_and_tells_no_home(tmp_path: Pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["jobs", made.name]
 
 
+def test_the_folders_of_a_job_are_not_told_wherever_they_are(tmp_path: Path) -> None:
+    place = tmp_path / "of-a-client"
+    target = str(place / "m-Q4_K_M.gguf")
+    folder = create(tmp_path / "jobs", core.QuantizeJob(str(place / "m"), "Q4_K_M", target))
+    folder.log.write_text(f"{target} is being written")
+    told = contents(folder, {})
+    assert told["log.txt"] == "<folder>/m-Q4_K_M.gguf is being written"
+    assert "of-a-client" not in "".join(told.values())
+
+
 def test_letters_written_as_numbers_hide_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core.bug_report.Path, "home", lambda: Path("/home/josé"))
     monkeypatch.setattr(getpass, "getuser", lambda: "josé")

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -130,6 +131,18 @@ def test_a_gpu_without_memory_of_its_own_leaves_the_verdict_to_the_ram() -> None
     unified = Gpu("Chip", "NVIDIA", "GPU-0", 64 * GIB, 64 * GIB, used_by_others=0, driver="1", unified=True)
     hardware = Hardware(machine().cpu, machine().memory, (unified,))
     assert verdict_of(estimate_fit(plan_of("llama-3.1-8b"), hardware)) == (Verdict.FITS, "CPU")
+
+
+def test_what_macos_keeps_from_the_gpu_is_left_to_the_processor() -> None:
+    chip = Gpu("M3", "Apple", "a", 16 * GIB, 16 * GIB, used_by_others=0, driver="", unified=True)
+    hardware = Hardware(machine().cpu, machine(ram=36).memory, (chip,))
+    small, large = plan_of("llama-3.1-8b"), plan_of("qwen2.5-32b")
+    assert estimate_fit(small, hardware) == estimate_fit(small, replace(hardware, gpus=()))
+    fit = estimate_fit(large, hardware)
+    assert verdict_of(fit) == (Verdict.SPLITS, "GPU + CPU")
+    assert 0 < fit.gpu_layers <= large.shape.blocks
+    assert fit.on_gpu.total <= chip.total < fit.total < fit.budget
+    assert fit.budget == estimate_fit(small, hardware).budget
 
 
 def test_two_gpus_hold_together_what_one_cannot() -> None:

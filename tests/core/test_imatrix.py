@@ -188,6 +188,7 @@ def test_levels_that_need_importance_run_in_llama_cpp(recipe: str, sample_matrix
     assert generate(tmp_path / "o.gguf", tokens=4)
 
 
+@pytest.mark.slow
 def test_the_effort_best_makes_a_file_of_the_same_size_with_other_bytes(sample_matrix: Path, tmp_path: Path) -> None:
     for name, effort in (("a", "exact"), ("b", "best")):
         made(SAMPLE, "Q8_0", tmp_path / f"{name}.gguf", imatrix=str(sample_matrix), effort=effort)

@@ -172,7 +172,7 @@ def test_progress_only_grows_and_ends_with_everything(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("recipe", ["Q8_0", "Q4_K_M", "F16", "Q2_K"])
+@pytest.mark.parametrize("recipe", ["Q8_0", "Q4_K_M", "F16", pytest.param("Q2_K", marks=pytest.mark.slow)])
 def test_a_weight_that_is_not_finite_is_named(bad: float, recipe: str, tmp_path: Path) -> None:
     folder = make_llama(tmp_path / "m")
     tensors = weights(llama_shapes(json.loads((folder / "config.json").read_text())))

@@ -132,7 +132,8 @@ def test_sigterm_does_the_same(worker: Worker, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("stop", "kind", "stays"), [
-    (Stop.PAUSE, core.Paused, True), (Stop.KEEP, core.Failed, True), (Stop.THROW_AWAY, core.Failed, False),
+    (Stop.PAUSE, core.Paused, True), (Stop.THROW_AWAY, core.Failed, False),
+    pytest.param(Stop.KEEP, core.Failed, True, marks=pytest.mark.slow),
 ])  # fmt: skip
 @pytest.mark.parametrize("by_folder", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_stops_as_it_is_told_to(

@@ -28,4 +28,9 @@ def _compiles_more(item: pytest.Function) -> bool:
         return item.originalname == "test_bytes_are_those_of_the_reference" and name not in ON_GPU
     if file == "test_importance.py":
         return name is not None and on_cpu and name not in WEIGHTED
-    return file in ("test_encode.py", "test_i_quants_lanes.py") and dtype == "f16" and on_cpu and name not in USUAL
+    return (
+        file in ("test_encode.py", "test_i_quants_lanes.py")
+        and dtype in ("f16", "bf16")
+        and on_cpu
+        and name not in USUAL
+    )

@@ -62,6 +62,7 @@ def test_the_second_process_finds_what_the_first_compiled(tmp_path: Path) -> Non
     assert Path(first["folder"]).name == cache.source_hash()
 
 
+@pytest.mark.slow
 def test_numba_cache_dir_is_respected_and_left_alone(tmp_path: Path) -> None:
     chosen = tmp_path / "chosen"
     seen = run_in(tmp_path, NUMBA_CACHE_DIR=str(chosen))
@@ -69,6 +70,7 @@ def test_numba_cache_dir_is_respected_and_left_alone(tmp_path: Path) -> None:
     assert seen["numba"] == str(chosen)
 
 
+@pytest.mark.slow
 def test_an_unusable_cache_folder_means_no_cache(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")

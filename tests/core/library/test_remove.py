@@ -154,6 +154,13 @@ def test_a_name_that_nothing_has_is_refused_and_one_of_two_tools_must_be_told_ap
     library = scan_library(places)
     with pytest.raises(SnugError, match="no model nothing"):
         find_items(library, "nothing")
+    other = put(places.outputs[0] / "elsewhere" / "n.gguf", gguf_bytes(3))
+    for path in (other, put(places.outputs[0] / "n.gguf", gguf_bytes(4))):
+        note_output(places.made, path)
+    made = scan_library(places)
+    with pytest.raises(SnugError, match="several models"):
+        find_items(made, "n.gguf")
+    assert [item.path for item in find_items(made, str(other))] == [other]
     with pytest.raises(SnugError, match="several models"):
         find_items(library, "m.gguf")
     assert [item.path for item in find_items(library, str(target))] == [target]

@@ -58,6 +58,7 @@ def test_another_backend_or_effort_takes_it_to_main_memory(
     assert formats_on_gpu == []
 
 
+@pytest.mark.slow
 def test_what_the_gpu_does_not_encode_is_encoded_in_main_memory(
     tensor: torch.Tensor, formats_on_gpu: list[str]
 ) -> None:
