@@ -82,6 +82,7 @@ def test_each_file_has_the_bytes_of_its_own_job(model: Path, alone: Path, tmp_pa
     assert told[-1].tensors_done == told[-1].tensors_total
 
 
+@pytest.mark.slow  # its kernels are compiled for it alone
 def test_cards_parts_and_importance_too(model: Path, tmp_path: Path) -> None:
     matrix = write_imatrix(tmp_path / "matrix.gguf", seeded_means(core.open_model(model)))
     options = {"card": True, "split_max_size": "1M", "imatrix": str(matrix)}
