@@ -12,7 +12,7 @@ def main() -> int:
 
         return run_window()
     if arguments == ["worker"]:
-        from core.worker import main as run_worker
+        from core.jobs.worker import main as run_worker
 
         return run_worker()
     if arguments == ["hub"]:

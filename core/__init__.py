@@ -10,25 +10,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _FACE = {
-    "answers": ("Answer", "CONTEXTS", "GRID_KV_TYPES", "Grid", "answer_for", "verdict_grid"),
-    "advice": ("Advice",),
-    "arithmetic": ("Arithmetic", "Part", "arithmetic_of", "band_of"),
-    "calibration": ("keep_calibration", "kept_calibration"),
-    "choice": ("Choice", "Levels", "choose", "choose_among", "least_level", "longest_context"),
-    "control": ("Control", "Limits", "Stop"),
-    "counterfactuals": ("Change", "Counterfactual", "counterfactuals_of"),
-    "placement": ("Placement", "as_placed", "place_model", "reason_at_a_glance"),
-    "run_lines": ("RunLine", "default_name", "run_lines"),
-    "speed": ("Calibration", "Rate", "Speed", "calibrate", "estimate_speed"),
+    "answer.answers": ("Answer", "CONTEXTS", "GRID_KV_TYPES", "Grid", "answer_for", "verdict_grid"),
+    "answer.advice": ("Advice",),
+    "answer.arithmetic": ("Arithmetic", "Part", "arithmetic_of", "band_of"),
+    "answer.calibration": ("keep_calibration", "kept_calibration"),
+    "answer.choice": ("Choice", "Levels", "choose", "choose_among", "least_level", "longest_context"),
+    "running.control": ("Control", "Limits", "Stop"),
+    "answer.counterfactuals": ("Change", "Counterfactual", "counterfactuals_of"),
+    "answer.placement": ("Placement", "as_placed", "place_model", "reason_at_a_glance"),
+    "answer.run_lines": ("RunLine", "default_name", "run_lines"),
+    "answer.speed": ("Calibration", "Rate", "Speed", "calibrate", "estimate_speed"),
     "errors": ("Cancelled", "JobFailed", "SnugError"),
     "events": ("Begun", "Done", "Event", "Failed", "Note", "Paused", "Progress", "from_json", "to_json"),
-    "card_file": ("card_path",),
+    "cards.card_file": ("card_path",),
     "check": ("Check", "check_model", "check_of", "open_to_check"),
     "checkpoint": ("open_model", "open_quickly"),
     "doctor": ("examine",),
-    "failures": ("memory_kills", "worker_ended"),
+    "running.failures": ("memory_kills", "worker_ended"),
     "fit": ("Fit", "Verdict", "estimate_fit", "largest_context"),
-    "glance": ("Glance", "Wish", "glance_at"),
+    "answer.glance": ("Glance", "Wish", "glance_at"),
     "headers": ("Header", "open_headers", "predict_header"),
     "hardware": (
         "Disk",
@@ -87,7 +87,7 @@ _FACE = {
         "whoami",
     ),
     "imatrix": ("ImportanceMatrix", "check_importance", "read_importance"),
-    "jobs": ("ENDED", "Job", "JobState", "PullJob", "QuantizeJob", "lanes_of", "model_name"),
+    "jobs.job": ("ENDED", "Job", "JobState", "PullJob", "QuantizeJob", "lanes_of", "model_name"),
     "known": ("known_model", "known_notes"),
     "library": (
         "DiskUse",
@@ -114,27 +114,27 @@ _FACE = {
     "merge": ("merge_gguf",),
     "memory": ("KV_TYPES",),
     "model": ("Metadata", "ModelInfo", "OutputTensor", "TensorInfo"),
-    "options": ("Option", "options_for", "options_of"),
-    "output": ("part_path",),
+    "answer.options": ("Option", "options_for", "options_of"),
+    "running.output": ("part_path",),
     "paths": ("cache_folder", "data_folder", "jobs_folder", "sample_folder", "settings_file"),
     "plan": ("Plan", "PlannedTensor", "make_plan", "make_plans"),
-    "preflight": ("Alternative", "Preflight", "preflight_of"),
-    "quantize": ("check_job", "run"),
-    "recommend": ("Want", "quality_of"),
-    "card_reader": ("RecipeCard", "read_card"),
-    "reproduce": ("rebuild",),
+    "running.preflight": ("Alternative", "Preflight", "preflight_of"),
+    "running.quantize": ("check_job", "run"),
+    "answer.recommend": ("Want", "quality_of"),
+    "cards.card_reader": ("RecipeCard", "read_card"),
+    "cards.reproduce": ("rebuild",),
     "recipes": ("RECIPES", "Overrides", "Recipe", "find_recipe", "read_overrides"),
     "stored": ("is_stored", "level_of", "stored_plan"),
     "settings": ("Settings", "load_settings", "save_settings"),
     "verify": ("TensorError", "VerifyReport", "verify_file"),
-    "job_folder": ("JobFolder", "Owner", "all_jobs", "create", "write_job"),
-    "lock": ("Lock", "take_lock"),
-    "orders": ("Assignment", "DETACH", "assignment_line", "limits_order", "order_line", "stop_order"),
-    "power": ("can_sleep", "on_mains", "put_to_sleep", "seconds_asleep"),
-    "queue_file": ("KeptQueue", "read_queue", "write_queue"),
-    "shell": ("command_line",),
-    "bug_report": ("write_report",),
-    "journal": ("Leftovers", "journal_path", "leftovers", "throw_away"),
+    "jobs.job_folder": ("JobFolder", "Owner", "all_jobs", "create", "write_job"),
+    "running.lock": ("Lock", "take_lock"),
+    "jobs.orders": ("Assignment", "DETACH", "assignment_line", "limits_order", "order_line", "stop_order"),
+    "jobs.power": ("can_sleep", "on_mains", "put_to_sleep", "seconds_asleep"),
+    "jobs.queue_file": ("KeptQueue", "read_queue", "write_queue"),
+    "jobs.shell": ("command_line",),
+    "jobs.bug_report": ("write_report",),
+    "running.journal": ("Leftovers", "journal_path", "leftovers", "throw_away"),
 }
 _HOME = {name: module for module, names in _FACE.items() for name in names}
 
@@ -146,41 +146,58 @@ def __getattr__(name: str) -> Any:
 
 
 if TYPE_CHECKING:
-    from core.advice import Advice as Advice
-    from core.answers import CONTEXTS as CONTEXTS
-    from core.answers import GRID_KV_TYPES as GRID_KV_TYPES
-    from core.answers import Answer as Answer
-    from core.answers import Grid as Grid
-    from core.answers import answer_for as answer_for
-    from core.answers import verdict_grid as verdict_grid
-    from core.arithmetic import Arithmetic as Arithmetic
-    from core.arithmetic import Part as Part
-    from core.arithmetic import arithmetic_of as arithmetic_of
-    from core.arithmetic import band_of as band_of
-    from core.bug_report import write_report as write_report
-    from core.calibration import keep_calibration as keep_calibration
-    from core.calibration import kept_calibration as kept_calibration
-    from core.card_file import card_path as card_path
-    from core.card_reader import RecipeCard as RecipeCard
-    from core.card_reader import read_card as read_card
+    from core.answer.advice import Advice as Advice
+    from core.answer.answers import CONTEXTS as CONTEXTS
+    from core.answer.answers import GRID_KV_TYPES as GRID_KV_TYPES
+    from core.answer.answers import Answer as Answer
+    from core.answer.answers import Grid as Grid
+    from core.answer.answers import answer_for as answer_for
+    from core.answer.answers import verdict_grid as verdict_grid
+    from core.answer.arithmetic import Arithmetic as Arithmetic
+    from core.answer.arithmetic import Part as Part
+    from core.answer.arithmetic import arithmetic_of as arithmetic_of
+    from core.answer.arithmetic import band_of as band_of
+    from core.answer.calibration import keep_calibration as keep_calibration
+    from core.answer.calibration import kept_calibration as kept_calibration
+    from core.answer.choice import Choice as Choice
+    from core.answer.choice import Levels as Levels
+    from core.answer.choice import choose as choose
+    from core.answer.choice import choose_among as choose_among
+    from core.answer.choice import least_level as least_level
+    from core.answer.choice import longest_context as longest_context
+    from core.answer.counterfactuals import Change as Change
+    from core.answer.counterfactuals import Counterfactual as Counterfactual
+    from core.answer.counterfactuals import counterfactuals_of as counterfactuals_of
+    from core.answer.glance import Glance as Glance
+    from core.answer.glance import Wish as Wish
+    from core.answer.glance import glance_at as glance_at
+    from core.answer.options import Option as Option
+    from core.answer.options import options_for as options_for
+    from core.answer.options import options_of as options_of
+    from core.answer.placement import Placement as Placement
+    from core.answer.placement import as_placed as as_placed
+    from core.answer.placement import place_model as place_model
+    from core.answer.placement import reason_at_a_glance as reason_at_a_glance
+    from core.answer.recommend import Want as Want
+    from core.answer.recommend import quality_of as quality_of
+    from core.answer.run_lines import RunLine as RunLine
+    from core.answer.run_lines import default_name as default_name
+    from core.answer.run_lines import run_lines as run_lines
+    from core.answer.speed import Calibration as Calibration
+    from core.answer.speed import Rate as Rate
+    from core.answer.speed import Speed as Speed
+    from core.answer.speed import calibrate as calibrate
+    from core.answer.speed import estimate_speed as estimate_speed
+    from core.cards.card_file import card_path as card_path
+    from core.cards.card_reader import RecipeCard as RecipeCard
+    from core.cards.card_reader import read_card as read_card
+    from core.cards.reproduce import rebuild as rebuild
     from core.check import Check as Check
     from core.check import check_model as check_model
     from core.check import check_of as check_of
     from core.check import open_to_check as open_to_check
     from core.checkpoint import open_model as open_model
     from core.checkpoint import open_quickly as open_quickly
-    from core.choice import Choice as Choice
-    from core.choice import Levels as Levels
-    from core.choice import choose as choose
-    from core.choice import choose_among as choose_among
-    from core.choice import least_level as least_level
-    from core.choice import longest_context as longest_context
-    from core.control import Control as Control
-    from core.control import Limits as Limits
-    from core.control import Stop as Stop
-    from core.counterfactuals import Change as Change
-    from core.counterfactuals import Counterfactual as Counterfactual
-    from core.counterfactuals import counterfactuals_of as counterfactuals_of
     from core.doctor import examine as examine
     from core.errors import Cancelled as Cancelled
     from core.errors import JobFailed as JobFailed
@@ -194,15 +211,10 @@ if TYPE_CHECKING:
     from core.events import Progress as Progress
     from core.events import from_json as from_json
     from core.events import to_json as to_json
-    from core.failures import memory_kills as memory_kills
-    from core.failures import worker_ended as worker_ended
     from core.fit import Fit as Fit
     from core.fit import Verdict as Verdict
     from core.fit import estimate_fit as estimate_fit
     from core.fit import largest_context as largest_context
-    from core.glance import Glance as Glance
-    from core.glance import Wish as Wish
-    from core.glance import glance_at as glance_at
     from core.hardware import Disk as Disk
     from core.hardware import GivenGpu as GivenGpu
     from core.hardware import Gpu as Gpu
@@ -261,22 +273,33 @@ if TYPE_CHECKING:
     from core.imatrix import ImportanceMatrix as ImportanceMatrix
     from core.imatrix import check_importance as check_importance
     from core.imatrix import read_importance as read_importance
-    from core.job_folder import JobFolder as JobFolder
-    from core.job_folder import Owner as Owner
-    from core.job_folder import all_jobs as all_jobs
-    from core.job_folder import create as create
-    from core.job_folder import write_job as write_job
-    from core.jobs import ENDED as ENDED
-    from core.jobs import Job as Job
-    from core.jobs import JobState as JobState
-    from core.jobs import PullJob as PullJob
-    from core.jobs import QuantizeJob as QuantizeJob
-    from core.jobs import lanes_of as lanes_of
-    from core.jobs import model_name as model_name
-    from core.journal import Leftovers as Leftovers
-    from core.journal import journal_path as journal_path
-    from core.journal import leftovers as leftovers
-    from core.journal import throw_away as throw_away
+    from core.jobs.bug_report import write_report as write_report
+    from core.jobs.job import ENDED as ENDED
+    from core.jobs.job import Job as Job
+    from core.jobs.job import JobState as JobState
+    from core.jobs.job import PullJob as PullJob
+    from core.jobs.job import QuantizeJob as QuantizeJob
+    from core.jobs.job import lanes_of as lanes_of
+    from core.jobs.job import model_name as model_name
+    from core.jobs.job_folder import JobFolder as JobFolder
+    from core.jobs.job_folder import Owner as Owner
+    from core.jobs.job_folder import all_jobs as all_jobs
+    from core.jobs.job_folder import create as create
+    from core.jobs.job_folder import write_job as write_job
+    from core.jobs.orders import DETACH as DETACH
+    from core.jobs.orders import Assignment as Assignment
+    from core.jobs.orders import assignment_line as assignment_line
+    from core.jobs.orders import limits_order as limits_order
+    from core.jobs.orders import order_line as order_line
+    from core.jobs.orders import stop_order as stop_order
+    from core.jobs.power import can_sleep as can_sleep
+    from core.jobs.power import on_mains as on_mains
+    from core.jobs.power import put_to_sleep as put_to_sleep
+    from core.jobs.power import seconds_asleep as seconds_asleep
+    from core.jobs.queue_file import KeptQueue as KeptQueue
+    from core.jobs.queue_file import read_queue as read_queue
+    from core.jobs.queue_file import write_queue as write_queue
+    from core.jobs.shell import command_line as command_line
     from core.known import known_model as known_model
     from core.known import known_notes as known_notes
     from core.library import DiskUse as DiskUse
@@ -299,8 +322,6 @@ if TYPE_CHECKING:
     from core.library import remember_output as remember_output
     from core.library import scan_library as scan_library
     from core.library import tensor_histogram as tensor_histogram
-    from core.lock import Lock as Lock
-    from core.lock import take_lock as take_lock
     from core.memory import KV_TYPES as KV_TYPES
     from core.merge import merge_gguf as merge_gguf
     from core.model import LeftOut as LeftOut
@@ -308,61 +329,40 @@ if TYPE_CHECKING:
     from core.model import ModelInfo as ModelInfo
     from core.model import OutputTensor as OutputTensor
     from core.model import TensorInfo as TensorInfo
-    from core.options import Option as Option
-    from core.options import options_for as options_for
-    from core.options import options_of as options_of
-    from core.orders import DETACH as DETACH
-    from core.orders import Assignment as Assignment
-    from core.orders import assignment_line as assignment_line
-    from core.orders import limits_order as limits_order
-    from core.orders import order_line as order_line
-    from core.orders import stop_order as stop_order
-    from core.output import part_path as part_path
     from core.paths import cache_folder as cache_folder
     from core.paths import data_folder as data_folder
     from core.paths import jobs_folder as jobs_folder
     from core.paths import sample_folder as sample_folder
     from core.paths import settings_file as settings_file
-    from core.placement import Placement as Placement
-    from core.placement import as_placed as as_placed
-    from core.placement import place_model as place_model
-    from core.placement import reason_at_a_glance as reason_at_a_glance
     from core.plan import Plan as Plan
     from core.plan import PlannedTensor as PlannedTensor
     from core.plan import make_plan as make_plan
     from core.plan import make_plans as make_plans
-    from core.power import can_sleep as can_sleep
-    from core.power import on_mains as on_mains
-    from core.power import put_to_sleep as put_to_sleep
-    from core.power import seconds_asleep as seconds_asleep
-    from core.preflight import Alternative as Alternative
-    from core.preflight import Preflight as Preflight
-    from core.preflight import preflight_of as preflight_of
-    from core.quantize import check_job as check_job
-    from core.quantize import run as run
-    from core.queue_file import KeptQueue as KeptQueue
-    from core.queue_file import read_queue as read_queue
-    from core.queue_file import write_queue as write_queue
     from core.recipes import RECIPES as RECIPES
     from core.recipes import Overrides as Overrides
     from core.recipes import Recipe as Recipe
     from core.recipes import find_recipe as find_recipe
     from core.recipes import read_overrides as read_overrides
-    from core.recommend import Want as Want
-    from core.recommend import quality_of as quality_of
-    from core.reproduce import rebuild as rebuild
-    from core.run_lines import RunLine as RunLine
-    from core.run_lines import default_name as default_name
-    from core.run_lines import run_lines as run_lines
+    from core.running.control import Control as Control
+    from core.running.control import Limits as Limits
+    from core.running.control import Stop as Stop
+    from core.running.failures import memory_kills as memory_kills
+    from core.running.failures import worker_ended as worker_ended
+    from core.running.journal import Leftovers as Leftovers
+    from core.running.journal import journal_path as journal_path
+    from core.running.journal import leftovers as leftovers
+    from core.running.journal import throw_away as throw_away
+    from core.running.lock import Lock as Lock
+    from core.running.lock import take_lock as take_lock
+    from core.running.output import part_path as part_path
+    from core.running.preflight import Alternative as Alternative
+    from core.running.preflight import Preflight as Preflight
+    from core.running.preflight import preflight_of as preflight_of
+    from core.running.quantize import check_job as check_job
+    from core.running.quantize import run as run
     from core.settings import Settings as Settings
     from core.settings import load_settings as load_settings
     from core.settings import save_settings as save_settings
-    from core.shell import command_line as command_line
-    from core.speed import Calibration as Calibration
-    from core.speed import Rate as Rate
-    from core.speed import Speed as Speed
-    from core.speed import calibrate as calibrate
-    from core.speed import estimate_speed as estimate_speed
     from core.stored import is_stored as is_stored
     from core.stored import level_of as level_of
     from core.stored import stored_plan as stored_plan

@@ -12,8 +12,8 @@ from core.events import Done, Event, Failed, Progress
 from core.gguf import encode_header, pad, read_header
 from core.gguf_split import read_split
 from core.model import Metadata, TensorInfo
-from core.output import PartFile, check_target
 from core.paths import expanded
+from core.running.output import PartFile, check_target
 
 _CHUNK = 8 << 20
 _PROGRESS_SECONDS = 0.1

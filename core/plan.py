@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from core.cards.recipe_card import recipe_keys, source_keys, without_card, without_folder
 from core.gguf import encode_header, encode_items, header_length, pad
 from core.imatrix import ImportanceMatrix
 from core.model import FLOATS as SOURCE_FLOATS
 from core.model import Metadata, ModelInfo, OutputTensor
-from core.recipe_card import recipe_keys, source_keys, without_card, without_folder
 from core.recipes import FLOATS, NONE, Overrides, Recipe, choose_formats, find_recipe
 from kernels import FORMATS
 
@@ -98,7 +98,7 @@ def make_plan(
 ) -> Plan:
     """The plan of `recipe` for `model`; `pure` gives every tensor that may be quantized the base format, some rules
     ask whether there is an `importance` matrix, and `overrides` come before the recipe. With a `card` the file says
-    how it was made (core/recipe_card.py).
+    how it was made (core/cards/recipe_card.py).
 
     Raises SnugError when a tensor cannot be written in the format that was asked for. Whether the plan can do with the
     importance that there is, check_importance says.

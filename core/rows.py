@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 import kernels
 from core.errors import Halted, SnugError
-from core.failures import reading_failed
 from core.model import OutputTensor, Part, ReadBytes, TensorInfo
+from core.running.failures import reading_failed
 from core.tensor_ops import Computed, apply_all, chunks, flat_rows
 
 MOST_OPEN = 64

@@ -22,7 +22,7 @@ from core.hub.pictures import picture_bytes, picture_of
 from core.hub.ranges import RangeReader
 from core.hub.repo import RepoFile, RepoInfo, card_text, repo_info
 from core.hub.search import SEARCH_SORTS, Filters, Repo, gguf_repos_of, search_models
-from core.jobs import PullJob
+from core.jobs.job import PullJob
 
 __all__ = [
     "SEARCH_SORTS",

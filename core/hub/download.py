@@ -23,8 +23,8 @@ from core.hub.names import hub_source, shown
 from core.hub.part import Part, part_files
 from core.hub.ranges import Place
 from core.hub.repo import RepoFile, RepoInfo
-from core.jobs import PullJob as PullJob
-from core.stream import Throttle
+from core.jobs.job import PullJob as PullJob
+from core.running.stream import Throttle
 
 TICK_SECONDS = 0.1
 _RATE_SECONDS = 5.0

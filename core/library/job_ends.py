@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.job_folder import all_jobs
-from core.jobs import Job, PullJob, QuantizeJob
+from core.jobs.job import Job, PullJob, QuantizeJob
+from core.jobs.job_folder import all_jobs
 
 _LAST_BYTES = 1 << 20
 _HUB = "hub:"

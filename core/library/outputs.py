@@ -10,13 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from core.jobs import QuantizeJob
-from core.journal import journal_path
+from core.jobs.job import QuantizeJob
 from core.library.folders import scan_folder
 from core.library.groups import gguf_groups
 from core.library.item import Found, Leftover, LeftoverKind, LibraryItem, Origin, Trouble, look_at
 from core.library.job_ends import JobEnd
-from core.output import part_path
+from core.running.journal import journal_path
+from core.running.output import part_path
 
 _SUFFIXES = (part_path("x").name.removeprefix("x"), journal_path("x").name.removeprefix("x"))
 _MOST_LINES = 10_000

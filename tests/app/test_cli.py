@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 import core
-import core.quantize
+import core.running.quantize
 from app import report
 from app.cli import _signals, main
-from core.output import part_path
+from core.running.output import part_path
 from tests.app.commands import answered, spoken
 from tests.imatrix import seeded_means, write_imatrix
 from tests.models import SAMPLE, make_llama
@@ -364,7 +364,7 @@ def test_ctrl_c_while_kernels_compile_does_not_wait_for_them(tmp_path: Path, mon
         signal.raise_signal(signal.SIGINT)
         went_on.append(True)
 
-    monkeypatch.setattr(core.quantize, "_prepare", prepare)
+    monkeypatch.setattr(core.running.quantize, "_prepare", prepare)
     assert main(["quantize", str(SAMPLE), "-t", "Q8_0", "-o", str(tmp_path / "o.gguf")]) == 130
     assert not went_on
     assert list(tmp_path.iterdir()) == []

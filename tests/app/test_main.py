@@ -9,7 +9,7 @@ from app.__main__ import main
     ("arguments", "place", "expected"),
     [
         ([], "app.start.run_window", ()),
-        (["worker"], "core.worker.main", ()),
+        (["worker"], "core.jobs.worker.main", ()),
         (["machine", "--json"], "app.cli.main", (["machine", "--json"],)),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import main
-from tests.core.test_split import split, whole
+from tests.core.running.test_split import split, whole
 from tests.models import SAMPLE
 
 

@@ -22,7 +22,7 @@ import core
 from app.job_queue import JobQueue
 from app.job_record import JobRecord, read_records
 from core import Begun, JobState, Owner, QuantizeJob
-from tests.core.test_job_folder import FILES, spoil
+from tests.core.jobs.test_job_folder import FILES, spoil
 from tests.models import SAMPLE
 
 ROOT = Path(core.__file__).parent.parent

@@ -17,10 +17,10 @@ from pathlib import Path
 from unittest import mock
 
 import core
-import core.saver
-import core.unfinished
+import core.running.saver
+import core.running.unfinished
 from core.plan import PlannedTensor
-from core.unfinished import Unfinished
+from core.running.unfinished import Unfinished
 from tests.bench.end_to_end import write_model
 
 
@@ -34,7 +34,7 @@ def without() -> Iterator[None]:
 
     with (
         mock.patch.object(Unfinished, "put", put),
-        mock.patch.object(core.saver, "SYNC_SECONDS", 1e6),
+        mock.patch.object(core.running.saver, "SYNC_SECONDS", 1e6),
     ):
         yield
 

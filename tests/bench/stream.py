@@ -19,9 +19,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import core
-from core.jobs import QuantizeJob
-from core.quantize import check_job, run
-from core.stream import AHEAD, SLAB_WEIGHTS, open_stream
+from core.jobs.job import QuantizeJob
+from core.running.quantize import check_job, run
+from core.running.stream import AHEAD, SLAB_WEIGHTS, open_stream
 from tests.bench.download import served
 from tests.fake_hub import FakeRepo
 from tests.models import make_llama

@@ -64,7 +64,7 @@ def open_nursery(cache: Path) -> subprocess.Popen[str]:
 
 def main() -> None:
     import core
-    import core.quantize  # what the forks need is here before them
+    import core.running.quantize  # what the forks need is here before them
 
     with tempfile.TemporaryDirectory() as folder:
         list(core.run(core.QuantizeJob(str(core.sample_folder()), "Q4_K_M", f"{folder}/out.gguf")))
@@ -103,13 +103,13 @@ def _run(job: Any, *, resume: bool, memory: int) -> None:
 def _prepare(order: dict[str, Any]) -> None:
     """Small slabs and frequent syncs, so that a small model has many moments; and the Hub that is meant."""
     import core.hub.headers
-    import core.saver
-    import core.slabs
-    import core.stream
+    import core.running.saver
+    import core.running.slabs
+    import core.running.stream
 
-    core.saver.SYNC_SECONDS = 0.03
-    core.slabs.FIRST_WEIGHTS = core.slabs.LEAST_WEIGHTS = order.get("slab", 1 << 15)
-    core.slabs.SLAB_SECONDS = 0.0
+    core.running.saver.SYNC_SECONDS = 0.03
+    core.running.slabs.FIRST_WEIGHTS = core.running.slabs.LEAST_WEIGHTS = order.get("slab", 1 << 15)
+    core.running.slabs.SLAB_SECONDS = 0.0
     if url := order.get("url"):
         hub = core.Hub(url, Path(order["cache"]))
         core.hub.headers.connect = lambda: hub  # type: ignore[assignment]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import core
-import core.encode
+import core.running.encode
 from tests.imatrix import seeded_means, write_imatrix, write_legacy
 from tests.kernels import oracle
 from tests.llama_cpp import generate
@@ -167,7 +167,7 @@ def test_each_expert_has_its_own_importance_whatever_the_slabs(tmp_path: Path, m
     matrix = write_imatrix(tmp_path / "m.gguf", means, counts=counts)
     assert means["blk.0.ffn_down_exps.weight"].shape == (4, 512)
     assert_ggml_s_bytes(folder, tmp_path / "a.gguf", "Q4_0", matrix)
-    monkeypatch.setitem(core.encode.SLAB_WEIGHTS, "auto", 256 * 100)
+    monkeypatch.setitem(core.running.encode.SLAB_WEIGHTS, "auto", 256 * 100)
     assert_ggml_s_bytes(folder, tmp_path / "b.gguf", "Q4_0", matrix, threads=3)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from core import detect
-from core.glance import glance_at
+from core.answer.glance import glance_at
 from core.hub.connection import Hub
 from core.hub.names import HubSource
 from core.known import known_model, known_notes

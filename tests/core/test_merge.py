@@ -9,8 +9,8 @@ import pytest
 import core
 from core.gguf_split import read_split
 from core.merge import check_merge, merge_gguf
-from core.output import part_path
-from tests.core.test_split import split, whole
+from core.running.output import part_path
+from tests.core.running.test_split import split, whole
 from tests.llama_cpp import generate
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import core
-import core.saver
-import core.slabs
-from core.checksum import checksum
-from core.journal import journal_path, peek
-from core.output import part_path
+import core.running.saver
+import core.running.slabs
+from core.running.checksum import checksum
+from core.running.journal import journal_path, peek
+from core.running.output import part_path
 from tests.core.power import Disk, PowerLoss
 from tests.models import make_llama
 
@@ -35,10 +35,10 @@ class Whole:
 @pytest.fixture(autouse=True, scope="module")
 def many_moments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(core.saver, "SYNC_SECONDS", 0.002)
-        patch.setattr(core.slabs, "FIRST_WEIGHTS", 1 << 15)
-        patch.setattr(core.slabs, "LEAST_WEIGHTS", 1 << 15)
-        patch.setattr(core.slabs, "SLAB_SECONDS", 0.0)
+        patch.setattr(core.running.saver, "SYNC_SECONDS", 0.002)
+        patch.setattr(core.running.slabs, "FIRST_WEIGHTS", 1 << 15)
+        patch.setattr(core.running.slabs, "LEAST_WEIGHTS", 1 << 15)
+        patch.setattr(core.running.slabs, "SLAB_SECONDS", 0.0)
         yield
 
 

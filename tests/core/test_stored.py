@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from core.answers import Answer, answer_for
+from core.answer.answers import Answer, answer_for
+from core.answer.recommend import Want
 from core.checkpoint import open_model
 from core.fit import Verdict
 from core.paths import sample_folder
 from core.plan import make_plan
 from core.recipes import find_recipe
-from core.recommend import Want
 from core.stored import is_stored, level_of, stored_plan
 from tests.core.levels import level, machine
 

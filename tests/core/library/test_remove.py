@@ -12,7 +12,7 @@ from huggingface_hub import scan_cache_dir
 
 from core import SnugError
 from core.library import Library, Places, apply_removal, find_items, plan_cleanup, plan_removal, scan_library
-from core.output import PartFile
+from core.running.output import PartFile
 from tests.core.library.stores import (
     COMMIT,
     OTHER,

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from core.checkpoint import open_model
-from core.jobs import QuantizeJob
+from core.jobs.job import QuantizeJob
 from core.memory import Settings, predict, shape_of
 from core.plan import make_plan
-from core.quantize import run
 from core.recipes import find_recipe
+from core.running.quantize import run
 from tests.core.families.tables import FAMILIES
 from tests.core.families.tiny import TinyModel, make_tiny
 
