@@ -182,10 +182,10 @@ class RowReader:
         with self._lock:
             if path not in self._files:
                 self._files[path] = _Open(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
-                self._close_some()
             file = self._files[path]
             self._files.move_to_end(path)
             file.users += 1
+            self._close_some()
         try:
             yield file.descriptor
         finally:

@@ -23,7 +23,7 @@ from tests.fake_hub import FakeHub, FakeRepo, Fault
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 15_000
+PATIENCE = 30_000
 
 
 @pytest.fixture(scope="module")

@@ -339,6 +339,7 @@ def test_make_this_opens_a_model_that_is_not_open(window: MainWindow, qtbot: QtB
     shutil.copytree(sample_folder(), other)
     fit_shown(window, qtbot, sample_folder())
     page = fit_shown(window, qtbot, other)
+    qtbot.waitUntil(lambda: page.rows.position_of(str(sample_folder())) is not None, timeout=SLOW)
     page.table.choose(str(sample_folder()))
     qtbot.waitUntil(lambda: page.detail.full is not None and page.detail.full.key == str(sample_folder()), timeout=SLOW)
     level = page.detail.full.level if page.detail.full else ""
