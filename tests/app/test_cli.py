@@ -224,6 +224,8 @@ def test_demo_runs_the_whole_loop(capsys: pytest.CaptureFixture[str], tmp_path: 
     ],
 )
 def test_ctrl_c_cancels_with_130_and_resume_goes_on_with_what_is_done(number: signal.Signals, tmp_path: Path) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("this signal is ignored here, as nohup does, and children inherit that")
     folder, out = make_llama(tmp_path / "m", num_hidden_layers=200), tmp_path / "o.gguf"
     command = [sys.executable, "-m", "app", "quantize", str(folder), "-t", "Q4_K_M", "-o", str(out)]
     process = subprocess.Popen(
