@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+import core
 from tests.fake_hub import FakeHub, FakeRepo
 from tests.models import CONFIG, SAMPLE, llama_shapes, make_llama, weights, write_weights
 
@@ -79,6 +84,21 @@ def hub_models(folder: Path) -> list[FakeRepo]:
             for number in range(FILLERS)
         ),
     ]
+
+
+@contextmanager
+def asking(fake: FakeHub, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[FakeHub]:
+    """This very process asks `fake`: huggingface_hub reads its environment once, perhaps long before."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", fake.url)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(folder / "token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "own"))
+    yield fake
+    core.close_connections()
 
 
 def hub_environment(fake: FakeHub, folder: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ import core
 from app.find_fits import LOOKED_AT_MOST, Judged, that_run
 from core.hub.search import row_of
 from tests.app.commands import answered, spoken
-from tests.app.hub_models import row, sample_files
+from tests.app.hub_models import asking, row, sample_files
 from tests.fake_hub import FakeHub, FakeRepo
 from tests.models import CONFIG
 
@@ -22,8 +22,6 @@ FITS = core.Glance(supported=True, reason="", level="Q8_0", verdict="fits")
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
-    from huggingface_hub import constants
-
     sample = sample_files()
     other = {**sample, "config.json": json.dumps({**CONFIG, "architectures": ["XForAll"]}).encode()}
     repos = [
@@ -31,15 +29,8 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
         FakeRepo("org/of-another-kind", other, row=row(2, 2_200_000)),
         FakeRepo("org/gated", sample, gated="manual", row=row(3, 2_200_000)),
     ]
-    with FakeHub(repos) as started:
-        monkeypatch.setattr(constants, "ENDPOINT", started.url)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    with FakeHub(repos) as started, asking(started, monkeypatch, tmp_path):
         yield started
-        core.close_connections()
 
 
 def test_only_what_runs_is_listed_with_its_best_level(fake: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:

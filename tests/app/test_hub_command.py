@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import core
 from app.cli import main
 from tests.app.commands import answered
+from tests.app.hub_models import asking
 from tests.fake_hub import FakeHub, FakeRepo, Fault
 
 FILES = {"config.json": b"{}", "model.safetensors": b"x" * 3000, "pytorch_model.bin": b"no", "README.md": b"# M"}
@@ -19,21 +19,12 @@ GGUFS = {"M-Q4_K_M.gguf": b"4" * 100, "M-Q8_0.gguf": b"8" * 200}
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
-    from huggingface_hub import constants
-
     repos = [
         FakeRepo("org/model", FILES, row=ROW, tags=("license:mit",)),
         FakeRepo("org/model-GGUF", GGUFS, tags=("gguf",)),
     ]
-    with FakeHub(repos) as started:
-        monkeypatch.setattr(constants, "ENDPOINT", started.url)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    with FakeHub(repos) as started, asking(started, monkeypatch, tmp_path):
         yield started
-        core.close_connections()
 
 
 def test_find_shows_rows(fake: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
