@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from PySide6.QtCore import QObject, QProcess
+from PySide6.QtCore import QObject
 
+from app.desk_process import DeskProcess, desk_command
 from app.fit_lines import packed, unpacked
 from app.words import Problem
 
 Heard = Callable[[Any], None]
 _GONE = Problem("The part of Snug that judges models stopped.", "Change what you ask, and it starts again.")
-_END_MS = 500
-
-
-def desk_command() -> list[str]:
-    """How this program starts itself as the process that judges."""
-    return [sys.executable, "judge"] if getattr(sys, "frozen", False) else [sys.executable, "-u", "-m", "app", "judge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +30,12 @@ class FitTasks(QObject):
 
     def __init__(self, parent: QObject | None = None, *, command: Sequence[str] = ()) -> None:
         super().__init__(parent)
-        self._command = list(command) or desk_command()
-        self._process: QProcess | None = None
+        self._desk = DeskProcess(list(command) or desk_command("judge"), self)
+        self._desk.heard.connect(self._heard)
+        self._desk.gone.connect(self._gone)
+        self._desk.started.connect(_begin_preparing)
         self._waiting: dict[str, _Waiting] = {}
         self._last = 0
-        self._buffer = b""
 
     def ask(
         self,
@@ -55,9 +49,7 @@ class FitTasks(QObject):
         """Asks; what was asked of the same kind before is heard no more."""
         self._last += 1
         self._waiting[what] = _Waiting(self._last, done, failed, row)
-        if self._process is None:
-            self._process = self._started()
-        self._process.write(packed(self._last, what, values))
+        self._desk.write(packed(self._last, what, values))
 
     def busy(self, what: str) -> bool:
         return what in self._waiting
@@ -65,34 +57,10 @@ class FitTasks(QObject):
     def close(self) -> None:
         """Ends the process; nothing is heard any more."""
         self._waiting.clear()
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.blockSignals(True)
-        process.closeWriteChannel()
-        if not process.waitForFinished(_END_MS):
-            process.kill()
-            process.waitForFinished(_END_MS)
+        self._desk.close()
 
-    def _started(self) -> QProcess:
-        process = QProcess(self)
-        process.setProcessChannelMode(QProcess.ProcessChannelMode.ForwardedErrorChannel)
-        process.setWorkingDirectory(str(Path(__file__).resolve().parent.parent))
-        process.readyReadStandardOutput.connect(self._read)
-        process.finished.connect(self._ended)
-        process.errorOccurred.connect(self._ended)
-        self._buffer = b""
-        Thread(target=_prepare, name="snug-fit-prepare", daemon=True).start()
-        process.start(self._command[0], self._command[1:])
-        return process
-
-    def _read(self) -> None:
-        if self._process is None:
-            return
-        self._buffer += self._process.readAllStandardOutput().data()
-        *lines, self._buffer = self._buffer.split(b"\n")
-        for line in lines:
-            self._hear(*unpacked(line))
+    def _heard(self, line: bytes) -> None:
+        self._hear(*unpacked(line))
 
     def _hear(self, number: int, kind: str, value: Any) -> None:
         what = next((what for what, waiting in self._waiting.items() if waiting.number == number), "")
@@ -108,14 +76,15 @@ class FitTasks(QObject):
         else:
             waiting.failed(value)
 
-    def _ended(self) -> None:
+    def _gone(self) -> None:
         """The process went away by itself: whoever waits hears it, and the next request starts another."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.deleteLater()
         waiting, self._waiting = list(self._waiting.values()), {}
         for one in waiting:
             one.failed(_GONE)
+
+
+def _begin_preparing() -> None:
+    Thread(target=_prepare, name="snug-fit-prepare", daemon=True).start()
 
 
 def _prepare() -> None:

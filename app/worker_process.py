@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QObject, QProcess, QTimer, Signal
 
+from app.desk_process import desk_command
 from core import (
     DETACH,
     Assignment,
@@ -29,9 +29,7 @@ PATIENCE_MS = {Stop.THROW_AWAY: 600, Stop.KEEP: 5000, Stop.PAUSE: 5000}
 
 def worker_command() -> list[str]:
     """How this program starts itself as a worker, from source and frozen alike."""
-    return (
-        [sys.executable, "worker"] if getattr(sys, "frozen", False) else [sys.executable, "-u", "-m", "app", "worker"]
-    )
+    return desk_command("worker")
 
 
 class WorkerProcess(QObject):

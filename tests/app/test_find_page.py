@@ -358,10 +358,10 @@ def test_offline_says_so_and_asks_nothing(
 
 def test_the_process_may_go_away_and_the_next_question_starts_another(page: FindPage, qtbot: QtBot) -> None:
     search(page, qtbot, "small")
-    process = page._hub._process
+    process = page._hub._desk._process
     assert process is not None
     process.kill()
-    qtbot.waitUntil(lambda: page._hub._process is None, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: page._hub._desk._process is None, timeout=PATIENCE)
     search(page, qtbot, "larger")
     assert [row.id for row in page.lists.found.rows] == ["org/larger-in-two-parts"]
 
