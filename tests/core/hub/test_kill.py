@@ -134,7 +134,7 @@ def test_killed_downloads_go_on_where_they_were(nursery: Nursery, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(50))
 def test_a_download_killed_at_any_moment_is_the_same_in_the_end(seed: int, nursery: Nursery, tmp_path: Path) -> None:
     """Over one connection or four, killed once or twice, up to its very last bytes."""
     rng, data = random.Random(seed), noise(18 << 20, seed)

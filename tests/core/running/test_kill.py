@@ -150,7 +150,7 @@ def test_a_killed_job_goes_on_where_it_was(nursery: Nursery, scenes: Scenes, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(50))
 def test_a_job_killed_at_any_moment_is_the_same_in_the_end(
     seed: int, nursery: Nursery, scenes: Scenes, tmp_path: Path
 ) -> None:
