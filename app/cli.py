@@ -358,6 +358,8 @@ def _follow(
     if isinstance(last, core.Done):
         return last.result
     failed = last if isinstance(last, core.Failed) else core.Failed("The job ended without a word.")
+    if failed.result:
+        library_command.note_output(failed.result)  # of several targets, those that are good
     code = CANCELLED if failed.cancelled else failed.exit_code
     _fail(failed.message, failed.hint, as_json=as_json, exit_code=code)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from app.job_record import JobRecord
 from core import Job, JobState, PullJob, QuantizeJob, lanes_of
@@ -30,12 +32,12 @@ def startable(records: Iterable[JobRecord]) -> list[JobRecord]:
 
 def ahead_of(record: JobRecord, records: Iterable[JobRecord]) -> int:
     """How many jobs of the line use the same lanes and will be done first."""
-    lanes, count = lanes_of(record.job), 0
+    lanes, ahead = lanes_of(record.job), 0
     for other in records:
         if other.id == record.id:
             break
-        count += other.state in (JobState.RUNNING, JobState.PENDING) and bool(lanes & lanes_of(other.job))
-    return count
+        ahead += other.state in (JobState.RUNNING, JobState.PENDING) and bool(lanes & lanes_of(other.job))
+    return ahead
 
 
 def moved(ids: Sequence[str], id: str, before: str) -> list[str]:
@@ -58,20 +60,30 @@ def outputs_of(job: Job) -> frozenset[str]:
     return frozenset(str(Path(each.target)) for each in job.each)
 
 
+def unmade(job: Job, result: Mapping[str, Any]) -> Job:
+    """The job without the levels that `result` says are made."""
+    if not isinstance(job, QuantizeJob) or not result:
+        return job
+    made = {str(each.get("recipe", "")).casefold() for each in (result, *result.get("also", ()))}
+    first, *further = [each for each in job.each if each.recipe.casefold() not in made] or job.each
+    return replace(first, also=tuple((each.recipe, each.target) for each in further))
+
+
 def copy_of(job: Job, taken: Collection[str]) -> Job:
-    """The same job for other files: their names with the first number that is free, on disk and among `taken`."""
+    """The same job for other files: named with the first number that is free for all, on disk and in `taken`."""
     if not isinstance(job, QuantizeJob):
         return job
-    first, *further = (_free_name(Path(each.target), taken) for each in job.each)
-    also = tuple((recipe, name) for (recipe, _), name in zip(job.also, further, strict=True))
-    return replace(job, target=first, also=also, overwrite=False)
+    first, *further = next(names for number in count(2) if _are_free(names := _numbered(job, number), taken))
+    also = tuple((recipe, str(name)) for (recipe, _), name in zip(job.also, further, strict=True))
+    return replace(job, target=str(first), also=also, overwrite=False)
 
 
-def _free_name(target: Path, taken: Collection[str]) -> str:
-    number = 2
-    while (new := target.with_name(f"{target.stem}-{number}{target.suffix}")).exists() or str(new) in taken:
-        number += 1
-    return str(new)
+def _numbered(job: QuantizeJob, number: int) -> list[Path]:
+    return [path.with_name(f"{path.stem}-{number}{path.suffix}") for path in (Path(each.target) for each in job.each)]
+
+
+def _are_free(names: Iterable[Path], taken: Collection[str]) -> bool:
+    return not any(name.exists() or str(name) in taken for name in names)
 
 
 def at_level(job: QuantizeJob, recipe: str) -> QuantizeJob:

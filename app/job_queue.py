@@ -18,7 +18,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.job_endings import CANCELLED, KEPT, NOT_BEGUN, ending_of, mend_history, sweep
-from app.job_line import copy_of, moved, ordered, outputs_of, startable
+from app.job_line import copy_of, moved, ordered, outputs_of, startable, unmade
 from app.job_record import NEVER_BEGAN, JobRecord, after, begun, interrupted
 from app.job_watch import FirstWindow, JobWatch, read_again
 from app.worker_follower import WorkerFollower
@@ -185,8 +185,8 @@ class JobQueue(QObject):
         return [self._records[record.id] for record in records]
 
     def retry(self, id: str) -> JobRecord:
-        """The same job once more from its beginning, as a new one."""
-        return self.add(self._records[id].job)
+        """The same job once more from its beginning, as a new one; of several targets, those that are not made."""
+        return self.add(unmade(self._records[id].job, self._records[id].result))
 
     def duplicate(self, id: str) -> JobRecord:
         """The same job for another file."""

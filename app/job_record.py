@@ -121,7 +121,8 @@ def after(record: JobRecord, event: Event, moment: float) -> JobRecord:
     ended = replace(record, ended=moment, ending="", interrupted=False, tries=0)
     if isinstance(event, Done):
         return replace(ended, state=JobState.DONE, result=event.result)
-    return replace(ended, state=JobState.CANCELLED if event.cancelled else JobState.FAILED, failure=event)
+    state = JobState.CANCELLED if event.cancelled else JobState.FAILED
+    return replace(ended, state=state, failure=event, result=event.result)
 
 
 def begun(record: JobRecord, moment: float, *, resume: bool) -> JobRecord:

@@ -45,7 +45,8 @@ class Done:
 class Failed:
     """The job ended without a result; `cancelled`: because the user wished so. `exit_code` is the command line's.
 
-    `resumable`: what was done is still there, and the job can go on with it.
+    `resumable`: what was done is still there, and the job can go on with it. `result`: what it made all the same, as
+    in Done; of a job of several targets some may be good.
     """
 
     message: str
@@ -54,6 +55,7 @@ class Failed:
     exit_code: int = 1
     details: str = ""
     resumable: bool = False
+    result: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def _right_in(folder: Path) -> Iterator[LibraryItem]:
 
 
 def _done(jobs: Iterable[JobEnd]) -> Iterator[tuple[Path, int]]:
-    """(target, bytes) of every job that was done."""
+    """(target, bytes) of all that jobs have made, also by those that failed of another target."""
     for end in jobs:
         with suppress(ValueError, TypeError, KeyError):
             result = end.last["result"]

@@ -8,6 +8,7 @@ and which source it is of. Then come, each a JSON array,
     ["synced", number]     the rows of all lines before this number are on the disk for good
     ["lost", numbers]      the rows of these lines are not in the part after all
     ["naming"]             complete and checked: from here on the parts get their final names
+    ["ended", result]      this one and all other targets of the job have their names; what was told of them
 
 Rows after the last `synced` count as far as their checksum is that of what the part holds: after a kill they are there,
 after a loss of power they may not be.
@@ -77,6 +78,7 @@ class Found:
     written: dict[int, Written] = field(default_factory=dict)
     synced_before: int = 0
     is_naming: bool = False
+    result: dict[str, Any] = field(default_factory=dict)
     end: int = 0
 
     @property
@@ -135,6 +137,8 @@ def _take(found: Found, values: list[Any]) -> None:
             found.written.pop(number, None)
     elif kind == "naming":
         found.is_naming = True
+    elif kind == "ended":
+        found.result = rest[0]
 
 
 def _line(values: Any, id: str) -> bytes:
@@ -214,6 +218,12 @@ class Journal:
         """Notes that the file is complete and checked."""
         with self._lock:
             self._append(_line(["naming"], self._id))
+        self.sync()
+
+    def note_end(self, result: dict[str, Any]) -> None:
+        """Notes that nothing is left to do, for whoever comes while the journals of several targets are removed."""
+        with self._lock:
+            self._append(_line(["ended", result], self._id))
         self.sync()
 
     def sync(self) -> None:

@@ -33,6 +33,12 @@ def several_failed(bad: Sequence[tuple[QuantizeJob, SnugError]], good: Sequence[
     return type(error)(message, f"{error.hint} Complete: {names}." if names else error.hint)
 
 
+def as_one(results: Sequence[dict[str, Any]], job: QuantizeJob) -> dict[str, Any]:
+    """What is told of several files at once: the first, with the others under `also`; {} of none."""
+    first, *others = results or ({},)
+    return first | ({"also": others} if job.also and first else {})
+
+
 def verified(
     part: SplitFile,
     plan: Plan,
@@ -65,7 +71,7 @@ def verified(
     if report.problems:
         raise JobFailed(
             f"The new file did not pass its check: {report.problems[0]}.",
-            "Nothing was kept. Try another level; if it stays, the source may be damaged.",
+            "It was not kept. Try another level; if it stays, the source may be damaged.",
         )
     return report
 

@@ -35,10 +35,10 @@ from core.running.control import Control, Stop
 from core.running.encode import SLAB_WEIGHTS, Encoder
 from core.running.failures import failure_of
 from core.running.journal import leftovers, throw_away
-from core.running.made import check_apart, result_of, several_failed, verified
+from core.running.made import as_one, check_apart, result_of, several_failed, verified
 from core.running.meter import PROGRESS_SECONDS, Counted, Meter
 from core.running.preflight_all import preflight_all
-from core.running.resume import compared, head_of, restore_names
+from core.running.resume import compared, end_of, forget, head_of, restore_names
 from core.running.slabs import importance_of
 from core.running.split import PlannedPart, SplitFile, check_split_target, plan_split, read_size
 from core.running.stream import HubStream, is_streamed, open_stream, read_once, stream_notes
@@ -153,7 +153,7 @@ def run(
     except Exception as error:
         if (failed := failure_of(error)) is None:
             raise
-        yield replace(failed, resumable=running.is_kept)
+        yield replace(failed, resumable=running.is_kept, result=as_one(running.results, job))
 
 
 class _Running:
@@ -165,6 +165,7 @@ class _Running:
         self.job, self.control, self.resume, self.waits = job, control, resume, waits
         self._cancelled = cancelled
         self.works: list[Unfinished] = []
+        self.results: list[dict[str, Any]] = []  # of the targets that have their names
 
     @property
     def is_kept(self) -> bool:
@@ -206,6 +207,11 @@ class _Running:
             for each, plan in zip(job.each, plans, strict=True)
         ]
         heads = [head_of(each, place) for each, place in zip(job.each, places, strict=True)]
+        if self.resume and (result := end_of(places, heads[-1])):
+            yield Done(result)
+            for place in places:
+                forget(place)
+            return
         for place, head in zip(places, heads, strict=True):
             name = f"{place.target.name}: " if job.also else ""
             yield from (Note(name + text) for text in compared(place, head, resume=self.resume))
@@ -225,12 +231,15 @@ class _Running:
             for place, head in zip(places, heads, strict=True):
                 self.works.append(stack.enter_context(Unfinished(place, head, self.control, waits=self.waits)))
             reports = yield from self._made(meter, stream)
-            results = yield from self._finished(reports, started)
+            yield from self._finished(reports, started)
             meter.remember()
             fetched = {"fetched": stream.fetched} if stream else {}
+            done = Done(as_one(self.results, job) | fetched)
             try:
-                yield Done(results[0] | fetched | ({"also": results[1:]} if job.also else {}))
+                yield done
             finally:  # whoever heard of the end has noted it by now: after a kill before that, a resume ends well too
+                if job.also:
+                    self.works[-1].note_end(done.result)  # the last to be removed: after a kill in between as well
                 for work in self.works:
                     work.forget()
 
@@ -290,16 +299,14 @@ class _Running:
                 left.set()
         return [future.result() for future in checking]
 
-    def _finished(
-        self, reports: Sequence[VerifyReport | SnugError], started: float
-    ) -> Generator[Event, None, list[dict[str, Any]]]:
-        """Gives each good file its name; the results. Raises what was wrong with the others, when the good are safe."""
-        results, good, bad = [], [], []
+    def _finished(self, reports: Sequence[VerifyReport | SnugError], started: float) -> Iterator[Event]:
+        """Gives each good file its name. Raises what was wrong with the others, when the good are safe."""
+        good, bad = [], []
         for work, job, report in zip(self.works, self.job.each, reports, strict=True):
             try:
                 if isinstance(report, SnugError):
                     raise report
-                results.append((yield from _named(work, job, report, started)))
+                self.results.append((yield from _named(work, job, report, started)))
                 good.append((work, job))
             except SnugError as error:
                 if len(self.works) == 1:
@@ -310,7 +317,6 @@ class _Running:
             for work, _ in () if failed.resumable else good:
                 work.forget()
             raise failed
-        return results
 
 
 def _named(

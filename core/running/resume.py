@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
 
 from core.errors import SnugError
 from core.jobs.job import QuantizeJob
@@ -24,6 +26,27 @@ def head_of(job: QuantizeJob, place: Place) -> Head:
         len(place.plan.tensors),
         sum(tensor.nbytes for tensor in place.plan.tensors),
     )
+
+
+def end_of(places: Sequence[Place], head: Head) -> dict[str, Any]:
+    """What the whole job has come to, where only the removal of its journals was left; {} of any other.
+
+    `head`: of the last target's journal, which is the last to go.
+    """
+    found = peek(places[-1].target)
+    there = is_of(found, head) and all(part.path.is_file() for place in places for part in place.parts)
+    return found.result if there else {}
+
+
+def forget(place: Place) -> None:
+    """Removes what is left of the journal of a file that has its name."""
+    journal = Journal(place.target)
+    with suppress(OSError, SnugError):
+        if journal.path.is_file():
+            journal.open()
+            if journal.found.is_naming:
+                journal.remove()
+    journal.close()
 
 
 def compared(place: Place, head: Head, *, resume: bool) -> Iterator[str]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import kernels
 from core.errors import Cancelled, SnugError
@@ -172,6 +173,11 @@ class Unfinished:
             self.journal.begin_naming()
             self.file.finish()
         self._is_named = True
+
+    def note_end(self, result: dict[str, Any]) -> None:
+        """Notes what the whole job has come to, while this journal is still there."""
+        with suppress(OSError):  # the files are good all the same
+            self.journal.note_end(result)
 
     def forget(self) -> None:
         """Removes the journal: all is done, and there is nothing left to go on with."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.job_line import ahead_of, at_level, copy_of, moved, ordered, outputs_of, startable
+from app.job_line import ahead_of, at_level, copy_of, moved, ordered, outputs_of, startable, unmade
 from app.job_record import JobRecord
 from core import Job, JobFolder, JobState, PullJob, QuantizeJob
 
@@ -59,11 +59,18 @@ def test_another_level_has_its_own_name() -> None:
     assert at_level(QuantizeJob("/m", "Q4_K_M", "/t/mine.gguf"), "Q8_0").target == "/t/mine-Q8_0.gguf"
 
 
-def test_a_copy_of_several_files_has_a_free_name_for_each(tmp_path: Path) -> None:
+def test_a_copy_of_several_files_has_a_number_that_is_free_for_all(tmp_path: Path) -> None:
     (tmp_path / "b-2.gguf").touch()
     job = QuantizeJob("/m", "Q8_0", str(tmp_path / "a.gguf"), also=(("F16", str(tmp_path / "b.gguf")),))
     copy = copy_of(job, set())
     assert isinstance(copy, QuantizeJob)
-    assert (copy.target, copy.also) == (str(tmp_path / "a-2.gguf"), (("F16", str(tmp_path / "b-3.gguf")),))
-    assert outputs_of(copy) == {str(tmp_path / "a-2.gguf"), str(tmp_path / "b-3.gguf")}
+    assert (copy.target, copy.also) == (str(tmp_path / "a-3.gguf"), (("F16", str(tmp_path / "b-3.gguf")),))
+    assert outputs_of(copy) == {str(tmp_path / "a-3.gguf"), str(tmp_path / "b-3.gguf")}
     assert at_level(job, "Q4_0").also == ()
+
+
+def test_of_several_files_those_that_are_made_are_not_made_again() -> None:
+    job = QuantizeJob("/m", "q8_0", "/a.gguf", also=(("F16", "/b.gguf"), ("Q4_0", "/c.gguf")))
+    assert unmade(job, {}) == job
+    assert unmade(job, {"recipe": "Q8_0"}) == QuantizeJob("/m", "F16", "/b.gguf", also=(("Q4_0", "/c.gguf"),))
+    assert unmade(job, {"recipe": "F16", "also": [{"recipe": "Q4_0"}]}) == QuantizeJob("/m", "q8_0", "/a.gguf")

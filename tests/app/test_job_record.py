@@ -30,6 +30,12 @@ def test_a_failed_job_is_never_shown_as_done(tmp_path: Path, job_for: JobFor) ->
     assert after(failed, Done(), 11.0).state == JobState.FAILED
 
 
+def test_a_failed_job_may_have_made_some_of_its_files(tmp_path: Path, job_for: JobFor) -> None:
+    failed = after(record(tmp_path, job_for), Failed("One is bad.", result={"target": "/a.gguf"}), 10.0)
+    assert (failed.state, failed.result) == (JobState.FAILED, {"target": "/a.gguf"})
+    assert after(failed, Begun(resume=True), 11.0).result == {}
+
+
 def test_a_failed_job_that_is_begun_again_runs_again(tmp_path: Path, job_for: JobFor) -> None:
     failed = after(record(tmp_path, job_for), Failed("The disk is full.", resumable=True), 10.0)
     assert failed.can_resume

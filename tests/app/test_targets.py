@@ -31,6 +31,17 @@ def test_each_type_may_have_its_own_name(capsys: pytest.CaptureFixture[str], tmp
     assert {path.name for path in tmp_path.iterdir()} == {"a.gguf", "b.gguf"}
 
 
+def test_the_library_is_told_of_good_files_when_another_is_bad(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"recipe": "Q8_0", "target": str(tmp_path / "good.gguf"), "file_bytes": 7, "also": []}
+    failed = core.Failed("bad.gguf: The new file did not pass its check.", "It was not kept.", result=made)
+    monkeypatch.setattr(core, "run", lambda *_, **__: (event for event in [failed]))
+    said = answered(capsys, *BOTH, "-o", str(tmp_path), code=1)
+    assert said["hint"] == "It was not kept."
+    assert str(tmp_path / "good.gguf") in (core.data_folder() / "made.jsonl").read_text()
+
+
 @pytest.mark.parametrize("outs", [["one.gguf"], ["a.gguf", "b.gguf", "c.gguf"]])
 def test_names_that_do_not_go_with_the_types_are_refused(
     outs: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path

@@ -12,7 +12,7 @@ from huggingface_hub import scan_cache_dir
 
 import core.library.headers
 from core import Cancelled, JobFolder, Origin, QuantizeJob, Settings, create
-from core.events import Done
+from core.events import Done, Failed
 from core.library import Library, LibraryItem, Places, find_places, scan_library
 from core.library.item import LeftoverKind
 from core.library.ollama import model_name
@@ -241,6 +241,13 @@ def test_a_job_in_the_history_makes_its_file_snugs_own(places: Places) -> None:
         ("mine.gguf", Origin.SNUG),
         ("other.gguf", Origin.FOLDER),
     ]
+
+
+def test_a_job_that_failed_of_one_target_has_made_the_others(places: Places) -> None:
+    target = put(places.outputs[0] / "mine.gguf", gguf_bytes(1))
+    made = {"target": str(target), "file_bytes": target.stat().st_size, "also": []}
+    create(places.jobs, QuantizeJob("/m", "Q4_K_M", str(target))).append(Failed("Another is bad.", result=made))
+    assert [item.origin for item in scan_library(places).items] == [Origin.SNUG]
 
 
 def test_another_file_that_took_the_name_is_not_snugs(places: Places) -> None:

@@ -23,7 +23,7 @@ from core.hub import Hub, close_connections
 from core.jobs.job import job_from, job_values
 from core.rows import RowReader
 from core.running.control import Control, Stop
-from core.running.journal import leftovers, peek
+from core.running.journal import Journal, leftovers, peek
 from core.verify import VerifyReport
 from tests.core.nursery import Nursery, open_nursery
 from tests.fake_hub import FakeHub, FakeRepo
@@ -185,6 +185,60 @@ def test_a_file_that_fails_its_check_does_not_take_the_others_along(
     assert "Q4_K_M.gguf, F16.gguf" in event.hint
     assert not event.resumable
     assert files(tmp_path) == {name: data for name, data in files(alone).items() if "Q8_0" not in name}
+
+
+def test_what_is_good_is_told_although_another_failed(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = core.running.made.verify_model
+
+    def judge(found: Any, **options: Any) -> VerifyReport:
+        report = real(found, **options)
+        return replace(report, problems=("a scale is no number",)) if "Q4_K_M" in str(found.path) else report
+
+    monkeypatch.setattr(core.running.made, "verify_model", judge)
+    event = last(job(model, tmp_path))
+    assert isinstance(event, core.Failed)
+    assert event.hint.startswith("It was not kept.")
+    assert "Complete: Q8_0.gguf, F16.gguf." in event.hint
+    made = [event.result, *event.result["also"]]
+    assert {Path(each["target"]): each["file_bytes"] for each in made} == {
+        path: path.stat().st_size for path in tmp_path.iterdir()
+    }
+    assert core.from_json(json.loads(json.dumps(core.to_json(event)))) == event
+
+
+@pytest.mark.parametrize("removed", [0, 1, 2, 3])
+def test_a_kill_while_the_journals_are_removed_is_gone_on_from(
+    removed: int, model: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, remove, left = job(model, tmp_path), Journal.remove, [removed]
+
+    def killed(journal: Journal) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            remove(journal)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "remove", killed)
+        done = last(wanted)
+    assert sum("journal" in name for name in files(tmp_path)) == 3 - removed
+    event = last(wanted, resume=True)
+    assert isinstance(event, core.Failed if removed == 3 else core.Done), event
+    assert removed == 3 or event == done
+    assert files(tmp_path) == files(alone)
+
+
+def test_an_end_that_is_noted_does_not_stand_for_a_file_that_is_gone(
+    model: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = job(model, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "remove", lambda journal: None)
+        last(wanted)
+    (tmp_path / "Q8_0.gguf").unlink()
+    assert isinstance(last(wanted, resume=True), core.Done)
+    assert files(tmp_path) == files(alone)
 
 
 def test_two_targets_that_are_one_file_are_refused(model: Path, tmp_path: Path) -> None:
