@@ -5,19 +5,22 @@ from __future__ import annotations
 from contextlib import suppress
 from threading import Thread
 
-from app.job_record import JobRecord, read_record
+from app.job_record import NEVER_BEGAN, JobRecord, read_record
 from core import Event, Failed, Job, JobState, Paused, QuantizeJob, SnugError, Stop
 
 CANCELLED = Failed("Cancelled.", "Nothing was left behind.", cancelled=True)
 KEPT = Failed("Cancelled. What was done is kept.", "Resume goes on from there.", cancelled=True, resumable=True)
 PAUSED = Paused("Paused. What is done stays.")
 NOT_BEGUN = Paused("Paused before it began.")
+_BEFORE: dict[str, Event] = {Stop.THROW_AWAY: NEVER_BEGAN, Stop.KEEP: NEVER_BEGAN, Stop.PAUSE: NOT_BEGUN}
+_AFTER: dict[str, Event] = {Stop.THROW_AWAY: CANCELLED, Stop.KEEP: KEPT, Stop.PAUSE: PAUSED}
 
 
 def ending_of(record: JobRecord, failure: Failed) -> Event:
     """How a job ended whose worker is gone without a word: as the user wished, or with `failure`."""
-    wishes: dict[str, Event] = {Stop.THROW_AWAY: CANCELLED, Stop.KEEP: KEPT, Stop.PAUSE: PAUSED}
-    return wishes.get(record.ending, failure)
+    if record.progress is None and not record.resume:
+        return _BEFORE.get(record.ending, failure)
+    return _AFTER.get(record.ending, failure)
 
 
 def mend_history(record: JobRecord) -> None:

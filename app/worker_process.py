@@ -15,6 +15,7 @@ from core import (
     Assignment,
     Event,
     Failed,
+    Progress,
     Stop,
     assignment_line,
     from_json,
@@ -47,7 +48,7 @@ class WorkerProcess(QObject):
         self._command = list(command) or worker_command()
         self._buffer = b""
         self._memory_kills = memory_kills()
-        self._over = False
+        self._over = self._has_begun = False
         self._process = QProcess(self)
         if task.folder is not None:
             self._process.setStandardErrorFile(str(task.folder.log), QProcess.OpenModeFlag.Append)
@@ -71,7 +72,13 @@ class WorkerProcess(QObject):
         self._process.write(order_line(order))
 
     def stop(self, stop: Stop) -> None:
-        """Asks it to end, and makes it end soon after. Returns at once."""
+        """Asks it to end, and makes it end soon after. Returns at once.
+
+        One that still starts would not hear for seconds, and has written nothing yet: it is ended without being asked.
+        """
+        if not self._has_begun:
+            self._process.kill()
+            return
         self.order(stop_order(stop))
         self._killer.start(PATIENCE_MS[stop])
 
@@ -103,6 +110,7 @@ class WorkerProcess(QObject):
         *lines, self._buffer = self._buffer.split(b"\n")
         for line in lines:
             if (event := _parse(line)) is not None:
+                self._has_begun = self._has_begun or isinstance(event, Progress)
                 self.heard.emit(self._id, event)
 
     def _finished(self, code: int, status: QProcess.ExitStatus) -> None:

@@ -141,4 +141,7 @@ class Fake:
 
 
 if __name__ == "__main__":
-    Fake(json.loads(sys.stdin.readline())).work()
+    task = json.loads(sys.stdin.readline())
+    while "-starting" in str(task["job"].get("target")):
+        time.sleep(1)
+    Fake(task).work()

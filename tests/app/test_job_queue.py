@@ -186,11 +186,13 @@ def test_a_paused_job_lets_the_next_one_run_and_goes_on_later(qtbot: QtBot, queu
     assert _record(queue, first.id).state == JobState.PAUSED
     assert part_path(first.target).exists()
     queue.resume(first.id)
-    qtbot.waitUntil(lambda: _record(queue, first.id).state == JobState.RUNNING)
+
+    def begins() -> list[Begun]:
+        return [event for _, event in first.folder.events() if isinstance(event, Begun)]
+
+    qtbot.waitUntil(lambda: begins() == [Begun(resume=False), Begun(resume=True)])
     queue.cancel(first.id)
     end_of(qtbot, queue, first.id)
-    begins = [event for _, event in first.folder.events() if isinstance(event, Begun)]
-    assert begins == [Begun(resume=False), Begun(resume=True)]
 
 
 def test_a_job_that_waits_can_be_passed_over(qtbot: QtBot, queue: JobQueue, job_for: JobFor) -> None:
@@ -230,6 +232,46 @@ def test_a_worker_that_hears_nothing_is_paused_all_the_same(
     qtbot.waitUntil(lambda: _record(queue, record.id).state == JobState.PAUSED)
     assert read_records(record.folder.path.parent)[0].state == JobState.PAUSED
     assert part_path(record.target).exists()
+
+
+@pytest.mark.parametrize(
+    ("stop", "state", "message"),
+    [
+        (Stop.PAUSE, JobState.PAUSED, "Paused before it began."),
+        (Stop.KEEP, JobState.CANCELLED, "It had not begun when it was cancelled."),
+        (Stop.THROW_AWAY, JobState.CANCELLED, "It had not begun when it was cancelled."),
+    ],
+)
+def test_a_worker_that_still_starts_is_ended_without_being_asked(
+    qtbot: QtBot, queue: JobQueue, job_for: JobFor, monkeypatch: pytest.MonkeyPatch,
+    stop: Stop, state: JobState, message: str,
+) -> None:  # fmt: skip
+    for each in Stop:
+        monkeypatch.setitem(PATIENCE_MS, each, 60_000)
+    id = queue.add(job_for("x-starting")).id
+    queue.pause(id) if stop == Stop.PAUSE else queue.cancel(id, stop)
+    qtbot.waitUntil(lambda: not queue.is_working)
+    record = _record(queue, id)
+    assert (record.state, record.notes[-1] if stop == Stop.PAUSE else message_of(record)) == (state, message)
+    assert read_records(record.folder.path.parent)[0].state == state
+
+
+def test_what_an_earlier_run_has_done_stays_when_the_next_one_is_paused_before_it_goes_on(
+    qtbot: QtBot, queue: JobQueue, job_for: JobFor, fake_worker: tuple[str, ...]
+) -> None:
+    record = running(qtbot, queue, job_for("a-slow"))
+    queue.pause(record.id)
+    qtbot.waitUntil(lambda: not queue.is_working)
+    queue._command = ("/bin/sleep", "60")
+    queue.resume(record.id)
+    queue.pause(record.id)
+    qtbot.waitUntil(lambda: not queue.is_working)
+    assert _record(queue, record.id).state == JobState.PAUSED
+    assert part_path(record.target).read_bytes() == b"unfinished"
+    queue._command = fake_worker
+    queue.resume(record.id)
+    queue.cancel(record.id, Stop.KEEP)
+    assert message_of(end_of(qtbot, queue, record.id)) == "Cancelled. What was done is kept."
 
 
 def test_a_stopped_worker_can_be_cancelled(qtbot: QtBot, queue: JobQueue, job_for: JobFor) -> None:

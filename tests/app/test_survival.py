@@ -119,6 +119,25 @@ def test_whoever_is_killed_the_file_is_the_same(whole: tuple[str, float], tmp_pa
 
 
 @pytest.mark.slow
+def test_paused_again_and_again_while_it_starts_the_file_is_the_same(
+    whole: tuple[str, float], qtbot: QtBot, tmp_path: Path
+) -> None:
+    job, chance, queue = job_to(tmp_path), random.Random(5), JobQueue(tmp_path / "jobs")
+    id = queue.add(job).id
+    qtbot.waitUntil(lambda: getattr(queue.record(id), "progress", None) is not None, timeout=60_000)
+    for _ in range(6):
+        queue.pause(id)
+        qtbot.waitUntil(lambda: not queue.is_working)
+        queue.resume(id)
+        qtbot.wait(round(chance.uniform(0, 700)))
+    qtbot.waitUntil(lambda: not queue.open_jobs(), timeout=60_000)
+    record = queue.record(id)
+    assert record is not None
+    assert (record.state, digest(Path(job.target))) == (JobState.DONE, whole[0])
+    queue.close()
+
+
+@pytest.mark.slow
 def test_a_worker_outlives_its_window(tmp_path: Path) -> None:
     job, jobs = job_to(tmp_path), tmp_path / "jobs"
     window = lone_window(jobs, job, then=("detach",))

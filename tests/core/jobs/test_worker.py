@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -150,6 +150,27 @@ def test_it_stops_as_it_is_told_to(
     assert isinstance(last, kind)
     assert part_path(job.target).exists() == stays
     assert folder.events()[-1][1] == last
+
+
+@pytest.mark.parametrize("levels", [("Q8_0",), ("Q8_0", "F16")])
+def test_until_its_first_progress_a_job_has_written_nothing(tmp_path: Path, levels: tuple[str, ...]) -> None:
+    folder, out = make_llama(tmp_path / "m"), tmp_path / "out"
+    out.mkdir()
+    first, *further = [(level, str(out / f"{level}.gguf")) for level in levels]
+    job = core.QuantizeJob(str(folder), *first, also=tuple(further), card=False)
+
+    def until_first_progress(*, resume: bool) -> dict[str, bytes]:
+        with closing(core.run(job, resume=resume)) as events:
+            next(event for event in events if isinstance(event, core.Progress))
+            return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    assert until_first_progress(resume=False) == {}
+    control = core.Control()
+    for event in core.run(job, control=control):
+        if isinstance(event, core.Progress):
+            control.ask(Stop.PAUSE)
+    paused = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert until_first_progress(resume=True) == paused
 
 
 def test_it_owns_its_folder_while_it_works(worker: Worker, tmp_path: Path) -> None:
