@@ -387,7 +387,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def pour(self, data: memoryview, fault: Fault) -> None:
         rate, began = fault.rate or self.fake.rate, time.monotonic()
-        step = min(PIECE, max(1, rate // 50)) if rate else len(data)
+        most = PIECE if self.fake.send_buffer else len(data)  # what is about to be sent counts as sent
+        step = min(PIECE, max(1, rate // 50)) if rate else most
         stop = min(count for count in (fault.cut_after, fault.stall_after, len(data)) if count >= 0)
         for at in range(0, stop, step or 1):
             piece = data[at : min(at + step, stop)]

@@ -188,15 +188,22 @@ class RangeReader:
     """Reads any bytes of one file at its commit; safe for several threads, each read over a connection of its own.
 
     The bytes are what the server sends over TLS, of the right file by size and commit; nothing but the whole file can
-    be held against the SHA-256.
+    be held against the SHA-256. `unread`: bytes of each read that the system may take in while nobody wants them; 0 is
+    as many as it likes.
     """
 
     def __init__(
-        self, hub: Hub, info: RepoInfo, file: RepoFile, *, cancelled: Callable[[], bool] = lambda: False
+        self,
+        hub: Hub,
+        info: RepoInfo,
+        file: RepoFile,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        unread: Callable[[], int] = lambda: 0,
     ) -> None:
         self.file = file
         self._place = Place(hub, info, file)
-        self._cancelled = cancelled
+        self._cancelled, self._unread = cancelled, unread
 
     def read(self, start: int, count: int) -> bytes:
         """Bytes `start` on, fewer at the file's end. Raises SnugError when they cannot be had, and Cancelled."""
@@ -219,7 +226,10 @@ class RangeReader:
 
     def _pieces(self, start: int, end: int) -> Iterator[bytes]:
         """What comes of these bytes; what a server without ranges sends before them is thrown away."""
-        with open_range(self._place, start, end) as stretch:
+        line = Line()
+        with open_range(self._place, start, end, line=line) as stretch:
+            if unread := self._unread():
+                line.bound(unread)
             skip = start - stretch.start
             if skip > _SKIPPED_MOST:
                 raise JobFailed(f"{self._place.what} can only be had whole: its server knows no ranges.")

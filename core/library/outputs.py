@@ -16,9 +16,9 @@ from core.library.groups import gguf_groups
 from core.library.item import Found, Leftover, LeftoverKind, LibraryItem, Origin, Trouble, look_at
 from core.library.job_ends import JobEnd
 from core.running.journal import journal_path
-from core.running.output import part_path
+from core.running.output import ahead_path, part_path
 
-_SUFFIXES = (part_path("x").name.removeprefix("x"), journal_path("x").name.removeprefix("x"))
+_SUFFIXES = tuple(name("x").name.removeprefix("x") for name in (part_path, journal_path, ahead_path))
 _MOST_LINES = 10_000
 
 
@@ -116,7 +116,7 @@ def _leftovers(folder: Path, waiting: Collection[Path]) -> Iterator[Leftover]:
 
 
 def unfinished_target(path: Path) -> Path | None:
-    """The file that `path` is the unfinished part, or the journal, of; None for any other file."""
+    """The file that `path` is the unfinished part of, or lies beside that; None for any other file."""
     for suffix in _SUFFIXES:
         if path.name.endswith(suffix) and path.name != suffix:
             return path.with_name(path.name.removesuffix(suffix))
@@ -133,9 +133,9 @@ def _busy(path: Path, target: Path, waiting: Collection[Path]) -> str:
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a job holds this unfinished file, or the one that this is the journal of."""
+    """Whether a job holds this unfinished file, or one that this lies beside."""
     target = unfinished_target(path)
-    return any(_is_held(held) for held in {path, part_path(target) if target else path})
+    return any(_is_held(held) for held in {path, *((part_path(target), journal_path(target)) if target else ())})
 
 
 def _is_held(path: Path) -> bool:

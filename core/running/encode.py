@@ -46,6 +46,7 @@ class Encoder:
         self.threads, self.weights, self.ahead = job.threads or ceil(usable_cores()), SLAB_WEIGHTS[job.backend], 0
         if stream:
             self.threads, self.ahead = min(self.threads, MOST_THREADS), AHEAD
+            stream.lines = self.threads + self.ahead
         plans, done = [work.place.plan for work in works], [work.done_rows() for work in works]
         self.slabs = Cutter(plans, self._weights(self.threads), done)
         self.gate = Gate(self.threads)  # the other threads of the pool wait for the network
@@ -68,7 +69,7 @@ class Encoder:
                 for future in done:
                     for slab, took in zip(self.running.pop(future), future.result(), strict=True):
                         self.meter.add(slab.planned, slab.count, took)
-                yield from self._notes()
+                yield from self.notes()
                 if self.meter.is_due():
                     yield self._progress()
 
@@ -96,7 +97,8 @@ class Encoder:
             return set()
         return wait(self.running, timeout=PROGRESS_SECONDS, return_when=FIRST_COMPLETED).done
 
-    def _notes(self) -> Iterator[Note]:
+    def notes(self) -> Iterator[Note]:
+        """What there is to say that has not been said: of the GPU's memory, and of room on the disk."""
         for name in [name for name, said in self.no_room.copy().items() if not said]:
             self.no_room[name] = True
             yield Note(vram_note(name))
@@ -125,7 +127,10 @@ class Encoder:
     def _through(self, slabs: Sequence[Slab], reader: RowReader) -> list[Took]:
         """The same rows for each of their files, read once; how long each took, the first with the reading."""
         with reader.once() if len(slabs) > 1 else contextlib.nullcontext():
-            return [timed(self._encode, slab, reader) for slab in slabs]
+            took = [timed(self._encode, slab, reader) for slab in slabs]
+        if self.stream:
+            self.stream.settle()
+        return took
 
     def _encode(self, slab: Slab, reader: RowReader) -> None:
         planned, tensor = slab.planned, slab.planned.tensor

@@ -19,7 +19,7 @@ from core.recipes import FLOATS
 from core.rows import can_copy, encode_type
 from core.running.encode import SLAB_WEIGHTS
 from core.running.measured import Speeds
-from core.running.output import RESERVE_BYTES, part_path
+from core.running.output import RESERVE_BYTES, ahead_path, part_path
 from core.running.slab_memory import check_memory, slabs_memory
 from core.running.split import PlannedPart
 from core.running.stream import AHEAD, MOST_THREADS, is_streamed
@@ -112,7 +112,7 @@ def disks_needed(asked: Asked) -> Iterator[Need]:
             elsewhere.append(
                 Need("temporary", str(nearest_existing(place)), (item,), free_bytes(place), disk_of(place).total)
             )
-    left_over = sum(_size(part_path(part.path)) for part in asked.parts)
+    left_over = sum(_size(path) for path in (ahead_path(asked.job.target), *(part_path(p.path) for p in asked.parts)))
     yield Need("disk", str(folder), (*items, Item("kept free", RESERVE_BYTES)), free_bytes(folder) + left_over,
                asked.target.total)  # fmt: skip
     yield from elsewhere

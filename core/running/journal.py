@@ -31,7 +31,7 @@ from zlib import crc32
 from core.errors import SnugError
 from core.paths import expanded
 from core.running.open_file import OpenFile
-from core.running.output import lock_file, part_path, sync_folder
+from core.running.output import ahead_path, lock_file, part_path, sync_folder
 
 VERSION = 1
 _SUFFIX = ".snug-journal"
@@ -150,7 +150,7 @@ class Journal:
     """A journal that is open and this process's alone. Raises OSError when it cannot be written."""
 
     def __init__(self, target: Path | str) -> None:
-        self.path = journal_path(target)
+        self.path, self._ahead = journal_path(target), ahead_path(target)
         self.found = Found()
         self.count = 0  # lines of rows so far
         self._id = ""
@@ -171,6 +171,7 @@ class Journal:
     def begin(self, head: Head) -> None:
         """Starts anew: when this returns, nothing of what was in it before can come back."""
         self._id, self.count = secrets.token_hex(8), 0
+        self._forget_ahead()
         values = {name: getattr(head, name) for name in Head.__slots__} | {"id": self._id}
         self._file.cut(0)
         self._end = 0
@@ -234,10 +235,15 @@ class Journal:
         self._end += len(line)
 
     def remove(self) -> None:
+        self._forget_ahead()  # first: nothing is left behind alone
         with suppress(OSError):
             if os.name == "nt":  # where no open file can be removed
                 self.close()
             self.path.unlink(missing_ok=True)
+
+    def _forget_ahead(self) -> None:
+        with suppress(OSError):  # whatever is there, nothing of another source or job is taken from it
+            self._ahead.unlink(missing_ok=True)
 
     def close(self) -> None:
         self._file.close()

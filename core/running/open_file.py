@@ -13,10 +13,12 @@ _FLAGS = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class OpenFile:
-    """A file for reading and writing at any place. Every method raises OSError when the system does."""
+    """A file for reading and writing at any place, opened with `flags` too. Every method raises OSError when the system
+    does.
+    """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, flags: int = 0) -> None:
+        self.path, self._flags = path, _FLAGS | flags
         self.descriptor = -1
         self._users = 0
         self._is_over = False
@@ -25,7 +27,7 @@ class OpenFile:
 
     def open(self) -> int:
         """Opens it, new if it is not there; gives the descriptor."""
-        self.descriptor = os.open(self.path, _FLAGS | os.O_CREAT, 0o666)
+        self.descriptor = os.open(self.path, self._flags | os.O_CREAT, 0o666)
         self._is_over = False
         return self.descriptor
 
@@ -36,7 +38,7 @@ class OpenFile:
             if self._is_over:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             if self.descriptor < 0:
-                self.descriptor = os.open(self.path, _FLAGS)
+                self.descriptor = os.open(self.path, self._flags)
             self._users += 1
             descriptor = self.descriptor
         try:

@@ -29,13 +29,19 @@ def part_path(target: Path | str) -> Path:
     return target.with_name(target.name + ".snug-part")
 
 
+def ahead_path(target: Path | str) -> Path:
+    """The name of what has come from the Hub and is not in an unfinished target yet: with `.snug-ahead` at the end."""
+    target = expanded(target)
+    return target.with_name(target.name + ".snug-ahead")
+
+
 def check_target(target: Path, file_bytes: int, *, sources: Sequence[Path], overwrite: bool) -> None:
     """Raises SnugError when `target` cannot be written: folder, permission, name, space."""
     try:
         target, part = expanded(target), part_path(target)
         _check_place(target, part)
         _check_names(target, part, sources=sources, overwrite=overwrite)
-        check_space(target.parent, file_bytes, left_over=[part])
+        check_space(target.parent, file_bytes, left_over=[part, ahead_path(target)])
     except OSError as error:
         raise SnugError(
             f"{target} is no place for a file: {error.strerror}.", "Give another name or folder."

@@ -171,7 +171,7 @@ class _Running:
     def is_kept(self) -> bool:
         """Whether what was done stays, to go on with: in this run or in one before."""
         if not self.works:
-            return self.resume and any(leftovers(each.target) for each in self.job.each)
+            return self.resume and any(_may_be_left(each) for each in self.job.each)
         return any(work.is_kept for work in self.works)
 
     def cancelled(self) -> bool:
@@ -225,12 +225,11 @@ class _Running:
         meter = Meter(plans[0], started, job, also=plans[1:])
         with contextlib.ExitStack() as stack:
             stream = open_stream(model, self.cancelled, lambda: self.control.limits.bandwidth)
-            if stream:
-                stack.enter_context(stream)
             yield meter.event("encode", "")  # from here on there is something to sweep up
             for place, head in zip(places, heads, strict=True):
                 self.works.append(stack.enter_context(Unfinished(place, head, self.control, waits=self.waits)))
-            reports = yield from self._made(meter, stream)
+            with stream or contextlib.nullcontext():
+                reports = yield from self._made(meter, stream)
             yield from self._finished(reports, started)
             meter.remember()
             fetched = {"fetched": stream.fetched} if stream else {}
@@ -249,6 +248,8 @@ class _Running:
     def _made(self, meter: Meter, stream: HubStream | None) -> Generator[Event, None, list[VerifyReport | SnugError]]:
         """Encodes, puts on the disk and checks: for each target, what its check found, or why it is no good."""
         self._begin()
+        if stream:
+            stream.keep_for(self.works[0].place.target, "rows")
         for work in self.works:
             for written in work.done:
                 meter.add(work.planned[written.tensor], written.count)
@@ -259,6 +260,7 @@ class _Running:
             if self.cancelled():
                 raise Cancelled
             self.control.wait(_SAVED_SECONDS)
+            yield from encoder.notes()
             if meter.is_due():
                 yield meter.event("write", "")
         return (yield from self._checked(meter, stream))
@@ -277,6 +279,8 @@ class _Running:
         self, meter: Meter, stream: HubStream | None
     ) -> Generator[Event, None, list[VerifyReport | SnugError]]:
         """Checks in a thread of its own, and says how far that is."""
+        if stream:
+            stream.keep_for(self.works[0].place.target, "check")
         read = None if stream is None else read_once(stream) if len(self.works) > 1 else stream.read
         left, looked = threading.Event(), Counted(sum(work.place.plan.tensor_bytes for work in self.works))
 
@@ -317,6 +321,11 @@ class _Running:
             for work, _ in () if failed.resumable else good:
                 work.forget()
             raise failed
+
+
+def _may_be_left(job: QuantizeJob) -> bool:
+    """Whether there is something to go on with; where its disk is away, nobody knows."""
+    return leftovers(job.target) is not None or not expanded(job.target).parent.is_dir()
 
 
 def _named(

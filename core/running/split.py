@@ -18,7 +18,7 @@ from core.gguf_split import COUNT, MOST_PARTS, NO, TENSORS_COUNT, join_parts, pa
 from core.model import Metadata, ModelInfo, OutputTensor, Part
 from core.paths import expanded
 from core.plan import Plan, PlannedTensor, header_of, place
-from core.running.output import PartFile, check_space, check_target, part_path
+from core.running.output import PartFile, ahead_path, check_space, check_target, part_path
 
 MOST_OPEN = 64
 _UNITS = {"M": 10**6, "G": 10**9}
@@ -93,7 +93,7 @@ def check_split_target(parts: Sequence[PlannedPart], *, sources: Sequence[Path],
     """Raises SnugError when one of the parts cannot be written, or the disk has no room for all."""
     for part in parts:
         check_target(part.path, part.file_bytes, sources=sources, overwrite=overwrite)
-    left_over = [part_path(part.path) for part in parts]
+    left_over = [name(part.path) for part in parts for name in (part_path, ahead_path)]
     check_space(parts[0].path.parent, sum(part.file_bytes for part in parts), left_over=left_over)
 
 

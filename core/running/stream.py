@@ -1,8 +1,10 @@
 """A model of the Hub that is not on this disk, its tensors read by ranges while they are encoded.
 
 The full model never touches the disk: each range is read once, when its turn in the plan comes, and once more for the
-few rows of the check; only the small tables of a checkpoint that is quantized already come with each slab anew. All is
-of one commit, named in the headers that the plan was made of.
+few rows of the check; only the small tables of a checkpoint that is quantized already come with each slab anew. Of what
+has come, the disk is given what is not in the journal yet, some tens of MB that are written over again and again, and
+the rows of the check (ahead.py): so no more than LOST_BYTES are fetched again after a kill, however fast the line is.
+All is of one commit, named in the headers that the plan was made of.
 
 What is verified: size and commit of each file, TLS on the way, every scale of the file made, and the error of each
 tensor against sampled rows, which are read anew. What is not: the SHA-256 of a shard, for that is one of all its bytes
@@ -16,6 +18,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -24,19 +27,21 @@ import numpy.typing as npt
 
 from core.errors import Cancelled, Halted, JobFailed
 from core.model import ModelInfo, ReadBytes, TensorInfo
+from core.running.ahead import CELL_BYTES, Ahead, Taken
+from core.running.output import ahead_path
 
 if TYPE_CHECKING:  # at run time only where they are needed: a file on this disk needs no network
     from core.hub.headers import HeaderSource
-    from core.hub.ranges import RangeReader
 
 AHEAD = 8  # slabs on their way from the Hub beside those that are encoded
 MOST_THREADS = 16  # that encode: more than any line can feed
 SLAB_WEIGHTS = 1 << 21
-LOST_BYTES = 8 << 20  # what is on its way or not encoded yet, and fetched again after a kill: so many bytes at most,
-LOST_SECONDS = 0.6  # or as many as come in this time, where the line is fast: each request costs it a moment
+LOST_BYTES = 8 << 20  # that a kill may cost. So many are on their way or not encoded yet, which a loss of power costs,
+LOST_SECONDS = 0.6  # or, where the line is fast, as many as come in this time: each request costs it a moment
 KEPT_BYTES = 64 << 20  # of sampled rows
 _RATE_SECONDS = 0.3
 _WEIGHT_BYTES = 2
+_PIECE_BYTES = 1 << 16  # that a connection gives at a time
 _BURST_SECONDS = 0.2
 TICK_SECONDS = 0.05
 UNCHECKED = (
@@ -71,6 +76,11 @@ def stream_notes(model: ModelInfo) -> tuple[str, ...]:
 def slab_weights(flights: int, rate: float = 0.0) -> int:
     """Weights of a slab where so many are on their way at once, and `rate` bytes come in a second."""
     return min(SLAB_WEIGHTS, int(max(LOST_BYTES, rate * LOST_SECONDS)) // _WEIGHT_BYTES // flights)
+
+
+def unread_bytes(lines: int) -> int:
+    """How many bytes the system may take in for each of so many connections: what nobody has read, a kill costs too."""
+    return LOST_BYTES * 3 // 4 // lines - CELL_BYTES - _PIECE_BYTES
 
 
 def open_stream(
@@ -128,11 +138,17 @@ class HubStream:
         self._throttle = throttle or Throttle(lambda: 0)
         self._closed = threading.Event()
         self._lock = threading.Lock()
+        self._source = f"{source.info.id}@{source.info.commit}"
+        self._ahead: Ahead | None = None
+        self._own = threading.local()
+        self.lines = AHEAD  # that are read from at once
         self.fetched = 0
         self.rate = 0.0  # bytes a second, of late
         self._marked, self._marked_at = 0, time.monotonic()
         self._readers = {
-            name: RangeReader(source.hub, source.info, file, cancelled=self._is_over)
+            name: RangeReader(
+                source.hub, source.info, file, cancelled=self._is_over, unread=lambda: unread_bytes(self.lines)
+            )
             for name, file in source.remote.items()
         }
 
@@ -147,6 +163,22 @@ class HubStream:
     def close(self) -> None:
         """Reads under way, and those to come, raise Cancelled."""
         self._closed.set()
+        if self._ahead:
+            self._ahead.close()
+
+    def keep_for(self, target: Path, purpose: str) -> None:
+        """From here on, what comes is kept beside the unfinished `target` until it is settled, and what was kept there
+        for the same purpose, by an earlier run, is not fetched again.
+        """
+        if self._ahead:
+            self._ahead.close()
+        self._ahead = Ahead(ahead_path(target), f"{self._source} {purpose}", self._readers)
+
+    def settle(self) -> None:
+        """All that this thread has read is in the journal."""
+        taken: list[Taken] = self._own.__dict__.pop("taken", [])
+        if self._ahead:
+            self._ahead.settle(taken)
 
     def read(self, tensor: TensorInfo, first: int, count: int) -> Bytes:
         """Bytes `first` on of a stored tensor: uint8 [count]. Raises SnugError, and Cancelled within a moment.
@@ -155,18 +187,49 @@ class HubStream:
         """
         if self._is_over():
             raise Cancelled
-        future: Future[Bytes] = Future()
-        asked = (future, self._readers[tensor.file.name], tensor.offset + first, count, self._spend)
+        future: Future[tuple[Bytes, list[Taken]]] = Future()
+        asked = (future, tensor.file.name, tensor.offset + first, count)
         # A thread that nobody has to wait for: the line it listens to may be silent for many seconds.
-        threading.Thread(target=_fill, args=asked, name="stream", daemon=True).start()
+        threading.Thread(target=self._fill, args=asked, name="stream", daemon=True).start()
         while not wait([future], TICK_SECONDS).done:
             if self._is_over():
                 raise Cancelled
-        self._count(count)
         try:
-            return future.result()
+            buffer, taken = future.result()
         except JobFailed as error:
             raise Halted(error.message, error.hint) from error
+        self._own.__dict__.setdefault("taken", []).extend(taken)
+        return buffer
+
+    def _fill(self, future: Future[tuple[Bytes, list[Taken]]], file: str, start: int, count: int) -> None:
+        try:
+            buffer, taken, missing = np.empty(count, np.uint8), list[Taken](), [range(start, start + count)]
+            if self._ahead:
+                missing, taken = self._ahead.fill(file, start, buffer)
+            for gap in missing:
+                self._fetch(file, gap.start, buffer[gap.start - start : gap.stop - start], taken)
+            future.set_result((buffer, taken))
+        except BaseException as error:
+            future.set_exception(error)
+
+    def _fetch(self, file: str, start: int, buffer: Bytes, taken: list[Taken]) -> None:
+        """Fills `buffer` with bytes `start` on; what has come is kept, whatever happens then."""
+        at = kept = 0
+        try:
+            for piece in self._readers[file].stream(start, start + len(buffer)):
+                buffer[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+                at += len(piece)
+                while at - kept >= CELL_BYTES:
+                    taken += self._keep(file, start + kept, buffer[kept : kept + CELL_BYTES])
+                    kept += CELL_BYTES
+                self._count(len(piece))
+                self._throttle.spend(len(piece), self._is_over)
+        finally:
+            if at > kept:
+                taken += self._keep(file, start + kept, buffer[kept:at])
+
+    def _keep(self, file: str, start: int, data: Bytes) -> list[Taken]:
+        return self._ahead.keep(file, start, data) if self._ahead else []
 
     def _count(self, count: int) -> None:
         with self._lock:
@@ -175,9 +238,6 @@ class HubStream:
             if passed > _RATE_SECONDS:
                 self.rate = (self.fetched - self._marked) / passed
                 self._marked, self._marked_at = self.fetched, time.monotonic()
-
-    def _spend(self, count: int) -> None:
-        self._throttle.spend(count, self._is_over)
 
     def _is_over(self) -> bool:
         return self._closed.is_set() or self._cancelled()
@@ -199,15 +259,3 @@ def read_once(stream: HubStream) -> ReadBytes:
         return kept[place].copy()
 
     return read
-
-
-def _fill(future: Future[Bytes], reader: RangeReader, start: int, count: int, spend: Callable[[int], None]) -> None:
-    try:
-        buffer, at = np.empty(count, np.uint8), 0
-        for piece in reader.stream(start, start + count):
-            buffer[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
-            at += len(piece)
-            spend(len(piece))
-        future.set_result(buffer)
-    except BaseException as error:
-        future.set_exception(error)

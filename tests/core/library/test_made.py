@@ -77,7 +77,7 @@ def test_a_card_that_is_none_tells_nothing(text: str, places: Places) -> None:
 
 def test_what_a_job_left_stays_as_long_as_the_job_can_go_on(places: Places) -> None:
     folder = places.outputs[0]
-    left = [put(folder / name, b"x" * 40) for name in ("m.gguf.snug-part", "m.gguf.snug-journal",
+    left = [put(folder / name, b"x" * 40) for name in ("m.gguf.snug-part", "m.gguf.snug-journal", "m.gguf.snug-ahead",
                                                        "s-00001-of-00002.gguf.snug-part")]  # fmt: skip
     jobs = [create(places.jobs, QuantizeJob("x", "Q8_0", str(folder / name))) for name in ("m.gguf", "s.gguf")]
     for job, events in zip(jobs, ([Paused("Paused.")], [Failed("The disk is full.", resumable=True)]), strict=True):
@@ -89,7 +89,7 @@ def test_what_a_job_left_stays_as_long_as_the_job_can_go_on(places: Places) -> N
     for job in jobs:
         job.append(Failed("Cancelled.", cancelled=True))
     gone = apply_removal(plan_cleanup(scan_library(places)))
-    assert (gone.freed, gone.troubles, list(folder.iterdir())) == (120, (), [])
+    assert (gone.freed, gone.troubles, list(folder.iterdir())) == (160, (), [])
 
 
 def test_what_a_job_left_is_seen_wherever_it_lies(places: Places, tmp_path: Path) -> None:
