@@ -19,6 +19,7 @@ class Saver:
     def __init__(self, file: SplitFile, journal: Journal) -> None:
         self._file, self._journal = file, journal
         self._saved = 0
+        self.is_without_room = False  # for its marks
         self._error: BaseException | None = None
         self._wake, self._end = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
@@ -67,8 +68,8 @@ class Saver:
         try:
             with in_words(self._journal.path):
                 self._journal.mark(count)
-            self._saved = count
+            self._saved, self.is_without_room = count, False
         except DiskFull:
-            pass  # next time
+            self.is_without_room = True  # next time
         except SnugError as error:
             self._error = error

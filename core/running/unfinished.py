@@ -149,7 +149,7 @@ class Unfinished:
 
     def missing(self) -> int:
         """Bytes that the disk lacks for the rest of the file, if somebody waits for them now; else 0."""
-        if not self._without_room:
+        if not self._without_room and not self._saver.is_without_room:
             return 0
         with suppress(OSError):
             files = [part_path(part.path).stat() for part in self.place.parts]

@@ -279,6 +279,22 @@ def test_while_it_waits_for_room_it_says_so_and_can_be_stopped(
     check_goes_on(model, out, expected)
 
 
+def test_a_disk_that_fills_up_when_all_is_encoded_is_waited_for_too(
+    model: Path, out: Path, expected: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.running.saver, "SYNC_SECONDS", 60.0)
+    real, seen = os.pwrite, []
+    for event in core.run(job(model, out), control=Control()):
+        if isinstance(event, core.Progress) and event.stage == "write" and not seen:
+            monkeypatch.setattr(os, "pwrite", failing(os.pwrite, errno.ENOSPC, 0))
+        if isinstance(event, core.Note) and "bytes are missing" in event.text:
+            seen.append(event)
+            monkeypatch.setattr(os, "pwrite", real)
+    assert isinstance(event, core.Done), event
+    assert len(seen) == 1
+    assert out.read_bytes() == expected
+
+
 @pytest.mark.parametrize("stop", list(Stop))
 def test_an_order_is_heeded_within_a_second_while_the_disk_takes_its_time(
     stop: Stop, model: Path, out: Path, monkeypatch: pytest.MonkeyPatch
