@@ -12,6 +12,7 @@ from core.jobs.job import QuantizeJob
 from core.model import ReadBytes
 from core.paths import expanded
 from core.plan import Plan
+from core.running.failures import reading_failed
 from core.running.split import PlannedPart, SplitFile
 from core.verify import VerifyReport, verify_model
 
@@ -65,6 +66,8 @@ def verified(
     except SnugError as error:  # the file is ours: it is no bad input
         if error.resumable:
             raise
+        if isinstance(error.__cause__, OSError):  # it is the disk that is bad, not what lies on it
+            raise reading_failed(error.__cause__, error.__cause__.filename or part.parts[0].path) from error
         raise JobFailed(error.message, error.hint if read else "Check the disk, then start again.") from error
     if cancelled():
         raise Cancelled

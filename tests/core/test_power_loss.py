@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import core
+import core.running.meter
 import core.running.saver
 import core.running.slabs
 from core.running.checksum import checksum
@@ -19,6 +21,9 @@ from core.running.journal import journal_path, peek
 from core.running.output import part_path
 from tests.core.power import Disk, PowerLoss
 from tests.models import make_llama
+from tests.mounts import disk, mounts, unmount
+
+__all__ = ["mounts"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="watches the system's calls of POSIX")
 
@@ -81,6 +86,10 @@ def check_left(whole: Whole, folder: Path) -> None:
 
 def check_power_loss(whole: Whole, folder: Path, rng: random.Random) -> None:
     lose_power(whole, folder, rng)
+    check_goes_on(whole, folder)
+
+
+def check_goes_on(whole: Whole, folder: Path) -> None:
     check_left(whole, folder)
     out = folder / "out.gguf"
     if not out.exists() or journal_path(out).exists():
@@ -99,3 +108,35 @@ def test_after_a_loss_of_power_a_job_goes_on(seed: int, whole: Whole, tmp_path: 
 @pytest.mark.parametrize("seed", range(3, 63))
 def test_after_a_loss_of_power_at_any_moment_a_job_goes_on(seed: int, whole: Whole, tmp_path: Path) -> None:
     check_power_loss(whole, tmp_path, random.Random(seed))
+
+
+def is_at(event: core.Event, stage: str, share: float) -> bool:
+    """Whether a job has come to that stage; of encoding, to that share of it."""
+    if isinstance(event, core.Progress) and event.stage == stage:
+        return stage != "encode" or event.bytes_done >= share * event.bytes_total
+    return isinstance(event, core.Done)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 24))])
+def test_after_ext4_has_lost_power_a_job_goes_on(
+    seed: int, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: None
+) -> None:
+    """A real disk, whose own journal says what it holds afterwards; the power goes amid whatever is done then."""
+    monkeypatch.setattr(core.running.meter, "PROGRESS_SECONDS", 1e-6)
+    rng = random.Random(seed)
+    stage, share = rng.choice(("encode", "encode", "encode", "write", "verify", "done")), rng.random()
+    with disk(tmp_path / "at", 32) as place:
+        folder = place.folder / "models"
+        folder.mkdir()
+        place.settle()
+        cable: threading.Timer | None = None
+        for event in core.run(job(whole.model, folder)):
+            if cable is None and is_at(event, stage, share):
+                cable = threading.Timer(rng.uniform(0, 0.01), place.lose_power)
+                cable.start()
+        assert isinstance(event, core.Done) or (isinstance(event, core.Failed) and event.resumable), event
+        assert cable is not None
+        cable.join()
+        unmount(place.folder)
+        place.plug_in()
+        check_goes_on(whole, folder)
