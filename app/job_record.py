@@ -78,6 +78,11 @@ class JobRecord:
         return tuple(Path(each.target) for each in self.job.each) if isinstance(self.job, QuantizeJob) else ()
 
     @property
+    def made(self) -> list[dict[str, Any]]:
+        """What is told of each file that it has made."""
+        return [self.result, *(self.result.get("also") or ())] if self.result else []
+
+    @property
     def name(self) -> str:
         if not isinstance(self.job, QuantizeJob):
             return f"Download of {self.model}"

@@ -218,7 +218,7 @@ class MainWindow(QMainWindow):
 
     def open_path(self, path: Path) -> None:
         """Opens a model, wherever in the window that was asked for."""
-        self._goes_on, self._making = False, None
+        self._goes_on, self._making, self._edited = False, None, ""
         self.show_page(MODELS)
         self.models.open_path(path)
 

@@ -14,7 +14,16 @@ _FACE = {
     "answer.advice": ("Advice",),
     "answer.arithmetic": ("Arithmetic", "Part", "arithmetic_of", "band_of"),
     "answer.calibration": ("keep_calibration", "kept_calibration"),
-    "answer.choice": ("Choice", "Levels", "choose", "choose_among", "least_level", "longest_context"),
+    "answer.choice": (
+        "Choice",
+        "Levels",
+        "choose",
+        "choose_among",
+        "judged_context",
+        "judged_with",
+        "least_level",
+        "longest_context",
+    ),
     "running.control": ("Control", "Limits", "Stop"),
     "answer.counterfactuals": ("Change", "Counterfactual", "counterfactuals_of"),
     "answer.placement": ("Placement", "as_placed", "place_model", "reason_at_a_glance"),
@@ -119,6 +128,7 @@ _FACE = {
     "paths": ("cache_folder", "data_folder", "jobs_folder", "sample_folder", "settings_file"),
     "plan": ("Plan", "PlannedTensor", "make_plan", "make_plans"),
     "running.preflight": ("Alternative", "Preflight", "preflight_of"),
+    "running.preflight_all": ("preflight_all",),
     "running.quantize": ("check_job", "run"),
     "answer.recommend": ("Want", "quality_of"),
     "cards.card_reader": ("RecipeCard", "read_card"),
@@ -163,6 +173,8 @@ if TYPE_CHECKING:
     from core.answer.choice import Levels as Levels
     from core.answer.choice import choose as choose
     from core.answer.choice import choose_among as choose_among
+    from core.answer.choice import judged_context as judged_context
+    from core.answer.choice import judged_with as judged_with
     from core.answer.choice import least_level as least_level
     from core.answer.choice import longest_context as longest_context
     from core.answer.counterfactuals import Change as Change
@@ -358,6 +370,7 @@ if TYPE_CHECKING:
     from core.running.preflight import Alternative as Alternative
     from core.running.preflight import Preflight as Preflight
     from core.running.preflight import preflight_of as preflight_of
+    from core.running.preflight_all import preflight_all as preflight_all
     from core.running.quantize import check_job as check_job
     from core.running.quantize import run as run
     from core.settings import Settings as Settings

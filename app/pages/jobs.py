@@ -20,10 +20,11 @@ from PySide6.QtWidgets import (
 
 from app import words
 from app.icons import icon
+from app.job_facts import facts_of
 from app.job_line import ahead_of, at_level
 from app.job_queue import JobQueue
 from app.job_record import JobRecord
-from app.tables.job_columns import TENSOR_COLUMNS, TensorRow, chip_of
+from app.tables.job_columns import LEVEL, TENSOR_COLUMNS, TensorRow, chip_of, tensor_rows
 from app.tables.job_view import JobRows, JobView
 from app.tables.row_model import Role, RowModel
 from app.tables.row_view import RowView
@@ -33,7 +34,7 @@ from app.widgets.banner import Banner
 from app.widgets.facts import Facts
 from app.widgets.job_actions import ALSO, WORDS, JobButtons, ask_cancel, is_allowed
 from app.widgets.job_limits import JobLimits
-from app.widgets.job_panel import open_folder_of, result_facts
+from app.widgets.job_panel import open_folder_of
 from app.widgets.page import Page, empty_state
 from app.widgets.parts import Elided, button, card, column, scrolled
 from app.widgets.progress_panel import ProgressPanel
@@ -68,7 +69,7 @@ class JobsPage(Page):
         self.table.moved.connect(queue.move)
         self.table.menu_wanted.connect(self._pop_up)
         self.table.acted.connect(self._act_by_key)
-        self.tensors = RowModel[TensorRow](TENSOR_COLUMNS, key=lambda row: str(row["name"]))
+        self.tensors = RowModel[TensorRow](TENSOR_COLUMNS, key=lambda row: f"{row['level']} {row['name']}")
         self.tensor_table = RowView(self.tensors, name="Tensors of the new file and how far they are from the source")
         self.tensor_table.remember_widths(store, "widths/tensors")
         self._log_timer = QTimer(self, interval=LOG_EVERY_MS)
@@ -310,7 +311,7 @@ class JobsPage(Page):
         if not record.is_over:
             foreign = self._queue.is_foreign(record)
             self.progress.show_record(record, before=ahead_of(record, self._queue.open_jobs()), foreign=foreign)
-        self.facts.show_facts(result_facts(record))
+        self.facts.show_facts(facts_of(record))
         focus = QApplication.focusWidget()
         self.doings.show_record(record, foreign=self._is_foreign(record))
         if focus is not None and focus in self.doings.buttons.values() and focus.isHidden():
@@ -329,7 +330,8 @@ class JobsPage(Page):
             self.progress.tensor.show_text(f"The worker has said nothing for {words.span(silence)}.")
 
     def _show_tensors(self, record: JobRecord) -> None:
-        rows = list(record.result.get("errors") or [])
+        rows = tensor_rows(record)
+        self.tensor_table.setColumnHidden(LEVEL, len(record.made) < 2)
         if rows != self.tensors.rows:
             self.tensors.set_rows(rows)
         self.tabs.setTabVisible(1, bool(rows))

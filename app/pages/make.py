@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,19 +16,18 @@ from app import words
 from app.job_queue import JobQueue
 from app.job_record import JobRecord
 from app.pages.fit_answers import Asked
+from app.pages.make_job import FollowedJob
+from app.pages.make_options import first_folder, judged, plans_of, wanted_row
 from app.pages.preflight import Answer, about_matrix, costs_of, look_first, matrix_for, way_in_words
-from app.tables.option_columns import OPTION_COLUMNS
-from app.tables.row_model import RowModel
-from app.tables.row_view import RowView
+from app.tables.option_view import OptionRows, OptionView
 from app.tasks import Tasks
 from app.theme import SIZES
-from app.widgets.job_actions import ask_cancel
 from app.widgets.job_panel import JobPanel
 from app.widgets.option_detail import OptionDetail
 from app.widgets.page import Page, empty_state
 from app.widgets.parts import Stack, button, card, label, row
 from app.widgets.question import ask
-from app.widgets.target_row import default_name
+from app.widgets.target_row import TYPE, default_name
 from core import QuantizeJob, Settings, SnugError
 
 if TYPE_CHECKING:
@@ -62,10 +60,12 @@ class MakePage(Page):
         self._plans: list[Plan] = []
         self._given: Override | None = None
         self._wish = Asked()
-        self._job = self._asked = self._edited = ""
+        self._asked = ""
+        self._edited: JobRecord | None = None
         self.make = self.add_action(button("Make", self._act, role="primary"))
-        self.options: RowModel[Option] = RowModel(OPTION_COLUMNS, key=lambda option: option.recipe.name)
-        self.table = RowView(self.options, name="Quantizations of this model")
+        self.options = OptionRows()
+        self.options.ticks_changed.connect(self._show_levels)
+        self.table = OptionView(self.options)
         self.table.remember_widths(store, "widths/options")
         self.table.chosen.connect(self._show_option)
         self.table.opened.connect(lambda _: self.act())
@@ -74,11 +74,10 @@ class MakePage(Page):
         self.detail.more.show_effort(settings.effort)
         self.detail.more.effort_changed.connect(lambda effort: self._keep(effort=effort))
         self.detail.more.matrix_chosen.connect(self._read_matrix)
-        self.panel.pause_wanted.connect(lambda: self._queue.pause(self._job))
-        self.panel.resume_wanted.connect(self._resume)
-        self.panel.cancel_wanted.connect(self._cancel_job)
-        self.panel.retry_wanted.connect(self._retry)
-        self.panel.jobs_wanted.connect(lambda: self.jobs_wanted.emit(self._job))
+        self.job = FollowedJob(queue, self.panel, self.banner, self)
+        self.job.taken.connect(self._show_job)
+        self.job.over.connect(self._job_over)
+        self.panel.jobs_wanted.connect(lambda: self.jobs_wanted.emit(self.job.id))
         self._lower = Stack(self.detail, self.panel)
         self.context = self._make_context()
         self._timer = QTimer(self, singleShot=True, interval=WAIT_MS)
@@ -97,8 +96,6 @@ class MakePage(Page):
             "loading", empty_state("Working out the sizes", "Every tensor in every quantization, to the byte.")
         )
         self.add_state("content", self._make_content())
-        for signal in (queue.changed, queue.progress, queue.finished):
-            signal.connect(self._job_changed)
         self._show_choice()
         self.show_state("empty")
 
@@ -137,8 +134,8 @@ class MakePage(Page):
 
     def show_model(self, model: ModelInfo) -> None:
         """Starts over with `model`."""
-        self.model = model
-        self._edited = ""
+        self.model, self._edited = model, None
+        self.options.tick(())
         self._model_name.setText(f"{model.name}, {words.parameters(model.parameters)} weights")
         self.detail.again.setChecked(False)
         self.detail.again.setVisible(bool(model.quantized_formats))
@@ -152,8 +149,9 @@ class MakePage(Page):
         self.refresh()
 
     def choose(self, recipe: str, *, context: int) -> None:
-        """Selects this quantization as soon as the table is there for this context."""
+        """Selects this quantization alone as soon as the table is there for this context."""
         self._asked = recipe
+        self.options.tick(())
         self.context.setValue(context)
         self._show_choice()
         self.refresh()
@@ -162,14 +160,14 @@ class MakePage(Page):
         """Shows the values of a job that has not begun; what is made now takes its place."""
         job = record.job
         assert isinstance(job, QuantizeJob)
-        self._edited = record.id
-        self.detail.target.show_folder(record.target.parent)
-        self.detail.target.name.setText(record.target.name)
+        self._edited = record
         self.detail.more.show_effort(job.effort)
         self.detail.again.setChecked(job.allow_requantize)
         if job.imatrix:
             self._read_matrix(job.imatrix)
         self.choose(job.recipe, context=self.context.value())
+        self.options.tick(each.recipe for each in job.each if job.also)
+        self.detail.target.show_files([(each.recipe, Path(each.target)) for each in job.each])
         self.banner.show_message(
             "info", f"{record.name} waits while you change it.", "Make puts it back into its place."
         )
@@ -178,8 +176,8 @@ class MakePage(Page):
         """Works the table out again, for the memory that is free now."""
         if self.model is None:
             return
-        plan = partial(_plans, self.model, self._importance, self._plans)
-        work = partial(_options, plan, replace(self._wish, context=self.context.value()), self._given)
+        plan = partial(plans_of, self.model, self._importance, self._plans)
+        work = partial(judged, plan, replace(self._wish, context=self.context.value()), self._given)
         self._tasks.run("options", work, done=self._show_options, failed=self._failed)
 
     def take_machine(self, given: Override | None) -> None:
@@ -217,7 +215,7 @@ class MakePage(Page):
         self._plans = [option.plan for option in options]
         self.options.set_rows(options)
         self.show_state("content")
-        self.table.choose(self._asked or _wanted(options, before))
+        self.table.choose(self._asked or wanted_row(options, before))
         self._asked = ""
         if before is None and self.isVisible():
             self.table.setFocus()
@@ -226,30 +224,44 @@ class MakePage(Page):
         if option is None or self.model is None:
             return
         self.detail.show_option(option)
-        self.detail.target.suggest(default_name(self.model.name, option.recipe.name))
+        self._show_levels()
+
+    def _levels(self) -> list[Option]:
+        """What shall be made: the rows with a tick, else the one that is selected."""
+        option = self.table.current()
+        return self.options.ticked() or ([option] if option is not None else [])
+
+    def _show_levels(self) -> None:
+        levels = self._levels()
+        if self.model is None or not levels:
+            return
+        several = len(levels) > 1
+        self.detail.target.suggest(default_name(self.model.name, TYPE if several else levels[0].recipe.name))
         self._show_primary()
         self._costs_timer.start()
 
     def _ask_costs(self) -> None:
-        """Works out what making the selected one would take of this machine."""
-        option, model = self.table.current(), self.model
-        if option is None or model is None or option.lacks_importance:
+        """Works out what making them would take of this machine."""
+        levels, model = self._levels(), self.model
+        if model is None or not levels or any(option.lacks_importance for option in levels):
             self.detail.costs.show_text("")
             return
-        job = self._job_for(model, option.recipe.name, overwrite=True)
-        self._tasks.run("costs", partial(costs_of, job, option.plan), done=self.detail.show_costs, failed=_nothing)
+        job, plans = self._job_for(model, levels, overwrite=True), [option.plan for option in levels]
+        self._tasks.run("costs", partial(costs_of, job, plans), done=self.detail.show_costs, failed=_nothing)
 
     def _show_primary(self) -> None:
-        option = self.table.current()
+        levels = self._levels()
         choosing = self._lower.currentWidget() is self.detail
         if self.model is None:
             self.make.setText("Choose a model")
             return
-        self.make.setText((f"Make {option.recipe.name}" if option else "Make") if choosing else "Make another")
-        self.make.setEnabled(option is not None or not choosing)
+        names = [option.recipe.name for option in levels]
+        self.make.setText(_make_words(names) if choosing else "Make another")
+        self.make.setToolTip("One reading of the model makes " + " and ".join(names) if len(names) > 1 else "")
+        self.make.setEnabled(bool(levels) or not choosing)
 
     def _show_choice(self) -> None:
-        self._job = ""
+        self.job.leave()
         self._lower.setCurrentWidget(self.detail)
         self._show_primary()
 
@@ -267,8 +279,8 @@ class MakePage(Page):
 
     def _look_first(self, *, overwrite: bool) -> None:
         """Checks the job off the UI thread; `_checked` goes on."""
-        option, model = self.table.current(), self.model
-        if option is None or model is None:
+        levels, model = self._levels(), self.model
+        if model is None or not levels:
             return
         if model.quantized_formats and not self.detail.again.isChecked():
             self.banner.show_message(
@@ -278,17 +290,24 @@ class MakePage(Page):
             )
             self.detail.again.setFocus()
             return
-        if option.recipe.needs_importance and not self.detail.more.matrix:
-            self._want_matrix(option.recipe.name)
+        needs = [option.recipe.name for option in levels if option.recipe.needs_importance]
+        if needs and not self.detail.more.matrix:
+            self._want_matrix(needs[0])
             return
-        self._look_at(self._job_for(model, option.recipe.name, overwrite=overwrite))
+        self._look_at(self._job_for(model, levels, overwrite=overwrite))
 
-    def _job_for(self, model: ModelInfo, recipe: str, *, overwrite: bool) -> QuantizeJob:
-        return QuantizeJob(
-            source=str(model.path),
-            recipe=recipe,
-            target=str(self.detail.target.path),
-            threads=self._settings.threads,
+    def _job_for(self, model: ModelInfo, levels: Sequence[Option], *, overwrite: bool) -> QuantizeJob:
+        """What the form says; of a job that is changed, the rest stays as it was."""
+        names = [option.recipe.name for option in levels]
+        paths = [str(path) for path in self.detail.target.paths(names)]
+        before = self._edited.job if self._edited else None
+        if not isinstance(before, QuantizeJob):
+            before = QuantizeJob(str(model.path), names[0], paths[0], threads=self._settings.threads)
+        return replace(
+            before,
+            recipe=names[0],
+            target=paths[0],
+            also=tuple(zip(names[1:], paths[1:], strict=True)),
             overwrite=overwrite,
             allow_requantize=self.detail.again.isChecked(),
             effort=self.detail.more.effort,
@@ -341,11 +360,12 @@ class MakePage(Page):
 
     def _checked(self, answer: Answer) -> None:
         self._show_primary()
-        if answer.exists:
+        if answer.there:
+            one = len(answer.there) == 1
             ask(
                 self.banner,
-                f"{Path(answer.job.target).name} exists already.",
-                "Replace it, or keep it and choose another name.",
+                f"{' and '.join(answer.there)} {'exists' if one else 'exist'} already.",
+                f"Replace {'it' if one else 'them'}, or keep {'it' if one else 'them'} and choose another name.",
                 yes="Replace",
                 no="Keep",
                 then=lambda: self._look_first(overwrite=True),
@@ -360,44 +380,28 @@ class MakePage(Page):
             self._refused(words.problem(error))
             return
         self._keep(last_target_folder=str(record.target.parent))
-        self._follow(record)
+        self.options.tick(())
+        self.job.follow(record)
 
     def _put(self, job: QuantizeJob) -> JobRecord:
         """Into the queue, or into the place of the job that was to be changed."""
-        edited, self._edited = self._edited, ""
-        before = self._queue.record(edited)
+        edited, self._edited = self._edited, None
+        before = self._queue.record(edited.id) if edited else None
         if before is None or before.is_over:
             return self._queue.add(job)
-        self._queue.change(edited, job)
-        self._queue.resume(edited)
-        return self._queue.record(edited) or before
+        self._queue.change(before.id, job)
+        self._queue.resume(before.id)
+        return self._queue.record(before.id) or before
 
     def _refused(self, problem: words.Problem) -> None:
         self._show_primary()
         self.banner.show_problem(problem)
 
-    def _retry(self) -> None:
-        try:
-            self._follow(self._queue.retry(self._job))
-        except (SnugError, OSError) as error:
-            self.banner.show_problem(words.problem(error))
-
-    def _resume(self) -> None:
-        try:
-            self._queue.resume(self._job)
-        except SnugError as error:
-            self.banner.show_problem(words.problem(error))
-
     def cancel(self) -> None:
         if self.banner.isHidden():
-            self._cancel_job()
+            self.job.cancel()
         else:
             super().cancel()
-
-    def _cancel_job(self) -> None:
-        record = self._queue.record(self._job)
-        if record is not None and not record.is_over:
-            ask_cancel(self.banner, self._queue, record)
 
     def _context_changed(self, value: int) -> None:
         self._timer.start()
@@ -411,64 +415,23 @@ class MakePage(Page):
         self.banner.hide()
         self._costs_timer.start()
 
-    # The job that the page follows
-
-    def _follow(self, record: JobRecord) -> None:
-        self._job = record.id
+    def _show_job(self) -> None:
         self._lower.setCurrentWidget(self.panel)
         self._show_primary()
-        self._job_changed(record.id)
-        self.panel.cancel.setFocus()
 
-    def _job_changed(self, id: str) -> None:
-        record = self._queue.record(self._job)
-        if record is None or (id != self._job and record.is_over):
-            return
-        ahead = [job.id for job in self._queue.open_jobs()]
-        self.panel.show_record(record, before=ahead.index(record.id) if record.id in ahead else 0)
-        if id == self._job and record.is_over:
-            self.banner.hide()
-            if self.isVisible():
-                self.panel.first_focus().setFocus()
+    def _job_over(self) -> None:
+        self.banner.hide()
+        if self.isVisible():
+            self.panel.first_focus().setFocus()
 
     def take_settings(self, settings: Settings) -> None:
         self._settings = settings
 
 
+def _make_words(names: Sequence[str]) -> str:
+    """What the button says that makes these."""
+    return f"Make {words.count(len(names), 'file')}" if len(names) > 1 else " ".join(("Make", *names))
+
+
 def _nothing(problem: words.Problem) -> None:
     """What it takes is only said where it is known: pressing Make says what is wrong."""
-
-
-def first_folder(source: Path, *, last: str) -> Path:
-    """Where the first file goes: the last place, or beside the source, but never into Snug's own files or a cache."""
-    from core import sample_folder
-
-    if last and Path(last).is_dir():
-        return Path(last)
-    beside = source.parent
-    is_cache = beside.name == "snapshots"
-    if source == sample_folder() or is_cache or not os.access(beside, os.W_OK):
-        return Path.home()
-    return beside
-
-
-def _wanted(options: list[Option], before: Option | None) -> str:
-    """The row to select: what the user had chosen, or what is recommended now."""
-    if before is not None and not before.recommended:
-        return before.recipe.name
-    recommended = (option.recipe.name for option in options if option.recommended)
-    return next(recommended, before.recipe.name if before else options[0].recipe.name)
-
-
-def _plans(model: ModelInfo, importance: ImportanceMatrix | None, before: list[Plan]) -> list[Plan]:
-    """A plan for every recipe: those from before, while the model and its importance are the same."""
-    import core
-
-    return before or core.make_plans(model, core.RECIPES, importance=importance)
-
-
-def _options(plans: Callable[[], list[Plan]], asked: Asked, given: Override | None) -> list[Option]:
-    import core
-
-    hardware = core.override(core.detect(), given) if given else core.detect()
-    return core.options_of(plans(), hardware, context=asked.context, kv_type=asked.kv_type, want=core.Want(asked.want))

@@ -1,7 +1,8 @@
-"""The look before the leap: is there something at the target already, and can the job work at all?"""
+"""The look before the leap: is there something at a target already, and can the job work at all?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`exists` means that the user must be asked first, `refused` that the job cannot work, and what would instead;
+    """`there`: files about which the user must be asked first; `refused`: the job cannot work, and what would instead;
     otherwise it has passed every check.
     """
 
     job: QuantizeJob
-    exists: bool = False
+    there: tuple[str, ...] = ()
     refused: Preflight | None = None
 
 
@@ -28,8 +29,9 @@ def look_first(job: QuantizeJob) -> Answer:
     """Runs off the UI thread. Raises SnugError when the job cannot work, for whatever no other way is known."""
     import core
 
-    if Path(job.target).is_file() and not job.overwrite:
-        return Answer(job, exists=True)
+    there = tuple(path.name for each in job.each if (path := Path(each.target)).is_file())
+    if there and not job.overwrite:
+        return Answer(job, there=there)
     try:
         core.check_job(job)
     except core.SnugError:
@@ -40,11 +42,11 @@ def look_first(job: QuantizeJob) -> Answer:
     return Answer(job)
 
 
-def costs_of(job: QuantizeJob, plan: Plan) -> Preflight:
-    """What the job would take. Runs off the UI thread."""
+def costs_of(job: QuantizeJob, plans: Sequence[Plan]) -> Preflight:
+    """What the job would take; a plan for each target. Runs off the UI thread."""
     import core
 
-    return core.preflight_of(job, plan=plan)
+    return core.preflight_all(job, plans)
 
 
 _WAYS = {

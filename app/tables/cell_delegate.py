@@ -1,11 +1,12 @@
-"""How a cell is painted: its text with room to breathe, and where the column asks for it a verdict chip or a bar."""
+"""How a cell is painted: its text with room to breathe, and where the column asks for it a tick, a chip or a bar."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRect, QRectF, Qt
+from PySide6.QtCore import QAbstractItemModel, QEvent, QPoint, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QPainter
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
+from app.icons import icon
 from app.tables.row_model import Index, Role
 from app.theme import SIZES, Colors, colors_of
 from app.widgets.verdict_chip import paint_chip, paint_pill
@@ -19,6 +20,10 @@ class CellDelegate(QStyledItemDelegate):
         painter.save()
         _paint_ground(painter, rect, state, colors)
         inner = rect.adjusted(SIZES.s, 0, -SIZES.s, 0)
+        if (tick := index.data(Qt.ItemDataRole.CheckStateRole)) is not None:
+            box = _tick_box(rect)
+            _paint_tick(painter, box, Qt.CheckState(tick) == Qt.CheckState.Checked, colors)
+            inner.setLeft(box.right() + SIZES.s)
         if chip := index.data(Role.CHIP):
             paint_chip(painter, inner, chip, colors)
         elif (fraction := index.data(Role.FRACTION)) is not None:
@@ -26,6 +31,30 @@ class CellDelegate(QStyledItemDelegate):
         else:
             _paint_text(painter, inner, index, option.font, colors)
         painter.restore()
+
+    def editorEvent(self, event: QEvent, model: QAbstractItemModel, option: QStyleOptionViewItem, index: Index) -> bool:
+        """Ticks are turned by the view, which knows where they are painted."""
+        return False
+
+
+def _tick_box(cell: QRect) -> QRect:
+    return QRect(cell.left() + SIZES.s, cell.center().y() - SIZES.tick // 2, SIZES.tick, SIZES.tick)
+
+
+def is_on_tick(cell: QRect, point: QPoint) -> bool:
+    """Whether `point` is on the box for the tick of a cell, or as near as a finger is exact."""
+    return cell.contains(point) and point.x() <= _tick_box(cell).right() + SIZES.xs
+
+
+def _paint_tick(painter: QPainter, box: QRect, is_on: bool, colors: Colors) -> None:
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QColor(colors.accent if is_on else colors.edge))
+    painter.setBrush(QColor(colors.accent if is_on else colors.surface))
+    painter.drawRoundedRect(QRectF(box).adjusted(0.5, 0.5, -0.5, -0.5), SIZES.xs, SIZES.xs)
+    painter.restore()
+    if is_on:
+        icon("check", "on_accent").paint(painter, box)
 
 
 def _paint_ground(painter: QPainter, rect: QRect, state: QStyle.StateFlag, colors: Colors) -> None:

@@ -37,7 +37,7 @@ JOB_COLUMNS: tuple[Column[JobRecord], ...] = (
         stretch=True,
     ),
     Column("Model", lambda job: job.model, 120, tooltip=lambda job: job.job.source),
-    Column("Quantization", lambda job: job.recipe, 96),
+    Column("Quantization", lambda job: job.recipe, 96, tooltip=lambda job: job.recipe),
     Column(
         "Progress",
         progress_text,
@@ -57,8 +57,21 @@ JOB_COLUMNS: tuple[Column[JobRecord], ...] = (
 )
 
 TensorRow = dict[str, Any]
+LEVEL = 1  # the column that tells several files of a job apart
+
+
+def tensor_rows(record: JobRecord) -> list[TensorRow]:
+    """A row for each tensor of each file that was made."""
+    return [
+        {**error, "level": str(result.get("recipe", ""))}
+        for result in record.made
+        for error in result.get("errors") or ()
+    ]
+
+
 TENSOR_COLUMNS: tuple[Column[TensorRow], ...] = (
     Column("Tensor", lambda row: str(row["name"]), 220, stretch=True),
+    Column("File", lambda row: row["level"], 84),
     Column("Format", lambda row: str(row["format"]), 84),
     Column("Relative error", lambda row: f"{row['rmse']:.3%}", 110, sort=lambda row: float(row["rmse"]), right=True),
     Column(

@@ -36,7 +36,7 @@ OPTION_COLUMNS: tuple[Column[Option], ...] = (
     Column(
         "Quantization",
         lambda option: option.recipe.name,
-        176,
+        200,
         tooltip=lambda option: option.recipe.summary,
         spoken=lambda option: f"{option.recipe.name}, recommended" if option.recommended else option.recipe.name,
         strong=lambda option: True,

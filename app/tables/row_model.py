@@ -104,6 +104,10 @@ class RowModel(QAbstractTableModel, Generic[Row]):
         self.dataChanged.emit(self.index(position, 0), self.index(position, len(self.columns) - 1))
         self._sort_again()
 
+    def row_at(self, position: int) -> Row:
+        """The row that is shown there."""
+        return self._rows[self._order[position]]
+
     def position_of(self, key: str) -> int | None:
         """Where the row with this key is shown."""
         return next((position for position, i in enumerate(self._order) if self._key(self._rows[i]) == key), None)

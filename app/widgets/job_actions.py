@@ -34,9 +34,7 @@ def _waits(record: JobRecord) -> bool:
 
 
 def _can_be_edited(record: JobRecord) -> bool:
-    job = record.job
-    is_here = isinstance(job, QuantizeJob) and not job.source.startswith("hub:") and not job.also
-    return is_here and _waits(record) and record.started is None
+    return isinstance(record.job, QuantizeJob) and _waits(record) and record.started is None
 
 
 def _is_made_again(record: JobRecord) -> bool:

@@ -8,59 +8,19 @@ from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from app import words
+from app.job_facts import facts_of
 from app.job_record import JobRecord
 from app.theme import SIZES
 from app.widgets.facts import Facts
 from app.widgets.parts import Elided, button
 from app.widgets.progress_panel import ProgressPanel
 from app.widgets.verdict_chip import VerdictChip
-from core import JobState, QuantizeJob
+from core import JobState
 
 
 def open_folder_of(path: Path) -> None:
     """Shows the folder of `path` in the system's own file browser."""
     QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent)))
-
-
-def result_facts(record: JobRecord) -> list[tuple[str, str]]:
-    """What came of a job, in words."""
-    if record.failure is not None:
-        facts = [("What happened", record.failure.message), ("What to do", record.failure.hint)]
-        return [fact for fact in facts if fact[1]]
-    result = record.result
-    if not result:
-        return []
-    job = record.job
-    if not isinstance(job, QuantizeJob):
-        return _download_facts(record)
-    worst = max(result.get("errors") or [], key=lambda error: float(error["rmse"]), default=None)
-    formats = ", ".join(f"{count} {name}" for name, count in (result.get("formats") or {}).items())
-    facts = [
-        ("File", words.path(result.get("target", job.target))),
-        *(("And", words.path(str(other.get("target", "")))) for other in result.get("also") or ()),
-        ("Size", f"{words.size(result.get('file_bytes', 0))}, {words.exact(int(result.get('file_bytes', 0)))}"),
-        ("Bits a weight", f"{float(result.get('bits_per_weight', 0)):.2f}"),
-        ("Checked", "Whole and finite; sampled against the source"),
-        ("Worst tensor", f"{worst['name']}, off by {worst['rmse']:.2%}" if worst else ""),
-        ("Tensors", formats),
-        ("Search", "Longer, for less error" if job.effort == "best" else ""),
-        ("Importance", words.path(job.imatrix) if job.imatrix else ""),
-        ("Took", words.span(record.seconds or 0.0)),
-    ]
-    return [fact for fact in facts if fact[1]]
-
-
-def _download_facts(record: JobRecord) -> list[tuple[str, str]]:
-    result = record.result
-    return [
-        ("Model", record.model),
-        ("Folder", words.path(str(result.get("folder", "")))),
-        ("Size", words.size(float(result.get("bytes", 0)))),
-        ("Fetched", words.size(float(result.get("fetched", 0)))),
-        ("Checked", "Every file has the hash that the Hub names"),
-        ("Took", words.span(record.seconds or 0.0)),
-    ]
 
 
 class JobPanel(QWidget):
@@ -126,4 +86,4 @@ class JobPanel(QWidget):
             return
         self.chip.show_chip(str(record.state))
         self.name.show_text(record.name)
-        self.facts.show_facts(result_facts(record))
+        self.facts.show_facts(facts_of(record))

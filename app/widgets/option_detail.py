@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
@@ -52,8 +53,12 @@ class OptionDetail(QWidget):
         self.memory.setToolTip(sum_of(option))
 
     def show_costs(self, found: Preflight) -> None:
-        """What making it takes, or why that cannot work."""
-        self.costs.show_text(" ".join((*found.problems, *found.warnings)) or found.words)
+        """What making it takes, or why that cannot work; of several files, with each of them on hover."""
+        said = " ".join((*found.problems, *found.warnings)) or found.words
+        files = [Path(each.target).name for each in found.job.each]
+        self.costs.show_text(f"{words.count(len(files), 'file')} in one reading. {said}" if found.job.also else said)
+        if found.job.also:
+            self.costs.setToolTip("\n".join((said, *files)))
 
 
 def band_of(fit: Fit) -> str:

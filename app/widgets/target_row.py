@@ -1,7 +1,11 @@
-"""Where the new file goes: a folder and a name. The name follows the recipe until the user types one."""
+"""Where the new files go: a folder and a name. The name follows the recipe until the user types one.
+
+`{type}` in the name stands for the level, as on the command line; of several files, a name without it ends in it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Signal
@@ -10,6 +14,8 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QWidget
 from app import words
 from app.theme import SIZES
 from app.widgets.parts import button, label
+
+TYPE = "{type}"
 
 
 def default_name(model: str, recipe: str) -> str:
@@ -46,8 +52,21 @@ class TargetRow(QWidget):
 
     @property
     def path(self) -> Path:
-        name = self.name.text().strip() or self._suggested
-        return self._folder / (name if name.endswith(".gguf") else f"{name}.gguf")
+        """The file, of one whose name has no level in it."""
+        return self.paths([""])[0]
+
+    def paths(self, levels: Sequence[str]) -> list[Path]:
+        """A file for each level."""
+        stem = (self.name.text().strip() or self._suggested).removesuffix(".gguf")
+        if len(levels) > 1 and TYPE not in stem:
+            stem = f"{stem}-{TYPE}"
+        return [self._folder / f"{stem.replace(TYPE, level)}.gguf" for level in levels]
+
+    def show_files(self, files: Sequence[tuple[str, Path]]) -> None:
+        """Takes the folder and the name over from the (level, file) of a job; several follow the name of the first."""
+        level, first = files[0]
+        self.show_folder(first.parent)
+        self.name.setText(first.name.replace(level, TYPE) if len(files) > 1 else first.name)
 
     def show_folder(self, folder: Path) -> None:
         self._folder = folder

@@ -25,6 +25,7 @@ class Fake:
     def __init__(self, task: dict[str, Any]) -> None:
         self.target = Path(task["job"].get("target") or task["job"]["source"])
         self.name = self.target.stem
+        self.recipe, self.also = task["job"].get("recipe"), task["job"].get("also") or []
         self.folder = Path(task["folder"])
         self.stop, self.detached = "", False
         self.limits = task["limits"]
@@ -137,7 +138,11 @@ class Fake:
             self.say(event="failed", message="The disk filled up while writing.", hint="Free some space.")
             sys.exit(1)
         Path(f"{self.target}.snug-part").rename(self.target)
-        self.say(event="done", result={"target": str(self.target), "file_bytes": 10, "seconds": 0.1})
+        for _, other in self.also:
+            Path(other).write_bytes(b"unfinished")
+        others = [{"recipe": level, "target": other, "file_bytes": 20} for level, other in self.also]
+        more = {"recipe": self.recipe, "also": others} if others else {}
+        self.say(event="done", result={"target": str(self.target), "file_bytes": 10, "seconds": 0.1, **more})
 
 
 if __name__ == "__main__":

@@ -165,3 +165,25 @@ def test_the_name_follows_the_recipe_until_the_user_types_one(qtbot: QtBot, tmp_
     row.name.setText("mine")
     row.suggest("a-Q6_K.gguf")
     assert row.path == tmp_path / "mine.gguf"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("", ["a-Q8_0.gguf", "a-F16.gguf"]),
+        ("mine", ["mine-Q8_0.gguf", "mine-F16.gguf"]),
+        ("{type}-of-mine.gguf", ["Q8_0-of-mine.gguf", "F16-of-mine.gguf"]),
+    ],
+)
+def test_several_files_have_the_level_in_their_names(
+    qtbot: QtBot, tmp_path: Path, name: str, expected: list[str]
+) -> None:
+    row = shown(qtbot, TargetRow())
+    row.show_folder(tmp_path)
+    row.suggest("a-{type}.gguf")
+    row.name.setText(name)
+    paths = row.paths(["Q8_0", "F16"])
+    assert [path.name for path in paths] == expected
+    row.name.setText("another")
+    row.show_files([("Q8_0", paths[0]), ("F16", paths[1])])
+    assert row.paths(["Q8_0", "F16"]) == paths
