@@ -34,6 +34,7 @@ from app import (
     words,
 )
 from app.machine_options import Gpus, Ram, machine_asked
+from app.pages.fit_answers import Asked
 from app.targets import targets_of
 
 app = typer.Typer(
@@ -54,7 +55,15 @@ Source = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Type = Annotated[str, typer.Option("--type", "-t", metavar="T", help="The recipe, such as Q4_K_M; see snug fit.")]
 Pure = Annotated[bool, typer.Option("--pure", help="Every tensor that may be quantized in the base format.")]
-Context = Annotated[int, typer.Option("--ctx", min=1, metavar="N", help="Tokens of context to reckon with.")]
+Context = Annotated[
+    int | None,
+    typer.Option(
+        "--ctx",
+        min=1,
+        metavar="N",
+        help="Tokens of context to reckon with, whatever SRC was trained for; without it 4096, or what it was.",
+    ),
+]
 Imatrix = Annotated[
     str, typer.Option("--imatrix", metavar="FILE", help="What each input counts, as llama-imatrix measures it.")
 ]
@@ -155,7 +164,7 @@ def fit(
     source: Annotated[
         str, typer.Argument(metavar="[SRC]", help="A model folder or a .gguf file; without it, all models are ranked.")
     ] = "",
-    ctx: Context = 4096,
+    ctx: Context = None,
     imatrix: Imatrix = "",
     ram: Ram = "",
     gpu: Gpus = None,
@@ -174,24 +183,38 @@ def fit(
     as_json: Json = False,
 ) -> int:
     """Show every recipe with its exact size, which fits this machine, how fast, and what would change that."""
+    context = ctx or 4096
     if header:
         found, code = fit_command.predicted(
-            header, context=ctx, kv=kv, gpu_layers=gpu_layers, cpu_moe=cpu_moe, n_cpu_moe=n_cpu_moe
+            header, context=context, kv=kv, gpu_layers=gpu_layers, cpu_moe=cpu_moe, n_cpu_moe=n_cpu_moe
         )
         _print_json(found) if as_json else fit_command.show(found)
         return code
-    hardware, asked, kv = machine_asked(ram, gpu), fit_answer.want_of(want), fit_command.check_kv(kv)
+    hardware, wanted, kv = machine_asked(ram, gpu), fit_answer.want_of(want), fit_command.check_kv(kv)
     if not source:
-        rows, lost = fit_command.ranking(hardware, context=ctx, kv=kv, want=asked, calibrate=calibrate)
-        _print_json(fit_answer.ranking_values(rows, lost)) if as_json else fit_answer.show_ranking(rows, lost)
+        asked = Asked(wanted.value, context, kv)
+        rows, lost = fit_command.ranking(hardware, asked, calibrate=calibrate)
+        if as_json:
+            _print_json(fit_answer.ranking_values(rows, lost, hardware, asked))
+        else:
+            fit_answer.show_ranking(rows, lost, hardware, asked)
         return 0
     model = core.open_model(source)
-    options, answer = fit_command.answered(model, hardware, context=ctx, kv=kv, want=asked, level=level,
-                                           importance=_importance(imatrix), calibrate=calibrate)  # fmt: skip
+    options, answer = fit_command.answered(
+        model,
+        hardware,
+        context=context,
+        kv=kv,
+        want=wanted,
+        limit=ctx or 0,
+        level=level,
+        importance=_importance(imatrix),
+        calibrate=calibrate,
+    )
     if as_json:
         _print_json(report.fit_values(model, options) | {"answer": fit_answer.values(answer)})
         return 0
-    report.fit(model, options, context=ctx)
+    report.fit(model, options)
     fit_answer.show(answer)
     return 0
 
@@ -438,7 +461,7 @@ def _demo(target: Path, *, overwrite: bool, quiet: bool) -> Iterator[tuple[str, 
     yield "machine", hardware
     model = core.open_model(core.sample_folder())
     options = core.options_for(model, hardware)
-    say(report.fit, model, options, context=4096, title="2  What fits")
+    say(report.fit, model, options, title="2  What fits")
     yield "fit", report.fit_values(model, options)
     made = core.make_plan(model, core.find_recipe("Q4_K_M"))
     say(report.plan, made, title="3  The plan for Q4_K_M", brief=True)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 import core
 from app import report, words
-from app.pages.fit_answers import Judged, Unjudged, pace
+from app.pages.fit_answers import Asked, Judged, Unjudged, pace
 
 _BAR = 40
 # As on the page Fit, in the same order.
@@ -93,9 +93,11 @@ def _bar(fit: core.Fit) -> Text:
     return Text.assemble(text[:limit], "|", text[limit:], "  ", ", ".join(said))
 
 
-def show_ranking(rows: Sequence[Judged], lost: Sequence[Unjudged]) -> None:
-    """One line a model, the one that does most for this machine first."""
+def show_ranking(rows: Sequence[Judged], lost: Sequence[Unjudged], hardware: core.Hardware, asked: Asked) -> None:
+    """What they were judged with, then one line a model, the one that does most for this machine first."""
     console = report.out()
+    console.print(f"Judged with {words.tokens(asked.context)} of context, or all that a model was trained for, "
+                  f"the cache in {asked.kv_type}, on {_machine_words(hardware)}", soft_wrap=True)  # fmt: skip
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, side in _COLUMNS:
         table.add_column(title, justify="right" if side == "right" else "left", no_wrap=title != "Model")
@@ -119,8 +121,22 @@ def show_ranking(rows: Sequence[Judged], lost: Sequence[Unjudged]) -> None:
         console.print(f"{known} not judged: snug fit hub:ORG/NAME reads the headers of any.")
 
 
-def ranking_values(rows: Sequence[Judged], lost: Sequence[Unjudged]) -> dict[str, Any]:
+def _machine_words(hardware: core.Hardware) -> str:
+    """What models were judged against, in a line."""
+    whose, memory = "the machine that you asked about" if hardware.given else "this machine", hardware.memory
+    gpus = [f"{gpu.name}, {words.size(gpu.free)} free of {words.size(gpu.total)}" for gpu in hardware.gpus]
+    ram = f"{words.size(memory.available)} of RAM free of {words.size(memory.total)}"
+    return f"{whose} ({'; '.join([ram, *(gpus or ['no GPU'])])})"
+
+
+def ranking_values(
+    rows: Sequence[Judged], lost: Sequence[Unjudged], hardware: core.Hardware, asked: Asked
+) -> dict[str, Any]:
     return {
+        "context": asked.context,
+        "kv": asked.kv_type,
+        "want": asked.want,
+        "machine": hardware,
         "models": [
             {"rank": row.rank, "model": row.name, "source": row.key, "where": row.wanted.where,
              "parameters": row.parameters, "recipe": row.level, "is_made": row.is_made,

@@ -46,13 +46,17 @@ def answered(
     context: int,
     kv: str,
     want: core.Want,
+    limit: int,
     level: str,
     importance: core.ImportanceMatrix | None,
     calibrate: bool,
 ) -> tuple[list[core.Option], core.Answer]:
-    """Every level, with that marked which the answer takes, and the answer. A quantized file is judged as it is."""
+    """Every level, with that marked which the answer takes, and the answer. A quantized file is judged as it is.
+
+    `limit` as in core.choose.
+    """
     name = core.find_recipe(level).name if level else ""
-    asked: dict[str, Any] = {"context": context, "kv_type": kv, "want": want}
+    asked: dict[str, Any] = {"context": context, "kv_type": kv, "want": want, "limit": limit}
     as_it_is = model.is_gguf and bool(model.quantized_formats) and not name
     if as_it_is:
         stored = core.stored_plan(model, core.level_of(model.path) if model.path.is_file() else "")
@@ -65,9 +69,7 @@ def answered(
     return options, answer
 
 
-def ranking(
-    hardware: core.Hardware, *, context: int, kv: str, want: core.Want, calibrate: bool
-) -> tuple[list[Judged], list[Unjudged]]:
+def ranking(hardware: core.Hardware, asked: Asked, *, calibrate: bool) -> tuple[list[Judged], list[Unjudged]]:
     """(models of the library and well-known ones, what does most for this machine first; those not judged)."""
     places = core.find_places(core.load_settings(core.settings_file()))
     items = core.scan_library(places, remember=core.memory_file()).items
@@ -76,7 +78,7 @@ def ranking(
     found: list[Any] = []
     desk = fit_desk.Desk(lambda number, what, value: found.append(value))
     wanted = list(wanted_models(items, (), (), core.known_notes()))
-    desk.take(0, "judge", {"wanted": wanted, "asked": Asked(want.value, context, kv), "hardware": hardware})
+    desk.take(0, "judge", {"wanted": wanted, "asked": asked, "hardware": hardware})
     while desk.is_busy:
         desk.step()
     rows = ranked(row for row in found if isinstance(row, Judged))

@@ -48,7 +48,8 @@ class Source:
         if chosen is not None:
             return chosen
         least = self.stored or core.least_level(self.levels)
-        return core.Choice(least, core.estimate_fit(least, hardware, context=asked.context, kv_type=asked.kv_type))
+        within = core.judged_context(self.model, asked.context)
+        return core.Choice(least, core.estimate_fit(least, hardware, context=within, kv_type=asked.kv_type))
 
     def plans(self) -> list[core.Plan]:
         return [self.stored] if self.stored else self.levels.all()
@@ -183,6 +184,7 @@ def judged(
     plan, fit = chosen.plan, chosen.fit
     placement = core.place_model(plan, hardware, fit)
     seen = core.as_placed(fit, placement, hardware)
+    other = core.judged_with(fit, context=asked.context, kv_type=asked.kv_type)
     speed = None
     if fit.verdict is not core.Verdict.NO:
         speed = core.estimate_speed(plan, hardware, placement, context=fit.context, kv_type=fit.kv_type,
@@ -193,7 +195,7 @@ def judged(
         level=plan.recipe.name,
         is_made=source.stored is not None,
         why=plan.recipe.summary,
-        fit=seen,
+        fit=replace(seen, reason=seen.reason + other),
         speed=speed,
         largest=core.longest_context(plan, hardware, kv_type=fit.kv_type),
         quality=core.quality_of(source.model, plan.recipe.name),
@@ -238,7 +240,7 @@ def _grids(
 ) -> dict[str, tuple[tuple[Cell, ...], ...]]:
     """For each cache, every level by every context that the model was trained for."""
     trained = int(model.key("context_length", 0) or 0)
-    contexts = [c for c in core.CONTEXTS if not trained or c <= trained] or [core.CONTEXTS[0]]
+    contexts = [c for c in core.CONTEXTS if not trained or c <= trained] or [trained]
     grid = core.verdict_grid(plans, hardware, contexts=contexts)
 
     def row(plan: core.Plan, kv_type: str) -> tuple[Cell, ...]:

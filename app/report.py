@@ -107,9 +107,9 @@ def verdict(word: str) -> Text:
     return Text(word, _VERDICT_STYLES.get(word, ""))
 
 
-def fit(model: core.ModelInfo, options: list[core.Option], *, context: int) -> None:
+def fit(model: core.ModelInfo, options: list[core.Option]) -> None:
     console = out()
-    first = options[0].fit
+    first, context = options[0].fit, min(option.fit.context for option in options)
     console.print(f"{model.name}: {words.parameters(model.parameters)} parameters, {model.family}")
     console.print(f"Judged with {words.tokens(context)} of context against {words.size(first.budget)} ({first.place})")
     table = _table("", "Recipe", "File", "Bits", "Memory", "Where", "Verdict", "Room", right=("File", "Bits", "Memory"))

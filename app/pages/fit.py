@@ -350,11 +350,14 @@ class FitPage(Page):
         self.asked_changed.emit(self.asked)
 
     def _cell(self, full: Full) -> tuple[str, int]:
-        """(level, context): those that the grid is on when it is in sight, else what is recommended."""
+        """(level, context): those that the grid is on when it is in sight, else what is recommended.
+
+        What is wanted of all models stays where this one was trained for less.
+        """
         cell: Cell | None = self.detail.grid.view.current()
         if self.detail.tabs.currentIndex() == GRID and cell is not None:
             return cell.level, cell.context
-        return full.level, full.fit.context
+        return full.level, max(full.asked.context, full.fit.context)
 
     def _make_this(self) -> None:
         """What can be done with the model: made, run as it is, or looked at on the Hub."""

@@ -55,22 +55,32 @@ class Advice:
 
 
 def advise(
-    plans: Sequence[Plan], hardware: Hardware, chosen: Choice | None, *, context: int, kv_type: str, want: Want
+    plans: Sequence[Plan],
+    hardware: Hardware,
+    chosen: Choice | None,
+    *,
+    context: int,
+    kv_type: str,
+    want: Want,
+    asked: int = 0,
 ) -> Advice:
-    """The words for `chosen` of `plans`; for a None why nothing runs."""
+    """The words for `chosen` of `plans`; for a None why nothing runs.
+
+    `context` is what they were judged with, which is less than what was `asked` where a model was not trained for that.
+    """
     if chosen is None:
         said = (*_nothing(plans, hardware, context=context, kv_type=kv_type),
                 *_smaller_context(plans, hardware, None, context=context, kv_type=kv_type, want=want))  # fmt: skip
         return Advice("", context, kv_type, want, said)
-    asked = {"context": context, "kv_type": kv_type}
+    judged = {"context": context, "kv_type": kv_type, "asked": asked}
     if is_stored(chosen.plan):
-        said = (_runs(chosen), chosen.fit.reason, *_concessions(chosen, want=want, **asked))  # type: ignore[arg-type]
+        said = (_runs(chosen), chosen.fit.reason, *_concessions(chosen, want=want, **judged))  # type: ignore[arg-type]
         return Advice(chosen.plan.recipe.name, chosen.fit.context, chosen.fit.kv_type, want, said)
     said = (
         _take(chosen, kv_type=kv_type, want=want),
         *_why(plans, hardware, chosen, want=want),
         *_cost(chosen),
-        *_concessions(chosen, want=want, **asked),  # type: ignore[arg-type]
+        *_concessions(chosen, want=want, **judged),  # type: ignore[arg-type]
         *_smaller_context(plans, hardware, chosen, context=context, kv_type=kv_type, want=want),
         *_bigger_model(chosen, want=want),
     )
@@ -141,7 +151,7 @@ def _cost(chosen: Choice) -> Iterator[str]:
         yield "Models of under 3 billion weights lose more at four bits than larger ones: take more bits if you can."
 
 
-def _concessions(chosen: Choice, *, context: int, kv_type: str, want: Want) -> Iterator[str]:
+def _concessions(chosen: Choice, *, context: int, kv_type: str, want: Want, asked: int) -> Iterator[str]:
     fit = chosen.fit
     if fit.kv_type == "q8_0" != kv_type and want is not Want.LONGEST_CONTEXT:
         yield "A cache in q8_0 costs nothing that can be measured: it is the better concession than a lower level."
@@ -150,7 +160,7 @@ def _concessions(chosen: Choice, *, context: int, kv_type: str, want: Want) -> I
     if context >= LONG_CONTEXT and want is Want.BALANCED:
         yield "With 64K tokens and more, a level above the usual one is preferred: long inputs suffer at four bits."
     trained = int(chosen.plan.model.key("context_length", 0) or 0)
-    if trained and fit.context > trained:
+    if trained and max(fit.context, asked) > trained:
         yield f"The model was trained for {tokens(trained)} of context: with more, its answers get worse."
     if fit.verdict is Verdict.TIGHT:
         yield "It is tight: what other programs take while it runs may be too much."
@@ -164,7 +174,7 @@ def _smaller_context(
         return
     less = context // 2 // CELL * CELL
     while less >= _LEAST_CONTEXT:
-        found = choose(plans, hardware, context=less, kv_type=kv_type, want=Want.BALANCED)
+        found = choose(plans, hardware, context=less, kv_type=kv_type, limit=less)
         good = found is not None and found.fit.verdict in WHOLE and not is_below_four_bits(found.plan.recipe.name)
         if found is not None and (good or (chosen is None and found.fit.verdict in RUNS)):
             how = "whole" if found.fit.verdict in WHOLE else "split"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.answer.advice import Advice, advise
 from core.answer.arithmetic import Arithmetic, arithmetic_of
-from core.answer.choice import Choice, choose, least_of, longest_context
+from core.answer.choice import Choice, choose, judged_context, least_of, longest_context
 from core.answer.counterfactuals import Counterfactual, counterfactuals_of
 from core.answer.placement import Placement, as_placed, place_model
 from core.answer.recommend import Want
@@ -51,6 +51,7 @@ def answer_for(
     context: int = 4096,
     kv_type: str = "f16",
     want: Want = Want.BALANCED,
+    limit: int = 0,
     level: str = "",
     calibration: Calibration | None = None,
     measured: tuple[float, float] = (0.0, 0.0),
@@ -58,10 +59,12 @@ def answer_for(
 ) -> Answer:
     """The answer for the levels `plans` of one model; about `level` if it is given, else about the one recommended.
 
-    `measured` are tokens/s of generation and prompt, 0 where not measured; `path` is the file that the run lines name.
+    Judged with no more context than `limit`, or what the model was trained for. `measured` are tokens/s of generation
+    and prompt, 0 where not measured; `path` is the file that the run lines name.
     """
-    chosen = choose(plans, hardware, context=context, kv_type=kv_type, want=want)
-    about = _about(plans, hardware, chosen, context=context, kv_type=kv_type, level=level)
+    within = judged_context(plans[0].model, context, limit=limit)
+    chosen = choose(plans, hardware, context=within, kv_type=kv_type, want=want, limit=limit)
+    about = _about(plans, hardware, chosen, context=within, kv_type=kv_type, level=level)
     plan, layers = about.plan, about.fit
     placement = place_model(plan, hardware, layers)
     fit = as_placed(layers, placement, hardware)
@@ -76,7 +79,7 @@ def answer_for(
     return Answer(
         plan,
         fit,
-        advise(plans, hardware, chosen, context=context, kv_type=kv_type, want=want),
+        advise(plans, hardware, chosen, context=within, kv_type=kv_type, want=want, asked=context),
         placement,
         speed,
         slowdown,

@@ -35,18 +35,39 @@ class Choice:
     fit: Fit
 
 
+def judged_context(model: ModelInfo, context: int, *, limit: int = 0) -> int:
+    """With how much of the `context` wanted a model is judged: at most `limit`, or what it was trained for."""
+    return min(context, limit or int(model.key("context_length", 0) or context))
+
+
+def judged_with(fit: Fit, *, context: int, kv_type: str) -> str:
+    """A sentence on a fit with another context or cache than these, which were wanted; empty where it has them."""
+    all_of_it = " (all that it was trained for)" if fit.context < context else ""
+    other = [f"{fit.context:,} tokens of context{all_of_it}"] if fit.context != context else []
+    other += [f"the cache in {fit.kv_type}"] if fit.kv_type != kv_type else []
+    return f" Judged with {' and '.join(other)}." if other else ""
+
+
 def choose(
-    plans: Sequence[Plan], hardware: Hardware, *, context: int, kv_type: str = "f16", want: Want = Want.BALANCED
+    plans: Sequence[Plan],
+    hardware: Hardware,
+    *,
+    context: int,
+    kv_type: str = "f16",
+    want: Want = Want.BALANCED,
+    limit: int = 0,
 ) -> Choice | None:
     """What to take, None where nothing runs. A cache in q8_0, which costs nothing, comes before a lower level.
 
-    With the longest context wanted, `context` is the least that will do. A level that needs an importance matrix counts
-    where its plan has one, and a file as it is always.
+    Judged with no more context than `limit`, or what the model was trained for. With the longest context wanted,
+    `context` is the least that will do. A level that needs an importance matrix counts where its plan has one, and a
+    file as it is always.
     """
     levels = {plan.recipe.name: plan for plan in plans if is_stored(plan) or can_be_made(plan)}
     if not levels:
         return None
-    asked = _Asked(plans[0].model, hardware, context, kv_type, want)
+    within = judged_context(plans[0].model, context, limit=limit)
+    asked = _Asked(plans[0].model, hardware, within, kv_type, want)
     return _choose(asked, levels.get, stored=[name for name, plan in levels.items() if is_stored(plan)])
 
 
@@ -82,7 +103,8 @@ def choose_among(
         plan = levels.plan(name)
         return plan if plan and can_be_made(plan) else None
 
-    return _choose(_Asked(levels.model, hardware, context, kv_type, want), plan_of)
+    within = judged_context(levels.model, context)
+    return _choose(_Asked(levels.model, hardware, within, kv_type, want), plan_of)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from core.answer.choice import Choice, Levels, choose_among, least_level
+from core.answer.choice import Choice, Levels, choose_among, judged_context, judged_with, least_level
 from core.answer.recommend import Want
 from core.errors import JobFailed, SnugError
 from core.fit import estimate_fit, gpu_budget, ram_budget
@@ -24,7 +24,7 @@ from core.model import ModelInfo
 from core.paths import cache_folder
 from core.recipes import RECIPES
 
-_FORM = 4
+_FORM = 5
 _STEP = 256 << 20
 
 
@@ -92,12 +92,12 @@ def _judged(model: ModelInfo, levels: tuple[str, ...], hardware: Hardware, wish:
     found = choose_among(there, hardware, context=context, kv_type=kv_type, want=wish.want)
     if found is None:
         plan = least_level(there)
-        found = Choice(plan, estimate_fit(plan, hardware, context=context, kv_type=kv_type))
+        within = judged_context(model, context)
+        found = Choice(plan, estimate_fit(plan, hardware, context=within, kv_type=kv_type))
     plan, fit = found.plan, found.fit
-    other = f" Judged with the cache in {fit.kv_type}." if fit.kv_type != kv_type else ""
     return Glance(
         supported=True,
-        reason=f"{fit.reason}{other}",
+        reason=fit.reason + judged_with(fit, context=context, kv_type=kv_type),
         level=plan.recipe.name,
         verdict=str(fit.verdict),
         file_bytes=plan.file_bytes,

@@ -82,6 +82,16 @@ def test_without_a_model_all_are_ranked(
     assert main(list(asked)) == 0
     out = capsys.readouterr().out
     assert "1 well-known model not judged" in out
+    head = "Judged with 512 tokens of context, or all that a model was trained for, the cache in f16, on the machine"
+    assert out.startswith(f"{head} that you asked about (14.0 GB of RAM free of 17.2 GB; no GPU)\n")
+    assert (found["context"], found["kv"], found["machine"]["memory"]["total"]) == (512, "f16", 16 * 1024**3)
+
+
+def test_a_context_beyond_training_is_judged_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Judged with 512 tokens of context" in spoken(capsys)
+    out = spoken(capsys, "--ctx", "4096")
+    assert "Judged with 4,096 tokens of context" in out
+    assert "trained for 512 tokens of context: with more, its answers get worse" in out
 
 
 def test_a_quantized_file_is_judged_as_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

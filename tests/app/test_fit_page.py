@@ -29,6 +29,8 @@ from core import Hardware, Rate, sample_folder
 pytestmark = pytest.mark.slow
 
 SLOW = 30_000
+# Tokens of context that the sample was trained for.
+TRAINED = 512
 SMALL, MIDDLE, LARGE = (f"meta-llama/Llama-{name}-Instruct" for name in ("3.2-3B", "3.1-8B", "3.3-70B"))
 
 
@@ -265,7 +267,7 @@ def test_columns_sort_by_what_they_mean(page: FitPage) -> None:
 def test_make_this_opens_make_with_the_level_and_the_context(window: MainWindow, qtbot: QtBot) -> None:
     page = fit_shown(window, qtbot, sample_folder())
     page.detail.tabs.setCurrentIndex(GRID)
-    page.detail.grid.view.setCurrentIndex(page.detail.grid.model.find("Q5_K_M", 4096))
+    page.detail.grid.view.setCurrentIndex(page.detail.grid.model.find("Q5_K_M", TRAINED))
     assert page.make.text() == "Make Q5_K_M"
     qtbot.keyClick(page.detail.grid.view, Qt.Key.Key_Return)
     assert window.pages.currentIndex() == MAKE
@@ -275,7 +277,28 @@ def test_make_this_opens_make_with_the_level_and_the_context(window: MainWindow,
         return option.recipe.name if option else ""
 
     qtbot.waitUntil(lambda: chosen() == "Q5_K_M", timeout=SLOW)
-    assert window.make.context.value() == 4096
+    assert window.make.context.value() == TRAINED
+
+
+def test_a_model_trained_for_less_is_judged_with_that_and_leaves_what_is_wanted_of_others(
+    window: MainWindow, qtbot: QtBot
+) -> None:
+    page = fit_shown(window, qtbot, sample_folder())
+    page.context.choose("131072")
+    settle(page, qtbot)
+    assert page.detail.full is not None
+    assert page.detail.full.fit.context == TRAINED
+    assert "trained for 512 tokens of context" in page.detail.advice.text()
+    row = row_of(page, str(sample_folder()))
+    assert row is not None
+    assert "(all that it was trained for)" in row.fit.reason
+    qtbot.mouseClick(page.make, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: window.make.table.current() is not None, timeout=SLOW)
+    assert (window.make.context.value(), page.context.key) == (131072, "131072")
+    option = window.make.table.current()
+    assert option is not None
+    assert option.fit.context == TRAINED
+    assert "(all that it was trained for)" in option.reason
 
 
 def test_the_grid_is_walked_by_arrow_keys_and_says_each_cell(page: FitPage, qtbot: QtBot) -> None:

@@ -191,8 +191,23 @@ def test_why_nothing_runs_is_said_in_figures() -> None:
     assert re.match(r"Nothing runs here: even Q2_K needs \d+\.\d GB, \d+\.\d GB more than there is\.", said.words)
 
 
-def test_more_context_than_the_model_was_trained_for_is_said() -> None:
-    assert "trained for 4K of context" in advised("llama-2-7b", machine(), context=8192).words
+def test_a_model_is_judged_with_the_context_it_was_trained_for_and_that_is_said() -> None:
+    answer = answer_for(levels("llama-2-7b"), machine(), context=131072)
+    assert (answer.fit.context, answer.advice.context) == (4096, 4096)
+    assert answer.advice.sentences[0] == "Take Q6_K with 4K of context."
+    assert "trained for 4K of context: with more, its answers get worse" in answer.advice.words
+    assert "-c 4096" in answer.run_lines[0].text
+
+
+def test_a_limit_of_its_own_goes_beyond_what_the_model_was_trained_for() -> None:
+    answer = answer_for(levels("llama-2-7b"), machine(), context=8192, limit=8192)
+    assert answer.advice.sentences[0] == "Take Q6_K with 8K of context."
+    assert "trained for 4K of context: with more, its answers get worse" in answer.advice.words
+
+
+@pytest.mark.parametrize("context", [2048, 4096])
+def test_nothing_is_said_of_training_where_it_covers_what_is_wanted(context: int) -> None:
+    assert "trained" not in answer_for(levels("llama-2-7b"), machine(), context=context).advice.words
 
 
 # The lines that run it.

@@ -6,7 +6,17 @@ from itertools import pairwise
 
 import pytest
 
-from core.answer.choice import RUNS, WHOLE, Levels, choose, choose_among, least_of, longest_context
+from core.answer.choice import (
+    RUNS,
+    WHOLE,
+    Levels,
+    choose,
+    choose_among,
+    judged_context,
+    judged_with,
+    least_of,
+    longest_context,
+)
 from core.answer.recommend import Want, preferences
 from core.fit import Verdict, estimate_fit
 from core.imatrix import ImportanceMatrix
@@ -100,6 +110,27 @@ def test_where_all_of_it_fits_anyhow_the_longest_context_has_the_best_level() ->
     chosen = choose(levels("llama-3.1-8b"), machine(ram=64), context=4096, want=Want.LONGEST_CONTEXT)
     assert chosen is not None
     assert (chosen.plan.recipe.name, chosen.fit.context) == ("Q8_0", 131072)
+
+
+@pytest.mark.parametrize("want", Want)
+def test_no_more_context_is_chosen_than_the_model_was_trained_for(want: Want) -> None:
+    plans = levels("llama-2-7b")
+    chosen = choose(plans, machine(ram=64), context=32768, want=want)
+    within = choose(plans, machine(ram=64), context=4096, want=want)
+    assert chosen is not None
+    assert chosen == within
+    assert chosen.fit.context == 4096
+    found = choose_among(Levels(plans[0].model), machine(ram=64), context=32768, want=want)
+    assert found is not None
+    assert (found.plan.recipe, found.fit) == (chosen.plan.recipe, chosen.fit)
+
+
+def test_a_fit_says_what_it_has_in_place_of_what_was_wanted() -> None:
+    plan = level("llama-2-7b", "Q4_K_M")
+    fit = estimate_fit(plan, machine(), context=judged_context(plan.model, 32768), kv_type="q8_0")
+    said = judged_with(fit, context=32768, kv_type="f16")
+    assert said == " Judged with 4,096 tokens of context (all that it was trained for) and the cache in q8_0."
+    assert judged_with(fit, context=4096, kv_type="q8_0") == ""
 
 
 def test_nothing_is_chosen_where_nothing_runs() -> None:
