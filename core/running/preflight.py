@@ -108,11 +108,14 @@ class Preflight:
     @property
     def words(self) -> str:
         """What it takes, in one sentence."""
-        disk, memory = self.need("disk"), self.need("memory")
-        assert disk
+        memory = self.need("memory")
         assert memory
-        return (f"Takes {gb(self.file_bytes)} of the {gb(disk.available)} free in {disk.place}, about "
-                f"{gb(memory.needed)} of memory, and {self.time.words}.")  # fmt: skip
+        disks = [need for need in self.needs if need.kind == "disk"]
+        places = ", ".join(
+            f"{gb(sum(item.nbytes for item in files_in(need)))} of the {gb(need.available)} free in {need.place}"
+            for need in disks
+        )
+        return f"Takes {places}, about {gb(memory.needed)} of memory, and {self.time.words}."
 
     def refusal(self) -> SnugError:
         """The first problem as an error, with the ways out."""
@@ -166,15 +169,17 @@ def _too_large(asked: Asked) -> tuple[str, ...]:
 # Verdicts
 
 
+def files_in(need: Need) -> list[Item]:
+    """The files to be made among what a disk must hold."""
+    return [item for item in need.items if item.name == "the file" or item.name.endswith(".gguf")]
+
+
 def problem_of(need: Need) -> str:
     """Why it cannot work, with the arithmetic."""
     if need.kind in ("disk", "temporary") and need.missing:
-        files = [item for item in need.items if item.name == "the file" or item.name.endswith(".gguf")]
-        files = files or list(need.items)
+        files = files_in(need) or list(need.items)
         more = need.needed - sum(item.nbytes for item in files)
-        names = (
-            "the file" if files[0].name == "the file" else f"{len(files)} parts" if len(files) > 1 else files[0].name
-        )
+        names = f"{len(files)} files" if len(files) > 1 else files[0].name
         verb = "need" if len(files) > 1 else "needs"
         return (f"The disk is too small: {names} {verb} {gb(need.needed - more)}"
                 f"{f' and what goes with it {gb(more)}' if more else ''}, {need.place} has {gb(need.available)} free, "

@@ -56,7 +56,8 @@ def _disks(each: Sequence[Preflight]) -> Iterator[Need]:
                 named = replace(need, items=tuple(_called(item, found.job) for item in need.items))
                 volumes.setdefault(volume_of(Path(need.place)), []).append(named)
     for needs in volumes.values():
-        first, free = needs[0], free_bytes(Path(needs[0].place))
+        first = min(needs, key=lambda need: need.kind != "disk")
+        free = free_bytes(Path(first.place))
         items = [item for need in needs for item in need.items]
         own = [item for item in items if item.name not in _SHARED]
         shared = {item.name: item for item in sorted(items, key=lambda item: item.nbytes) if item.name in _SHARED}
@@ -67,7 +68,7 @@ def _disks(each: Sequence[Preflight]) -> Iterator[Need]:
 
 def _called(item: Item, job: QuantizeJob) -> Item:
     name = expanded(job.target).name
-    return replace(item, name={"the file": name, "its journal": f"the journal of {name}"}.get(item.name, item.name))
+    return replace(item, name={"the file": name, "its journal": f"{name}'s journal"}.get(item.name, item.name))
 
 
 def _largest(each: Sequence[Preflight]) -> Iterator[Need]:

@@ -273,6 +273,29 @@ def test_the_disk_must_have_room_for_all_together(model: Path, tmp_path: Path, m
     assert files(tmp_path) == {}
 
 
+def test_of_several_disks_the_one_that_is_short_is_named(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, small = tmp_path / "large", tmp_path / "small"
+    places = {"Q4_K_M": large, "Q8_0": small, "F16": small}
+    for folder in (large, small):
+        folder.mkdir()
+    first, *further = ((level, str(folder / f"{level}.gguf")) for level, folder in places.items())
+    wanted = core.QuantizeJob(str(model), *first, also=tuple(further), card=False)
+    free = {large: 9 * 10**9, small: 8 * 10**9}
+    for module in ("job_needs", "preflight_all"):
+        monkeypatch.setattr(f"core.running.{module}.volume_of", lambda path: str(path))
+        monkeypatch.setattr(f"core.running.{module}.free_bytes", lambda folder: free.get(folder, 10**12))
+    found = core.preflight_of(wanted)
+    each = [core.preflight_of(one).file_bytes for one in wanted.each]
+    assert f"Takes {each[0]:,} bytes of the 9.00 GB free in {large}, " in found.words
+    assert f"{each[1] + each[2]:,} bytes of the 8.00 GB free in {small}, about" in found.words
+    free[small] = max(each)
+    (problem, *_) = core.preflight_of(wanted).problems
+    assert problem.startswith(f"The disk is too small: 2 files need {each[1] + each[2]:,} bytes")
+    assert f"{small} has" in problem
+
+
 def test_a_file_that_another_job_writes_leaves_what_the_others_have(model: Path, alone: Path, tmp_path: Path) -> None:
     wanted = job(model, tmp_path)
     stopped(wanted, Stop.PAUSE, 0.4)
