@@ -60,7 +60,7 @@ def find(
         _find_fits(filters, machine_asked(ram, gpu), context=context, sort=sort, limit=limit, as_json=as_json)
         return
     rows = list(core.search_models(filters, sort=sort, limit=limit))
-    _print_json([asdict(row) for row in rows]) if as_json else _show_rows(rows)
+    _print_json({"models": [asdict(row) for row in rows]}) if as_json else _show_rows(rows)
 
 
 def _find_fits(
@@ -69,9 +69,11 @@ def _find_fits(
     look = partial(look_at, hardware=machine, wish=core.Wish(context=context))
     run, unknown = that_run(core.search_models(filters, sort=sort), look, limit=limit)
     if as_json:
-        _print_json([asdict(one.row) | {"best": asdict(one.glance) if one.glance else None} for one in run])
-    else:
-        _show_judged(run)
+        models = [asdict(one.row) | {"best": asdict(one.glance) if one.glance else None} for one in run]
+        lost = [{"model": one.row.id, "problem": one.trouble} for one in unknown]
+        _print_json({"models": models, "not_judged": lost})
+        return
+    _show_judged(run)
     if unknown:
         first = f"{words.count(len(unknown), 'model')} could not be looked at, the first for this reason"
         report.note(f"{first}: {unknown[0].trouble}")

@@ -139,6 +139,15 @@ def test_a_wrong_command_line_with_json_is_such_an_object_too(
     assert "--help" in found["hint"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["machine"], ["check", str(SAMPLE)], ["fit", str(SAMPLE)], ["ls"], ["gc"], ["jobs"], ["logout"]],
+    ids=" ".join,
+)
+def test_the_answer_to_a_program_is_one_object(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert isinstance(answered(capsys, *command), dict)
+
+
 def test_a_dry_run_says_what_it_takes_and_writes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     command = ["quantize", str(SAMPLE), "-t", "Q4_K_M", "-o", str(tmp_path / "o.gguf"), "--dry-run"]
     out, _ = spoken(capsys, *command)

@@ -40,13 +40,17 @@ def test_only_what_runs_is_listed_with_its_best_level(fake: FakeHub, capsys: pyt
     assert "of-another-kind" not in out
     assert "1 model could not be looked at" in err
     assert "not logged in" in err
-    assert [found["best"]["verdict"] for found in answered(capsys, "find", "org/", "--fits")] == ["fits"]
+    found = answered(capsys, "find", "org/", "--fits")
+    assert [row["best"]["verdict"] for row in found["models"]] == ["fits"]
+    assert len(found["not_judged"]) == 1
+    assert "not logged in" in found["not_judged"][0]["problem"]
 
 
 def test_another_machine_and_another_context_decide(fake: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("find", "small", "--fits", "--ram", "1M:1M", "--gpu", "none", "--ctx", "1024")
     assert "Nothing that was found runs on this machine." in spoken(capsys, *asked)[0]
-    assert answered(capsys, "find", "small", "--ram", "64G", "--gpu", "none")[0]["best"]["verdict"] == "fits"
+    (found,) = answered(capsys, "find", "small", "--ram", "64G", "--gpu", "none")["models"]
+    assert found["best"]["verdict"] == "fits"
 
 
 def test_rows_are_taken_until_enough_run_but_not_for_ever() -> None:

@@ -34,8 +34,8 @@ def test_find_shows_rows(fake: FakeHub, capsys: pytest.CaptureFixture[str]) -> N
     assert "1,234" in out
     assert "mit" in out
     assert "max%3A8000000000" in fake.paths()[0]
-    rows = answered(capsys, "find", "model", "--gguf")
-    assert [row["id"] for row in rows] == ["org/model-GGUF"]
+    found = answered(capsys, "find", "model", "--gguf")
+    assert [row["id"] for row in found["models"]] == ["org/model-GGUF"]
 
 
 def test_find_says_when_there_is_nothing(fake: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
