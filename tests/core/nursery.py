@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def main() -> None:
             continue
         order = json.loads(line)
         _prepare(order)
-        steps = _armed(order.get("kill_at", -1), after=bool(order.get("after")))
+        steps = _armed(order.get("kill_at", -1), after=bool(order.get("after")), encoding=order.get("encoding", 0.0))
         job = core.QuantizeJob(**order["job"])
         try:
             _run(job, resume=order.get("resume", False), memory=order.get("memory", 0))
@@ -101,8 +102,12 @@ def _run(job: Any, *, resume: bool, memory: int) -> None:
 
 
 def _prepare(order: dict[str, Any]) -> None:
-    """Small slabs and frequent syncs, so that a small model has many moments; and the Hub that is meant."""
+    """Small slabs and frequent syncs, so that a small model has many moments; and the Hub that is meant.
+
+    `in_flight`: weights of a slab that is fetched, as on a line of that speed; `encoding`: seconds that it takes.
+    """
     import core.hub.headers
+    import core.running.encode
     import core.running.saver
     import core.running.slabs
     import core.running.stream
@@ -110,12 +115,14 @@ def _prepare(order: dict[str, Any]) -> None:
     core.running.saver.SYNC_SECONDS = 0.03
     core.running.slabs.FIRST_WEIGHTS = core.running.slabs.LEAST_WEIGHTS = order.get("slab", 1 << 15)
     core.running.slabs.SLAB_SECONDS = 0.0
+    if weights := order.get("in_flight"):
+        core.running.encode.slab_weights = lambda flights, rate=0.0: weights
     if url := order.get("url"):
         hub = core.Hub(url, Path(order["cache"]))
         core.hub.headers.connect = lambda: hub  # type: ignore[assignment]
 
 
-def _armed(kill_at: int, *, after: bool) -> itertools.count[int]:
+def _armed(kill_at: int, *, after: bool, encoding: float) -> itertools.count[int]:
     import kernels
 
     steps = itertools.count()
@@ -134,7 +141,13 @@ def _armed(kill_at: int, *, after: bool) -> itertools.count[int]:
 
     for name in STEPS:
         setattr(os, name, counted(getattr(os, name)))
-    kernels.encode = counted(kernels.encode)
+    encode = kernels.encode
+
+    def encoded(*args: Any, **options: Any) -> Any:
+        time.sleep(encoding)
+        return encode(*args, **options)
+
+    kernels.encode = counted(encoded)
     return steps
 
 

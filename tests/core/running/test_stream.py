@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,17 @@ import core.hub.download
 import core.hub.headers
 import core.running.stream
 import kernels
+from core.errors import Halted
 from core.hub import Hub, close_connections, ranges, web
-from core.running.output import part_path
+from core.running import quantize, slabs
+from core.running.output import ahead_path, part_path
 from tests.fake_hub import FakeHub, FakeRepo, Fault
 from tests.models import make_llama
 
 pytestmark = pytest.mark.slow
 
 WEIGHTS = "/storage/*"
+SLAB = 1 << 17  # weights, of two bytes
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -57,12 +61,12 @@ def use(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
 Place = tuple[FakeHub, Path]
 
 
-def run(source: str | Path, out: Path, cancelled: Callable[[], bool] = lambda: False, **more: object) -> core.Event:
+def run(source: str | Path, out: Path, *, resume: bool = False, **more: object) -> core.Event:
     job = core.QuantizeJob(str(source), "Q4_K_M", str(out), threads=1, card=False, **more)  # type: ignore[arg-type]
-    return list(core.run(job, cancelled=cancelled))[-1]
+    return list(core.run(job, resume=resume))[-1]
 
 
-def done(source: str | Path, out: Path, **more: object) -> core.Done:
+def done(source: str | Path, out: Path, **more: Any) -> core.Done:
     last = run(source, out, **more)
     assert isinstance(last, core.Done), last
     return last
@@ -73,7 +77,7 @@ def local(folder: Path, tmp_path: Path) -> bytes:
     return (tmp_path / "local.gguf").read_bytes()
 
 
-def failed(out: Path, **more: object) -> core.Failed:
+def failed(out: Path, **more: Any) -> core.Failed:
     last = run("hub:org/model", out, **more)
     assert isinstance(last, core.Failed), last
     assert not out.exists()
@@ -271,6 +275,69 @@ def test_a_line_that_fails_for_good_leaves_what_can_be_gone_on_with(place: Place
         *_, last = core.run(core.QuantizeJob("hub:org/model", "Q4_K_M", str(out), threads=1, card=False), resume=True)
     assert isinstance(last, core.Done), last
     assert out.read_bytes() == expected
+
+
+def settled(fake: FakeHub) -> int:
+    count = -1
+    while count != (count := fake.sent(WEIGHTS)):
+        time.sleep(0.05)
+    return count
+
+
+@pytest.mark.parametrize("way", ["one file", "parts", "several files"])
+def test_what_had_come_when_a_job_broke_off_is_not_fetched_again_however_it_is_cut_then(
+    way: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, _ = place
+    more: dict[str, Any] = {"split_max_size": "1M"} if way == "parts" else {}
+    more |= {"also": (("Q8_0", str(tmp_path / "also.gguf")),)} if way == "several files" else {}
+    core.open_model("hub:org/model")
+    before, out = settled(fake), tmp_path / "out.gguf"
+    done("hub:org/model", out, **more)
+    once, made = settled(fake) - before, {path: path.read_bytes() for path in tmp_path.glob("*.gguf")}
+    for path in made:
+        path.unlink()
+    calls, encode = itertools.count(), kernels.encode
+
+    def broken(*args: Any, **options: Any) -> Any:
+        if next(calls) == 4:
+            settled(fake)
+            raise Halted("The end.", "Go on.")
+        return encode(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "encode", broken)
+        patch.setattr(slabs, "FIRST_WEIGHTS", SLAB)
+        last = run("hub:org/model", out, **more)
+    assert isinstance(last, core.Failed), last
+    assert last.resumable
+    assert ahead_path(out).stat().st_size > 10 * SLAB
+    monkeypatch.setattr(slabs, "FIRST_WEIGHTS", SLAB * 3 // 4)
+    done("hub:org/model", out, resume=True, **more)
+    assert made == {path: path.read_bytes() for path in tmp_path.glob("*.gguf")}
+    again = settled(fake) - before - 2 * once
+    assert 0 <= again <= 2 * SLAB, "of a slab that began when the other broke off, and was cut"
+    assert not list(tmp_path.glob("*.snug-*"))
+
+
+def test_rows_of_the_check_are_not_fetched_again_when_a_job_broke_off_there(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake, _ = place
+    core.open_model("hub:org/model")
+    before, verified = settled(fake), quantize.verified
+
+    def broken(*args: Any, **options: Any) -> Any:
+        verified(*args, **options)
+        raise Halted("The end.", "Go on.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(quantize, "verified", broken)
+        assert isinstance(run("hub:org/model", tmp_path / "out.gguf"), core.Failed)
+    once = settled(fake) - before
+    made = done("hub:org/model", tmp_path / "out.gguf", resume=True)
+    assert (settled(fake) - before - once, made.result["fetched"]) == (0, 0)
+    assert made.result["errors"]
 
 
 @pytest.mark.parametrize(("rate", "weights"), [(0, 381_300), (10e6, 381_300), (40e6, 1_090_909), (1e9, 1 << 21)])
