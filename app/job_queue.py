@@ -21,10 +21,9 @@ from app.job_endings import CANCELLED, KEPT, NOT_BEGUN, ending_of, mend_history,
 from app.job_line import copy_of, moved, ordered, outputs_of, startable, unmade
 from app.job_record import NEVER_BEGAN, JobRecord, after, begun, interrupted
 from app.job_watch import FirstWindow, JobWatch, read_again
-from app.worker_follower import WorkerFollower
-from app.worker_process import PATIENCE_MS, WorkerProcess
+from app.job_workers import Workers
+from app.worker_process import PATIENCE_MS
 from core import (
-    Assignment,
     Event,
     Failed,
     Job,
@@ -38,7 +37,6 @@ from core import (
     SnugError,
     Stop,
     create,
-    limits_order,
     read_queue,
     write_job,
     write_queue,
@@ -77,11 +75,14 @@ class JobQueue(QObject):
     ) -> None:
         """`listing`: nothing starts before add_earlier has said what is there already."""
         super().__init__(parent)
-        self._root, self._command = root, command
+        self._root = root
         self._records: dict[str, JobRecord] = {}
         self._line: list[str] = []  # ids of the open jobs, in the order in which they will be done
-        self._workers: dict[str, WorkerProcess | WorkerFollower] = {}
-        self._heard: dict[str, float] = {}  # when each of them last said something
+        self._workers = Workers(command, self)
+        self._workers.heard.connect(self._take)
+        self._workers.ended.connect(self._worker_ended)
+        self._workers.left.connect(self._nobody_works)
+        self._workers.owned.connect(self._owned)
         self._hasty: set[str] = set()  # told to go on before they had paused
         self._kept = KeptQueue()
         self._written: KeptQueue | None = None
@@ -111,7 +112,7 @@ class JobQueue(QObject):
     def _take_up(self, record: JobRecord) -> None:
         """Follows a job that somebody works on; lets one go on that was cut off, or was to go on."""
         if record.owner is not None:
-            self._follow(record)
+            self._workers.follow(record)
         elif record.state == JobState.PAUSED and self.is_first and self._goes_on(record):
             self._records[record.id] = replace(record, state=JobState.PENDING)
 
@@ -142,12 +143,12 @@ class JobQueue(QObject):
 
     def silent_for(self, id: str) -> float:
         """Seconds since the worker of a running job last said anything."""
-        return time.monotonic() - self._heard[id] if id in self._heard and id in self._workers else 0.0
+        return self._workers.silent_for(id)
 
     @property
     def is_working(self) -> bool:
         """Whether there is a process that works on a job, or has just done so."""
-        return bool(self._workers)
+        return len(self._workers) > 0
 
     @property
     def is_held(self) -> bool:
@@ -224,10 +225,12 @@ class JobQueue(QObject):
         self._start_next()
 
     def resume(self, id: str) -> None:
-        """Lets a job go on in its turn, from what is done."""
+        """Lets a job go on in its turn, from what is done. Raises SnugError where that is not for this window to do."""
         record = self._records.get(id)
         if record is None or not record.can_resume:
             return
+        if not self.is_first:
+            raise SnugError("Another window of Snug runs the jobs.", f"Let {record.name} go on there.")
         if record.is_over and outputs_of(record.job) & self._taken():
             raise SnugError(f"Another job is already making {record.name}.", "Wait for it, or cancel it.")
         if id not in self._line:
@@ -259,7 +262,6 @@ class JobQueue(QObject):
             return
         shutil.rmtree(record.folder.path, ignore_errors=True)
         del self._records[id]
-        self._heard.pop(id, None)
         self.removed.emit(id)
 
     def move(self, id: str, before: str) -> None:
@@ -292,10 +294,7 @@ class JobQueue(QObject):
     def set_limits(self, limits: Limits) -> None:
         """The limits of all jobs, those that run included."""
         self.limits = limits
-        for id, worker in self._workers.items():
-            if not self.is_foreign(self._records[id]):
-                with suppress(OSError):
-                    worker.order(limits_order(limits))
+        self._workers.limit(limits, lambda id: not self.is_foreign(self._records[id]))
 
     def close(self, closing: Closing = Closing.PAUSE) -> None:
         """Ends everything before returning, but what shall work on without a window."""
@@ -308,33 +307,16 @@ class JobQueue(QObject):
             self._kept = replace(self._kept, held=True, waiting=tuple(record.id for record in mine))
         for record in mine:
             if closing == Closing.DETACH:
-                self._detach(record)
+                self._workers.detach(record.id, self.limits)
             else:
                 self._stop(record, Stop.PAUSE if closing == Closing.PAUSE else Stop.THROW_AWAY)
-        self._wait(PATIENCE_MS[Stop.THROW_AWAY] if closing == Closing.CANCEL else CLOSE_MS)
+        self._workers.wait(PATIENCE_MS[Stop.THROW_AWAY] if closing == Closing.CANCEL else CLOSE_MS)
         if closing == Closing.CANCEL:
             for record in self.open_jobs():
                 if record.state == JobState.PENDING and self._is_ours(record.folder):
                     self._tell(record.id, NEVER_BEGAN)
         self._keep()
         self._first.leave()
-
-    def _detach(self, record: JobRecord) -> None:
-        worker = self._workers.get(record.id)
-        if isinstance(worker, WorkerProcess):
-            with suppress(OSError):
-                worker.order(limits_order(self.limits))
-            worker.detach()
-            del self._workers[record.id]
-
-    def _wait(self, milliseconds: int) -> None:
-        """Until this window's own workers are gone; the others are only asked."""
-        until = time.monotonic() + milliseconds / 1000
-        for worker in list(self._workers.values()):
-            if isinstance(worker, WorkerProcess):
-                worker.wait(max(0, round(1000 * (until - time.monotonic()))))
-            else:
-                worker.leave()
 
     # Workers
 
@@ -350,31 +332,15 @@ class JobQueue(QObject):
     def _start(self, record: JobRecord) -> None:
         id = record.id
         self._records[id] = replace(begun(record, time.time(), resume=record.resume), tries=record.tries)
-        task = Assignment(record.job, record.folder, record.resume, self.limits, os.getpid())
-        worker = self._workers[id] = WorkerProcess(task, command=self._command, parent=self)
-        worker.heard.connect(self._take)
-        worker.ended.connect(self._worker_ended)
+        self._workers.start(record, self.limits)
         self.changed.emit(id)
-        worker.start()
-
-    def _follow(self, record: JobRecord) -> None:
-        assert record.owner is not None
-        follower = WorkerFollower(record.folder, record.owner, offset=record.read, parent=self)
-        self._workers[record.id] = follower
-        follower.heard.connect(self._take)
-        follower.ended.connect(self._nobody_works)
-        follower.owned.connect(self._owned)
 
     def _stop(self, record: JobRecord, stop: Stop) -> None:
-        worker = self._workers.get(record.id)
-        if worker is None:
-            return
-        self._change(replace(record, ending=str(stop)))
-        with suppress(OSError):
-            worker.stop(stop)
+        if record.id in self._workers:
+            self._change(replace(record, ending=str(stop)))
+            self._workers.stop(record.id, stop)
 
     def _worker_ended(self, id: str, failure: Failed) -> None:
-        worker = self._workers.pop(id, None)
         record = self._records[id]
         if record.state == JobState.RUNNING:  # it never said how it ended
             if record.ending == Stop.THROW_AWAY:
@@ -383,8 +349,6 @@ class JobQueue(QObject):
         else:
             mend_history(record)
             self._known(id)
-        if worker is not None:
-            worker.deleteLater()
         if id in self._hasty and self._records[id].state == JobState.PAUSED and not self.is_held:
             self.resume(id)
         self._hasty.discard(id)
@@ -394,19 +358,15 @@ class JobQueue(QObject):
     def _owned(self, id: str, owner: Owner) -> None:
         self._change(replace(self._records[id], owner=owner))
 
-    def _nobody_works(self, id: str) -> None:
-        """A worker that was followed is gone, and has written how it ended, or was cut off."""
-        worker = self._workers.pop(id, None)
-        if worker is not None:
-            worker.deleteLater()
-        record = replace(self._records[id], owner=None)
+    def _nobody_works(self, id: str, read: int) -> None:
+        """A worker that was followed is gone, and has written how it ended, or was cut off; or its window writes it."""
+        record = replace(self._records[id], owner=None, read=read)
         if record.state == JobState.RUNNING and record.ending == Stop.THROW_AWAY and self.is_first:
             self._records[id] = record
             self._sweep(record)
             self._tell(id, CANCELLED)
         else:
             self._records[id] = interrupted(record)
-            self._known(id)
             self._take_up(self._records[id])
             self.changed.emit(id)
         self.listed.emit()
@@ -427,7 +387,6 @@ class JobQueue(QObject):
 
     def _take(self, id: str, event: Event) -> None:
         before = self._records[id]
-        self._heard[id] = time.monotonic()
         if before.is_over:
             return
         record = self._records[id] = after(before, event, time.time())
@@ -494,6 +453,8 @@ class JobQueue(QObject):
             self._kept = read_queue(self._root)
             self.turned.emit()
         unwatched = [record for record in self.open_jobs() if record.id not in self._workers][:MOST_LOOKED_AT]
+        if not self.is_first:  # the first window may let one go on that is over here
+            unwatched += [record for record in self.records() if record.is_over and record.can_resume][:MOST_LOOKED_AT]
         changed = [again for record in unwatched if (again := read_again(record)) is not None]
         changed += self._watch.new_ones(self._records)
         for record in changed:

@@ -13,11 +13,12 @@ LOOK_MS = 500
 
 class WorkerFollower(QObject):
     """`heard` for each event that is written from byte `offset` of the history on; `ended` once nobody works on the job
-    any more; `owned` when another process has become its window, or none. The signals carry the id of the job.
+    any more, with the bytes of the history that have been read; `owned` when another process has become its window, or
+    none. The signals carry the id of the job.
     """
 
     heard = Signal(str, object)
-    ended = Signal(str)
+    ended = Signal(str, int)
     owned = Signal(str, object)
 
     def __init__(self, folder: JobFolder, owner: Owner, *, offset: int, parent: QObject | None = None) -> None:
@@ -48,7 +49,7 @@ class WorkerFollower(QObject):
                 self.heard.emit(self._folder.id, event)
         if owner is None:
             self._timer.stop()
-            self.ended.emit(self._folder.id)
+            self.ended.emit(self._folder.id, self._offset)
             return
         if owner != self._owner:
             self._owner = owner

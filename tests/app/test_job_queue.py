@@ -165,7 +165,7 @@ def running(qtbot: QtBot, queue: JobQueue, job: QuantizeJob) -> JobRecord:
 
 
 def pid_of(queue: JobQueue, id: str) -> int:
-    worker = queue._workers[id]
+    worker = queue._workers.of(id)
     assert isinstance(worker, WorkerProcess)
     return worker.pid
 
@@ -262,13 +262,13 @@ def test_what_an_earlier_run_has_done_stays_when_the_next_one_is_paused_before_i
     record = running(qtbot, queue, job_for("a-slow"))
     queue.pause(record.id)
     qtbot.waitUntil(lambda: not queue.is_working)
-    queue._command = ("/bin/sleep", "60")
+    queue._workers.command = ("/bin/sleep", "60")
     queue.resume(record.id)
     queue.pause(record.id)
     qtbot.waitUntil(lambda: not queue.is_working)
     assert _record(queue, record.id).state == JobState.PAUSED
     assert part_path(record.target).read_bytes() == b"unfinished"
-    queue._command = fake_worker
+    queue._workers.command = fake_worker
     queue.resume(record.id)
     queue.cancel(record.id, Stop.KEEP)
     assert message_of(end_of(qtbot, queue, record.id)) == "Cancelled. What was done is kept."
@@ -302,7 +302,7 @@ def test_the_line_can_be_changed_and_is_remembered(qtbot: QtBot, queue: JobQueue
     assert [record.id for record in queue.open_jobs()] == expected
     queue.close(Closing.DETACH)
     os.kill(first_pid(first), signal.SIGKILL)
-    again = JobQueue(first.folder.path.parent, command=queue._command)
+    again = JobQueue(first.folder.path.parent, command=queue._workers.command)
     again.add_earlier(read_records(first.folder.path.parent))
     assert [record.id for record in again.open_jobs()] == expected
     again.close(Closing.CANCEL)
@@ -362,7 +362,7 @@ def test_the_last_job_of_the_line_makes_the_queue_idle(qtbot: QtBot, queue: JobQ
 
 
 def next_start(queue: JobQueue) -> JobQueue:
-    again = JobQueue(queue._root, command=queue._command)
+    again = JobQueue(queue._root, command=queue._workers.command)
     again.add_earlier(read_records(queue._root))
     return again
 
@@ -410,7 +410,7 @@ def test_a_worker_works_on_without_a_window_and_is_picked_up(qtbot: QtBot, queue
     again._look()
     assert _record(again, record.id).state == JobState.PENDING
     again.go_on()
-    qtbot.waitUntil(lambda: isinstance(again._workers.get(record.id), WorkerProcess))
+    qtbot.waitUntil(lambda: isinstance(again._workers.of(record.id), WorkerProcess))
     again.close(Closing.CANCEL)
 
 
@@ -430,7 +430,7 @@ def test_what_was_cut_off_goes_on_by_itself_if_that_is_wished(
     queue.close(Closing.DETACH)
     os.kill(first_pid(record), signal.SIGKILL)
     qtbot.waitUntil(lambda: record.folder.owner() is None)
-    again = JobQueue(queue._root, command=queue._command)
+    again = JobQueue(queue._root, command=queue._workers.command)
     again.resumes_by_itself = by_itself
     again.add_earlier(read_records(queue._root))
     assert _record(again, record.id).state == (JobState.RUNNING if by_itself else JobState.PAUSED)
@@ -451,7 +451,7 @@ def test_what_is_cut_off_again_and_again_waits_for_a_word(tmp_path: Path, queue:
 
 @pytest.fixture
 def second(queue: JobQueue) -> Iterator[JobQueue]:
-    second = JobQueue(queue._root, command=queue._command)
+    second = JobQueue(queue._root, command=queue._workers.command)
     yield second
     second.close()
 
@@ -474,6 +474,26 @@ def test_a_second_window_starts_nothing_and_fails_nothing(
     end_of(qtbot, queue, waiting.id)
     second._look()
     assert _record(second, waiting.id).state == JobState.DONE
+
+
+def test_a_second_window_sees_that_the_first_lets_a_failed_job_go_on(
+    qtbot: QtBot, queue: JobQueue, second: JobQueue, job_for: JobFor
+) -> None:
+    record = running(qtbot, queue, job_for("a-slow"))
+    queue.cancel(record.id, Stop.KEEP)
+    end_of(qtbot, queue, record.id)
+    second.add_earlier(read_records(queue._root))
+    second._look()
+    assert _record(second, record.id).state == JobState.CANCELLED
+    with pytest.raises(SnugError, match="Another window"):
+        second.resume(record.id)
+    queue.resume(record.id)
+    qtbot.waitUntil(lambda: record.folder.owner() is not None)
+    second._look()
+    assert [again.state for again in second.open_jobs()] == [JobState.RUNNING]
+    queue.cancel(record.id)
+    qtbot.waitUntil(lambda: second.open_jobs() == [])
+    assert [again.state for again in second.records()] == [JobState.CANCELLED]
 
 
 def test_what_a_second_window_adds_is_done_by_the_first(

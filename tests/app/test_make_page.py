@@ -19,6 +19,7 @@ from pytestqt.qtbot import QtBot
 import core
 from app.pages.make_options import first_folder, wanted_row
 from app.window import JOBS, MAKE, MODELS, MainWindow
+from app.worker_process import WorkerProcess
 from core import JobState, QuantizeJob, sample_folder
 from tests.imatrix import seeded_means, write_imatrix
 
@@ -271,9 +272,10 @@ def test_the_real_worker_makes_a_file_that_opens(make_window: MakeWindow, qtbot:
 
 def test_the_real_worker_killed_is_a_crash(make_window: MakeWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window = ready(make_window(worker_command=()), qtbot, tmp_path)
-    window.queue.add(QuantizeJob(str(sample_folder()), "Q4_K_M", str(tmp_path / "x.gguf"), backend="reference"))
-    qtbot.waitUntil(lambda: [w for w in window.queue._workers.values() if w.pid > 0] != [])
-    (worker,) = window.queue._workers.values()
+    job = QuantizeJob(str(sample_folder()), "Q4_K_M", str(tmp_path / "x.gguf"), backend="reference")
+    worker = window.queue._workers.of(window.queue.add(job).id)
+    assert isinstance(worker, WorkerProcess)
+    qtbot.waitUntil(lambda: worker.pid > 0)
     os.kill(worker.pid, signal.SIGKILL)
     qtbot.waitUntil(lambda: window.queue.open_jobs() == [])
     record = window.queue.records()[0]
