@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSettings, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QShowEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from app import words
 from app.hub_tasks import HubTasks
@@ -151,9 +151,13 @@ class FindPage(Page):
         self._show_actions()
 
     def _check_failed(self, problem: Problem) -> None:
-        self.panel.show_trouble(problem.message)
+        """Said once: in the banner where a button there mends it, else in the overview."""
+        is_access = bool(self._ways_in(problem))
+        said = "Its headers could not be looked at." if is_access else f"{problem.message} {problem.hint}"
+        self.panel.show_trouble(said)
         self._show_actions()
-        self._show_access(problem)
+        if is_access:
+            self._show_access(problem)
 
     def _model_failed(self, problem: Problem) -> None:
         self.panel.file_state.setText(problem.message)
@@ -194,11 +198,15 @@ class FindPage(Page):
 
     def _show_access(self, problem: Problem) -> None:
         """What cannot be seen, why, and the button that mends it."""
-        hint = for_window(problem.hint)
+        buttons = self._ways_in(problem)
+        kind = "warning" if buttons else "error"
+        self.banner.show_message(kind, problem.message, for_window(problem.hint), *buttons)
+
+    def _ways_in(self, problem: Problem) -> list[QPushButton]:
         buttons = [button("Log in…", self.account.ask_token)] if "snug login" in problem.hint else []
         if any(word in problem.message for word in _NO_ACCESS) and self.state == "model":
             buttons.append(button("Its page", self._open_page))
-        self.banner.show_message("warning" if buttons else "error", problem.message, hint, *buttons)
+        return buttons
 
     def _close_model(self) -> None:
         for number in self._asks:

@@ -15,7 +15,7 @@ from app.tables.hub_columns import (
     HubRow,
     Values,
     best_in_words,
-    parameters_in_words,
+    parameters_of,
 )
 from app.tables.row_model import RowModel
 from app.tables.row_view import RowView
@@ -233,7 +233,13 @@ class ModelPanel(QWidget):
 
 
 def _row_facts(row: HubRow) -> list[tuple[str, str]]:
-    facts = [("Parameters", parameters_in_words(row)), ("Licence", row.licence), ("Good at", row.note)]
+    total, active = parameters_of(row)
+    facts = [
+        ("Parameters", words.parameters(total) if total else "not stated"),
+        ("Active", f"{words.parameters(active)} for each token" if active else ""),
+        ("Licence", row.licence),
+        ("Good at", row.note),
+    ]
     if row.gated:
         facts.append(("Access", "Its authors ask you to accept terms first"))
     return [(name, value) for name, value in facts if value]

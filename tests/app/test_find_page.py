@@ -14,7 +14,8 @@ from pytestqt.qtbot import QtBot
 
 from app.pages.find import FindPage
 from app.pages.find_lists import known_models
-from app.widgets.model_panel import CARD
+from app.tables.hub_columns import HubRow
+from app.widgets.model_panel import CARD, _row_facts
 from app.window import FIND, MAKE, MainWindow
 from core import read_override
 from tests.app.conftest import MakeWindow
@@ -302,10 +303,16 @@ def test_a_download_pauses_goes_on_and_is_cancelled_within_a_second(
     assert page.progress.isHidden()
 
 
+def test_a_fact_does_not_say_its_title_again() -> None:
+    facts = dict(_row_facts(HubRow("org/m", parameters=30_500_000_000, active_parameters=3_300_000_000)))
+    assert facts == {"Parameters": "30.5 billion", "Active": "3.3 billion for each token"}
+
+
 def test_gated_models_say_what_to_do_and_open_after_logging_in(page: FindPage, qtbot: QtBot, tmp_path: Path) -> None:
     open_found(page, qtbot, "meta/gated")
     qtbot.waitUntil(lambda: "you are not logged in" in page.banner.message, timeout=PATIENCE)
     assert "snug login" not in page.banner.hint
+    qtbot.waitUntil(lambda: page.panel.state.text() == "Its headers could not be looked at.", timeout=PATIENCE)
     press(page, "Log in…")
     box = page.account.box
     assert box is not None
