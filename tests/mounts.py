@@ -31,6 +31,7 @@ import pytest
 _SHUT_DOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN of linux/fs/ext4/ext4.h, made for tests of a loss of power
 _WITHOUT_FLUSH = 2
 _GROUPS = Path("/sys/fs/cgroup")
+_LEFT = 32 << 20
 
 
 def _run(*command: str) -> None:
@@ -145,17 +146,22 @@ class MemoryGroup:
         self.path, self._old = path, (path / "memory.limit_in_bytes").exists()
 
     def limit(self, nbytes: int) -> None:
-        """-1: none. Raises OSError where the kernel does not even try."""
+        """-1: none. Raises OSError for less than what can be had back from them."""
         name = "memory.limit_in_bytes" if self._old else "memory.max"
         (self.path / name).write_text("max" if nbytes < 0 and not self._old else str(nbytes))
 
-    def squeeze(self) -> None:
-        """Leaves them next to nothing beyond what they have now."""
+    @contextmanager
+    def crowded(self) -> Iterator[None]:
+        """Little is left, and another program takes more than that: somebody must go."""
         name = "rss " if self._old else "anon "
         lines = (self.path / "memory.stat").read_text().splitlines()
-        used = next(int(line.split()[1]) for line in lines if line.startswith(name))
-        with suppress(OSError):  # it may have taken more since
-            self.limit(used + (64 << 10))
+        self.limit(next(int(line.split()[1]) for line in lines if line.startswith(name)) + _LEFT)
+        greedy = f"x = b'1' * {2 * _LEFT}; input()"
+        with subprocess.Popen(self.command(sys.executable, "-c", greedy), stdin=subprocess.PIPE) as process:
+            try:
+                yield
+            finally:
+                process.kill()
 
     def command(self, *command: str) -> tuple[str, ...]:
         """The same command as a process of the group."""

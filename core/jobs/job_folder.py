@@ -22,6 +22,7 @@ from typing import Any
 from core.events import Event, Progress, checked, from_json, to_json
 from core.jobs.job import Job, job_from, job_values
 from core.running.lock import Lock, is_held, take_lock
+from core.running.output import sync_folder
 
 _END_OF_TIME = 1e10  # seconds; no calendar goes on for ever
 _ANY_ERROR = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -52,6 +53,13 @@ class JobFolder:
     def read_job(self) -> Job:
         """Raises ValueError, TypeError or OSError when job.json is missing or holds no job."""
         return job_from(json.loads((self.path / "job.json").read_text(encoding="utf-8")))
+
+    def settle(self) -> None:
+        """Returns when what the job is would outlast a loss of power. Raises OSError."""
+        with (self.path / "job.json").open("rb+") as file:
+            os.fsync(file.fileno())
+        sync_folder(self.path)
+        sync_folder(self.path.parent)
 
     # What became of it
 

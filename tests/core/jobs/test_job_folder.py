@@ -10,6 +10,9 @@ import pytest
 
 from core import Begun, Done, Failed, JobFolder, Note, Owner, Progress, QuantizeJob, all_jobs, create
 from core.jobs.job_folder import name_owner
+from tests.mounts import disk, mounts, unmount
+
+__all__ = ["mounts"]
 
 JOB = QuantizeJob("/models/模型", "Q4_K_M", "/out/o.gguf", threads=2)
 HALF = Progress("encode", "blk.0.ffn_up.weight", 1, 2, 50, 100, 10.0, 5.0, 4.0)
@@ -28,6 +31,18 @@ def test_a_job_and_its_events_come_back(tmp_path: Path) -> None:
         Note("Nützlich"),
         Failed("No.", "Try again."),
     ]
+
+
+def test_a_job_that_has_settled_outlasts_a_loss_of_power(mounts: None, tmp_path: Path) -> None:
+    with disk(tmp_path / "at", 16) as place:
+        folder = create(place.folder / "jobs", JOB)
+        folder.settle()
+        create(place.folder / "jobs", JOB)
+        place.lose_power()
+        unmount(place.folder)
+        place.plug_in()
+        assert folder.read_job() == JOB
+        assert folder in all_jobs(place.folder / "jobs")
 
 
 def test_folders_come_in_the_order_in_which_they_were_made(tmp_path: Path) -> None:
