@@ -58,6 +58,8 @@ class DownloadPanel(QFrame):
         self.bar.setValue(round(_STEPS * done / total) if total else 0)
         files = f"file {min(progress.tensors_done + 1, progress.tensors_total)} of {progress.tensors_total}"
         self.amount.setText(f"{words.size(done)} of {words.size(total)}, {files}")
+        if progress.stage == "waiting" and record.notes:
+            self.amount.setText(record.notes[-1])
         left = words.about(progress.eta)
         moving = progress.stage == "download" and record.state == JobState.RUNNING
         parts = [words.rate(progress.rate), left and f"{left} left"] if moving else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib import metadata
@@ -20,6 +21,7 @@ import httpx2
 
 from core.errors import SnugError
 from core.hub.names import shown
+from core.hub.retries import Retry, unheard
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
@@ -32,12 +34,15 @@ _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A Hub to talk to. The token is never shown, and sent to `endpoint` alone."""
+    """A Hub to talk to. The token is never shown, and sent to `endpoint` alone. `retrying` hears, from any thread, of
+    each try that is made again.
+    """
 
     endpoint: str
     cache: Path
     token: str | None = field(default=None, repr=False)
     offline: bool = False
+    retrying: Callable[[Retry], None] = field(default=unheard, repr=False, compare=False)
 
 
 def hugging_face() -> Any:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from filelock import BaseFileLock, Timeout
@@ -23,6 +24,7 @@ from core.hub.names import hub_source, shown
 from core.hub.part import Part, part_files
 from core.hub.ranges import Place
 from core.hub.repo import RepoFile, RepoInfo
+from core.hub.retries import Retries
 from core.jobs.job import PullJob as PullJob
 from core.running.stream import Throttle
 
@@ -77,12 +79,14 @@ def drop_download(job: PullJob, *, hub: Hub | None = None) -> None:
 
 class _Pull:
     def __init__(self, job: PullJob, hub: Hub, cancelled: Wish, paused: Wish, throttle: Throttle) -> None:
-        self.job, self.hub, self.cancelled, self.paused, self.throttle = job, hub, cancelled, paused, throttle
+        self.job, self.cancelled, self.paused, self.throttle = job, cancelled, paused, throttle
+        self.retries = Retries()
+        self.hub = replace(hub, retrying=self.retries.heard)
 
     def events(self) -> Iterator[Event]:
         started = time.monotonic()
         source = hub_source(self.job.source)
-        info = self._awaited(lambda: known_info(source, self.hub))
+        info = yield from self._awaited(lambda: known_info(source, self.hub))
         files = wanted_files(info, self.job.choice)
         repo = RepoCache(self.hub.cache, info.id, info.commit)
         check_space(repo, info, files)
@@ -149,12 +153,14 @@ class _Pull:
                 self._heed()
                 time.sleep(TICK_SECONDS)
                 yield meter.event("paused", place.file, part.done)
-            fetch = Fetch(part, place, connections=self.job.connections, spend=self.throttle.spend)
+            fetch = Fetch(part, place, connections=self.job.connections, spend=self._spend)
             try:
                 while not fetch.is_done and not self.paused():
                     self._heed()
                     fetch.wait(TICK_SECONDS)
-                    yield meter.event("download", place.file, part.done)
+                    yield from self._notes()
+                    stage = "waiting" if self.retries.is_silent else "download"
+                    yield meter.event(stage, place.file, part.done)
             finally:
                 fetch.stop()
             if isinstance(fetch.error, NoRanges):
@@ -162,7 +168,7 @@ class _Pull:
             elif fetch.error:
                 raise fetch.error
 
-    def _awaited(self, ask: Callable[[], RepoInfo]) -> RepoInfo:
+    def _awaited(self, ask: Callable[[], RepoInfo]) -> Generator[Event, None, RepoInfo]:
         """The answer, in a thread of its own: a server that says nothing must not keep us from stopping."""
         answer: Future[RepoInfo] = Future()
 
@@ -177,7 +183,15 @@ class _Pull:
         while not answer.done():
             self._heed()
             thread.join(TICK_SECONDS)
+            yield from self._notes()
         return answer.result()
+
+    def _spend(self, count: int, is_over: Wish) -> None:
+        self.retries.came()
+        self.throttle.spend(count, is_over)
+
+    def _notes(self) -> Iterator[Note]:
+        yield from (Note(text) for text in self.retries.words())
 
     def _heed(self) -> None:
         if self.cancelled():

@@ -17,6 +17,7 @@ from core.hub.connection import READ_SECONDS, Hub
 from core.hub.names import shown
 from core.hub.problems import Interrupted, given_up, host_of
 from core.hub.repo import RepoFile, RepoInfo, file_url
+from core.hub.retries import Retry
 from core.hub.web import busy, check_status, opened, origin, pause
 
 FIRST_WAIT = 0.25
@@ -104,10 +105,10 @@ class Patience:
         is_busy = error.reason == "too many requests"
         if self.failures >= TRIES or (error.wait or 0) > LONGEST_ASKED:
             raise busy(error) if is_busy else given_up(self.hub, error.reason)
-        if error.wait is not None:
-            return error.wait
         longest: float = FIRST_WAIT * 2 ** (self.failures - 1)
-        return min(LONGEST_WAIT, longest) * random.uniform(0.8, 1.2)
+        wait = min(LONGEST_WAIT, longest) * random.uniform(0.8, 1.2) if error.wait is None else error.wait
+        self.hub.retrying(Retry(error.reason, wait, self.failures + 1, TRIES))
+        return wait
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from core.errors import Cancelled, JobFailed
 from core.hub.connection import CONNECT_SECONDS, READ_SECONDS, Hub, client
 from core.hub.names import shown
 from core.hub.problems import TRANSIENT, Interrupted, given_up, host_of, offline_error, refusal, retry_after, untrusted
+from core.hub.retries import Retry
 
 MAX_REDIRECTS = 6
 MAX_JSON = 48 << 20
@@ -154,6 +155,7 @@ def with_retries(hub: Hub, get: Callable[[], T], *, cancelled: Callable[[], bool
             wait = FIRST_WAIT * 2 ** (TRIES - left - 1) if error.wait is None else error.wait
             if not left or wait > READ_SECONDS:
                 raise busy(error) if error.reason == "too many requests" else given_up(hub, error.reason) from error
+            hub.retrying(Retry(error.reason, wait, TRIES - left + 1, TRIES))
             pause(wait, cancelled)
     raise AssertionError
 

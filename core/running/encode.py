@@ -102,6 +102,7 @@ class Encoder:
         for name in [name for name, said in self.no_room.copy().items() if not said]:
             self.no_room[name] = True
             yield Note(vram_note(name))
+        yield from (Note(text) for text in (self.stream.retries.words() if self.stream else ()))
         missing = sum(work.missing() for work in self.works)
         if missing and not self._said_full:
             yield Note(f"The disk is full: {missing:,} bytes are missing. The job goes on as soon as there is room.")
@@ -109,7 +110,8 @@ class Encoder:
 
     def _progress(self) -> Progress:
         name = next(iter(self.running.values()))[0].planned.name if self.running else ""
-        return self.meter.event("waiting" if self.control.hold or self._said_full else "encode", name)
+        waits = self.control.hold or self._said_full or (self.stream and self.stream.retries.is_silent)
+        return self.meter.event("waiting" if waits else "encode", name)
 
     @contextlib.contextmanager
     def _drained(self) -> Iterator[None]:

@@ -133,7 +133,10 @@ class HubStream:
 
     def __init__(self, source: HeaderSource, cancelled: Callable[[], bool], throttle: Throttle | None = None) -> None:
         from core.hub.ranges import RangeReader
+        from core.hub.retries import Retries
 
+        self.retries = Retries()
+        hub = replace(source.hub, retrying=self.retries.heard)
         self._cancelled = cancelled
         self._throttle = throttle or Throttle(lambda: 0)
         self._closed = threading.Event()
@@ -146,9 +149,7 @@ class HubStream:
         self.rate = 0.0  # bytes a second, of late
         self._marked, self._marked_at = 0, time.monotonic()
         self._readers = {
-            name: RangeReader(
-                source.hub, source.info, file, cancelled=self._is_over, unread=lambda: unread_bytes(self.lines)
-            )
+            name: RangeReader(hub, source.info, file, cancelled=self._is_over, unread=lambda: unread_bytes(self.lines))
             for name, file in source.remote.items()
         }
 
@@ -232,6 +233,7 @@ class HubStream:
         return self._ahead.keep(file, start, data) if self._ahead else []
 
     def _count(self, count: int) -> None:
+        self.retries.came()
         with self._lock:
             self.fetched += count
             passed = time.monotonic() - self._marked_at

@@ -19,7 +19,7 @@ import core.hub.headers
 import core.running.stream
 import kernels
 from core.errors import Halted
-from core.hub import Hub, close_connections, ranges, web
+from core.hub import Hub, close_connections, ranges, retries, web
 from core.running import quantize, slabs
 from core.running.output import ahead_path, part_path
 from tests.fake_hub import FakeHub, FakeRepo, Fault
@@ -126,6 +126,18 @@ def test_faults_of_the_line_do_not_show_in_the_file(
     done("hub:org/model", out)
     assert fault.times == 0
     assert out.read_bytes() == local(folder, tmp_path)
+
+
+def test_a_dead_line_is_told_of(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, _ = place
+    core.open_model("hub:org/model")
+    monkeypatch.setattr(retries, "_NOTICED_SECONDS", 0.0)
+    monkeypatch.setattr(retries, "_SILENT_SECONDS", 0.0)
+    fake.faults.append(Fault(WEIGHTS, times=9, status=503))
+    job = core.QuantizeJob("hub:org/model", "Q4_K_M", str(tmp_path / "out.gguf"), threads=1)
+    *events, last = core.run(job)
+    assert isinstance(last, core.Done), last
+    assert any("(try 2 of 8): status 503." in event.text for event in events if isinstance(event, core.Note))
 
 
 def test_a_silent_line_does_not_keep_a_cancelled_job(place: Place, tmp_path: Path) -> None:
