@@ -172,6 +172,12 @@ class PartFile:
         with in_words(self.target):
             self._file.sync()
 
+    def check_there(self) -> None:
+        """Raises Halted when its name leads to it no more."""
+        with in_words(self.target):
+            if not self._file.is_there():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
     def rest(self) -> bool:
         """Closes it until the next use, its lock gone with that; False while it is in use."""
         return self._file.rest()

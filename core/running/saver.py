@@ -61,6 +61,7 @@ class Saver:
             return
         try:
             self._file.sync()
+            self._file.check_there()
         except SnugError as error:
             self._journal.forget_unsynced()
             self._error = error

@@ -168,6 +168,10 @@ class SplitFile:
         for number in numbers:
             self._use(number).sync()
 
+    def check_there(self) -> None:
+        """Raises Halted when the place of the parts is gone: what is written there now, nobody would find."""
+        self.files[0].check_there()
+
     def as_model(self, model: ModelInfo) -> ModelInfo:
         """What the files hold by now, read back from their headers, named as `model` is."""
         found = join_parts([file.path for file in self.files])

@@ -322,14 +322,26 @@ def test_an_order_is_heeded_within_a_second_while_the_disk_takes_its_time(
     slow.set()
 
 
-def test_a_target_folder_that_goes_away_is_said_in_words(model: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "gone"
+def test_a_target_folder_that_goes_away_is_said_before_more_work_is_lost(
+    model: Path, tmp_path: Path, expected: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.running.saver, "SYNC_SECONDS", 0.01)
+    folder, seen = tmp_path / "gone", []
     folder.mkdir()
     for last in core.run(job(model, folder / "out.gguf")):
+        seen.append(last)
         if isinstance(last, core.Progress) and last.bytes_done and folder.exists():
             shutil.rmtree(folder)
+            while any(thread.name == "saver" for thread in threading.enumerate()):  # until it has seen that
+                time.sleep(0.01)
     assert isinstance(last, core.Failed)
-    assert last.hint
+    assert "went away while it was written" in last.message
+    assert last.resumable
+    assert {event.stage for event in seen if isinstance(event, core.Progress)} == {"encode"}
+    folder.mkdir()
+    last, _ = resumed(model, folder / "out.gguf")
+    assert isinstance(last, core.Done)
+    assert (folder / "out.gguf").read_bytes() == expected
 
 
 def test_a_source_cut_short_amid_a_job_is_said_and_the_resume_wants_it_back(model: Path, tmp_path: Path) -> None:
