@@ -28,6 +28,7 @@ class DownloadPanel(QFrame):
         self.bar = QProgressBar(textVisible=False, maximum=_STEPS)
         self.bar.setAccessibleName("Progress of the download")
         self.amount, self.pace = label(role="muted"), label(role="muted")
+        self.amount.setMinimumWidth(1)  # a long note is cut off before the window grows for it
         self.pause = button("Pause", self.pause_wanted.emit)
         self.cancel = button("Cancel", self.cancel_wanted.emit, glyph="stop")
         layout = QVBoxLayout(self)

@@ -14,6 +14,7 @@ from app import theme
 from app.job_record import JobRecord
 from app.theme import LIGHT
 from app.widgets.banner import Banner
+from app.widgets.download_panel import DownloadPanel
 from app.widgets.drop_area import dropped_model
 from app.widgets.facts import Facts
 from app.widgets.memory_bar import MemoryBar, Need
@@ -24,7 +25,7 @@ from app.widgets.target_row import TargetRow, default_name
 from app.widgets.verdict_chip import CHIPS, VerdictChip
 from app.window import make_app
 from app.words import Problem
-from core import JobFolder, JobState, Progress, QuantizeJob
+from core import JobFolder, JobState, Progress, PullJob, QuantizeJob
 
 GB = 10**9
 W = TypeVar("W", bound=QWidget)
@@ -121,6 +122,17 @@ def test_a_long_name_is_shortened_but_kept_whole_for_tooltip_and_reader(qtbot: Q
     elided = shown(qtbot, Elided(name), width=120)
     assert len(elided.text()) < len(name)
     assert elided.toolTip() == elided.accessibleName() == name
+
+
+def test_a_download_on_a_dead_line_says_when_it_tries_again(qtbot: QtBot, tmp_path: Path) -> None:
+    panel, note = shown(qtbot, DownloadPanel()), "Trying again in 16 s (try 7 of 8): nothing came. " * 5
+    progress = Progress("waiting", "a.safetensors", 1, 4, 3 * GB, 12 * GB, 150e6, 60.0, 20.0)
+    record = JobRecord(JobFolder(tmp_path), PullJob("org/m"), JobState.RUNNING, progress=progress, notes=(note,))
+    panel.show_record(record)
+    assert (panel.amount.text(), panel.pace.text()) == (note, "")
+    assert panel.minimumSizeHint().width() < 500
+    panel.show_record(replace(record, progress=replace(progress, stage="download")))
+    assert panel.amount.text() == "3.0 GB of 12.0 GB, file 2 of 4"
 
 
 def test_progress_says_what_of_what_how_fast_and_how_long(qtbot: QtBot, tmp_path: Path) -> None:
