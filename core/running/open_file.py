@@ -116,6 +116,10 @@ class OpenFile:
         except FileNotFoundError:
             return False
 
+    def is_removed(self) -> bool:
+        """Whether it has no name any more: it is gone when it is closed."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
 
 def sync_data(descriptor: int) -> None:
     """Returns when the bytes of an open file are on the disk. Raises OSError."""

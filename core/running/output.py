@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from core.errors import Halted, SnugError
+from core.errors import Halted, JobFailed, SnugError
 from core.paths import expanded
 from core.running.failures import is_full, writing_failed
 from core.running.lock import locked
@@ -173,8 +173,13 @@ class PartFile:
             self._file.sync()
 
     def check_there(self) -> None:
-        """Raises Halted when its name leads to it no more."""
+        """Raises Halted when its name leads to it no more, and JobFailed when it has none."""
         with in_words(self.target):
+            if self._file.is_removed():
+                raise JobFailed(
+                    f"{self.target} was removed while it was written.",
+                    "Start again; make its folder anew if that is gone.",
+                )
             if not self._file.is_there():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 

@@ -61,7 +61,6 @@ class Saver:
             return
         try:
             self._file.sync()
-            self._file.check_there()
         except SnugError as error:
             self._journal.forget_unsynced()
             self._error = error
@@ -69,6 +68,7 @@ class Saver:
         try:
             with in_words(self._journal.path):
                 self._journal.mark(count)
+            self._file.check_there()
             self._saved, self.is_without_room = count, False
         except DiskFull:
             self.is_without_room = True  # next time

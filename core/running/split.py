@@ -169,7 +169,7 @@ class SplitFile:
             self._use(number).sync()
 
     def check_there(self) -> None:
-        """Raises Halted when the place of the parts is gone: what is written there now, nobody would find."""
+        """Raises JobFailed when the parts are gone: nobody would find what is written; Halted when they have moved."""
         self.files[0].check_there()
 
     def as_model(self, model: ModelInfo) -> ModelInfo:

@@ -461,7 +461,7 @@ def test_a_new_file_that_vanishes_before_its_check_is_a_failure_not_bad_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PartFile, "sync", lambda part: part.path.unlink())
-    failed(SAMPLE, tmp_path / "o.gguf", "went away while it was written", exit_code=1)
+    failed(SAMPLE, tmp_path / "o.gguf", "was removed while it was written", exit_code=1)
 
 
 def test_no_memory_to_map_the_new_file_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -335,13 +335,31 @@ def test_a_target_folder_that_goes_away_is_said_before_more_work_is_lost(
             while any(thread.name == "saver" for thread in threading.enumerate()):  # until it has seen that
                 time.sleep(0.01)
     assert isinstance(last, core.Failed)
-    assert "went away while it was written" in last.message
-    assert last.resumable
+    assert "was removed while it was written" in last.message
+    assert not last.resumable
     assert {event.stage for event in seen if isinstance(event, core.Progress)} == {"encode"}
     folder.mkdir()
-    last, _ = resumed(model, folder / "out.gguf")
+    *_, last = core.run(job(model, folder / "out.gguf"))
     assert isinstance(last, core.Done)
     assert (folder / "out.gguf").read_bytes() == expected
+
+
+def test_a_target_folder_that_is_moved_is_wanted_back_and_then_gone_on_with(
+    model: Path, tmp_path: Path, expected: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core.running.saver, "SYNC_SECONDS", 0.01)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for last in core.run(job(model, folder / "out.gguf")):
+        if isinstance(last, core.Progress) and last.bytes_done and folder.exists():
+            folder.rename(tmp_path / "there")
+            while any(thread.name == "saver" for thread in threading.enumerate()):
+                time.sleep(0.01)
+    assert isinstance(last, core.Failed)
+    assert "went away while it was written" in last.message
+    assert last.resumable
+    (tmp_path / "there").rename(folder)
+    check_goes_on(model, folder / "out.gguf", expected)
 
 
 def test_a_source_cut_short_amid_a_job_is_said_and_the_resume_wants_it_back(model: Path, tmp_path: Path) -> None:
