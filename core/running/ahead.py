@@ -1,6 +1,6 @@
 """What has come from the Hub for rows that are not in the journal yet, kept beside it: a kill costs none of that.
 
-TARGET.snug-ahead is cut into cells of 64 KiB, each behind a head that says of which file of which commit its bytes are,
+TARGET.snug-ahead is cut into cells of 128 KiB, each behind a head that says of which file of which commit its bytes are,
 where in that they begin, and the checksum of all this. A cell is written over as soon as its rows are in the journal,
 so the file is as large as what was on its way at once, some tens of MB whatever the model, and so is what of it reaches
 the disk. No byte of the result depends on it: what is torn or of another source is fetched again, and where there is no
@@ -29,7 +29,7 @@ from core.running.checksum import checksum
 from core.running.open_file import OpenFile
 from core.running.slabs import gaps
 
-CELL_BYTES = 1 << 16
+CELL_BYTES = 1 << 17
 MOST_BYTES = 512 << 20
 SPARED_BYTES = 32 << 20  # of the disk: the journal needs room more than this does
 _HEAD = struct.Struct("<16sQII")  # whose, the first byte's place in that file, how many, checksum

@@ -80,7 +80,7 @@ def slab_weights(flights: int, rate: float = 0.0) -> int:
 
 def unread_bytes(lines: int) -> int:
     """How many bytes the system may take in for each of so many connections: what nobody has read, a kill costs too."""
-    return LOST_BYTES * 3 // 4 // lines - CELL_BYTES - _PIECE_BYTES
+    return LOST_BYTES * 7 // 8 // lines - CELL_BYTES - _PIECE_BYTES
 
 
 def open_stream(

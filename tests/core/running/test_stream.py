@@ -20,9 +20,9 @@ import core.running.stream
 import kernels
 from core.errors import Halted
 from core.hub import Hub, close_connections, ranges, retries, web
-from core.running import quantize, slabs
+from core.running import ahead, quantize, slabs
 from core.running.output import ahead_path, part_path
-from tests.fake_hub import FakeHub, FakeRepo, Fault
+from tests.fake_hub import PIECE, FakeHub, FakeRepo, Fault
 from tests.models import make_llama
 
 pytestmark = pytest.mark.slow
@@ -355,3 +355,10 @@ def test_rows_of_the_check_are_not_fetched_again_when_a_job_broke_off_there(
 @pytest.mark.parametrize(("rate", "weights"), [(0, 381_300), (10e6, 381_300), (40e6, 1_090_909), (1e9, 1 << 21)])
 def test_the_faster_the_line_the_larger_the_pieces(rate: float, weights: int) -> None:
     assert core.running.stream.slab_weights(11, rate) == weights
+
+
+@pytest.mark.parametrize("lines", [9, 10, 16, 24])
+def test_what_nobody_has_read_and_what_is_not_kept_yet_are_within_what_a_kill_may_cost(lines: int) -> None:
+    unread = core.running.stream.unread_bytes(lines)
+    assert unread > 100_000, "less would slow down a line with a delay"
+    assert lines * (unread + ahead.CELL_BYTES + PIECE) <= core.running.stream.LOST_BYTES
