@@ -1,10 +1,13 @@
 """What has come from the Hub for rows that are not in the journal yet, kept beside it: a kill costs none of that.
 
-TARGET.snug-ahead is cut into cells of 128 KiB, each behind a head that says of which file of which commit its bytes are,
-where in that they begin, and the checksum of all this. A cell is written over as soon as its rows are in the journal,
-so the file is as large as what was on its way at once, some tens of MB whatever the model, and so is what of it reaches
-the disk. No byte of the result depends on it: what is torn or of another source is fetched again, and where there is no
-room to spare, nothing is kept.
+TARGET.snug-ahead is cut into cells of 128 KiB. The head of each says of which file of which commit its bytes are and
+where in that they begin, and has the checksum of all this. A cell is written over as soon as its rows are in the
+journal: the file is as large as what was on its way at once, some tens of MB whatever the model, and most of what is
+written to it has been replaced before the system puts it on the disk, which nobody asks for. While the new file is
+checked, the rows of the source that are looked at stay in it to the end.
+
+No byte of the result depends on it: what is torn or of another source is fetched again, and where there is no room to
+spare, nothing is kept. It goes when the journal goes.
 """
 
 from __future__ import annotations
