@@ -94,12 +94,14 @@ def _used_up(source: Node, found: Lifetimes) -> None:
 
 def peaks(found: Lifetimes, *, cells: int, window: int) -> tuple[int, int]:
     """Bytes (on the GPU, in RAM) that hold all tensors when the best fitting gap is taken."""
-    sizes = [-(-(fixed + cell * cells + inside * window) // ALIGNMENT[place]) * ALIGNMENT[place]
-             for (fixed, cell, inside), place in zip(found.sizes, found.places, strict=True)]  # fmt: skip
+    most = (ALIGNMENT[GPU] - 1, ALIGNMENT[CPU] - 1)
+    places = found.places
+    sizes = [(fixed + cell * cells + inside * window + most[place]) & ~most[place]
+             for (fixed, cell, inside), place in zip(found.sizes, places, strict=True)]  # fmt: skip
     pools = (_Pool(), _Pool())
     where = [0] * len(sizes)
     for what, number, before in found.events:
-        pool = pools[found.places[number]]
+        pool = pools[places[number]]
         size = sizes[number]
         if what == _TAKE:
             where[number] = pool.take(size)

@@ -34,20 +34,24 @@ class Node:
     that of its memory, which it has while it is `owned`: see allocate.py.
     """
 
-    layout: object = None
-    root: Node | None = None
-    home = place = UNPLACED
-    extra: Size = NOTHING
-    batch = 0
-    is_output = is_weight = is_view = is_met = owned = False
-    layer = number = -1
-    uses = views = 0
+    __slots__ = (
+        "batch", "extra", "home", "is_met", "is_output", "is_view", "is_weight", "layer", "layout", "ne", "number",
+        "op", "owned", "place", "root", "size", "sources", "uses", "views",
+    )  # fmt: skip
 
     def __init__(self, op: str, ne: tuple[int, ...], size: Size, sources: Iterable[Node] = ()) -> None:
         self.op = op
         self.ne = ne
         self.size = size
         self.sources = list(sources)
+        self.layout: object = None
+        self.root: Node | None = None
+        self.home = self.place = UNPLACED
+        self.extra: Size = NOTHING
+        self.batch = 0
+        self.is_output = self.is_weight = self.is_view = self.is_met = self.owned = False
+        self.layer = self.number = -1
+        self.uses = self.views = 0
 
 
 NO_NODE = Node("", (), NOTHING)

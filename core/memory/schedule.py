@@ -69,12 +69,13 @@ def _by_sources(node: Node, supports: Callable[[Node], bool]) -> int:
         return root.home
     if node.is_view or node.op in ("ROPE", "FLASH_ATTN_EXT"):
         return UNPLACED
-    weight = next((source for source in node.sources if source.is_weight), None)
-    if weight is None:
-        return UNPLACED
-    if weight.home == CPU and node.batch >= _WORTH and supports(node):
-        return GPU
-    return weight.home if weight.home == CPU or supports(node) else CPU
+    for source in node.sources:
+        if not source.is_weight:
+            continue
+        if source.home == CPU and node.batch >= _WORTH and supports(node):
+            return GPU
+        return source.home if source.home == CPU or supports(node) else CPU
+    return UNPLACED
 
 
 def _spread(work: list[Node], supports: Callable[[Node], bool], *, gpu_only: bool) -> None:

@@ -128,10 +128,10 @@ def is_experts(held: Held) -> bool:
 def largest_copy(shape: Shape) -> int:
     """Bytes of the largest matrix that may be copied to a GPU for one operation."""
     if "copy" not in shape.added_up:
-        tables = (*shape.layers, shape.output)
-        tied = gpu_bytes(shape.tied) if shape.tied else 0
-        shape.added_up["copy"] = max((gpu_bytes(held) for table in tables for held in table.values()), default=0)
-        shape.added_up["copy"] = max(shape.added_up["copy"], tied)
+        # Most layers hold the same.
+        once = {id(held): held for table in (*shape.layers, shape.output) for held in table.values()}
+        tied = [shape.tied] if shape.tied else []
+        shape.added_up["copy"] = max(map(gpu_bytes, (*once.values(), *tied)), default=0)
     return int(shape.added_up["copy"])
 
 
