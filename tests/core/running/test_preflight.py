@@ -19,7 +19,7 @@ import core.running.preflight
 from core.hardware import disk as disks
 from core.hardware.machine import Cpu, Gpu, Hardware, Memory
 from core.running.measured import Speeds
-from core.running.output import RESERVE_BYTES, part_path
+from core.running.output import RESERVE_BYTES, ahead_path, part_path
 from core.running.preflight import Preflight, preflight_of
 from core.running.quantize import parts_of, plan_job
 from tests.models import SAMPLE, make_llama
@@ -133,11 +133,14 @@ def test_another_drive_with_room_is_offered(tmp_path: Path, room: Callable[[int]
     assert "50.00 GB free" in found.words
 
 
-def test_what_an_interrupted_run_left_counts_as_free(tmp_path: Path, room: Callable[[int], None]) -> None:
+@pytest.mark.parametrize("name", [part_path, ahead_path])
+def test_what_an_interrupted_run_left_counts_as_free(
+    name: Callable[[Path], Path], tmp_path: Path, room: Callable[[int], None]
+) -> None:
     out = tmp_path / "o.gguf"
     room(2 * RESERVE_BYTES)
     assert not preflight_of(job(out), machine()).ok
-    with part_path(out).open("wb") as file:
+    with name(out).open("wb") as file:
         file.truncate(preflight_of(job(out), machine()).file_bytes)
     assert preflight_of(job(out), machine()).ok
 
