@@ -6,7 +6,7 @@ from contextlib import suppress
 from threading import Thread
 
 from app.job_record import NEVER_BEGAN, JobRecord, read_record
-from core import Event, Failed, Job, JobState, Paused, QuantizeJob, SnugError, Stop
+from core import Event, Failed, Job, JobState, Paused, QuantizeJob, ReproduceJob, SnugError, Stop
 
 CANCELLED = Failed("Cancelled.", "Nothing was left behind.", cancelled=True)
 KEPT = Failed("Cancelled. What was done is kept.", "Resume goes on from there.", cancelled=True, resumable=True)
@@ -46,5 +46,7 @@ def _sweep(job: Job) -> None:
             for each in job.each:
                 with suppress(OSError, SnugError):
                     core.throw_away(each.target)
+        elif isinstance(job, ReproduceJob):
+            core.drop_reproduction(job)
         else:
             core.drop_download(job)

@@ -6,9 +6,12 @@ from typing import Any
 
 from app import words
 from app.job_record import JobRecord
-from core import JobState, QuantizeJob
+from app.reproduction import difference_of, reasons_of, verdict_of
+from core import JobState, PullJob, QuantizeJob, ReproduceJob
 
 Fact = tuple[str, str]
+_MOST_NAMED = 5  # tensors that differ
+_COMPARED = {"tensors", "equal", "file_equal", "differing", "keys", "reasons"}
 
 
 def facts_of(record: JobRecord) -> list[Fact]:
@@ -16,7 +19,8 @@ def facts_of(record: JobRecord) -> list[Fact]:
     if record.failure is not None:
         facts = [("What happened", record.failure.message), ("What to do", record.failure.hint), *_files(record)]
     elif not isinstance(record.job, QuantizeJob):
-        facts = _download(record) if record.result else []
+        told = _download if isinstance(record.job, PullJob) else _compared
+        facts = told(record) if record.result else []
     elif record.state != JobState.DONE:
         facts = _targets(record)
     elif record.job.also:
@@ -24,6 +28,14 @@ def facts_of(record: JobRecord) -> list[Fact]:
     else:
         facts = [*_file(record.result, str(record.target)), *_job(record, record.job)]
     return [fact for fact in facts if fact[1]]
+
+
+def headline(record: JobRecord) -> str:
+    """How a job that is over ended, in a sentence."""
+    if record.failure is not None:
+        return record.failure.message
+    compared = _compared(record) if isinstance(record.job, ReproduceJob) else []
+    return compared[0][1] if compared else "It is whole and checked."
 
 
 def _file(result: dict[str, Any], target: str) -> list[Fact]:
@@ -80,6 +92,24 @@ def _job(record: JobRecord, job: QuantizeJob) -> list[Fact]:
         ("Checked", "Whole and finite; sampled against the source"),
         ("Search", "Longer, for less error" if job.effort == "best" else ""),
         ("Importance", words.path(job.imatrix) if job.imatrix else ""),
+        ("Took", words.span(record.seconds or 0.0)),
+    ]
+
+
+def _compared(record: JobRecord) -> list[Fact]:
+    result = record.result
+    if not result.keys() >= _COMPARED:
+        return []
+    differing = [difference_of(entry) for entry in result["differing"]]
+    more = f"and {len(differing) - _MOST_NAMED} more" if len(differing) > _MOST_NAMED else ""
+    return [
+        ("Result", verdict_of(result)),
+        ("File", words.path(record.target)),
+        ("Made of", words.path(result.get("source", ""))),
+        ("Differs", "\n".join(filter(None, [*differing[:_MOST_NAMED], more]))),
+        ("Keys", ", ".join(result["keys"])),
+        ("Why", "\n".join(reasons_of(result))),
+        ("SHA-256", result.get("sha256", "")),
         ("Took", words.span(record.seconds or 0.0)),
     ]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.job_record import JobRecord
-from core import Job, JobState, PullJob, QuantizeJob, lanes_of
+from core import Job, JobState, PullJob, QuantizeJob, ReproduceJob, lanes_of
 
 
 def startable(records: Iterable[JobRecord]) -> list[JobRecord]:
@@ -54,9 +54,11 @@ def ordered(ids: Iterable[str], kept: Sequence[str]) -> list[str]:
 
 
 def outputs_of(job: Job) -> frozenset[str]:
-    """What no two open jobs may have in common: the files to be written, or the model to be downloaded."""
+    """What no two open jobs may have in common: the files to be written or compared, or the model to be downloaded."""
     if isinstance(job, PullJob):
         return frozenset({f"{job.source} {job.choice}"})
+    if isinstance(job, ReproduceJob):
+        return frozenset({job.file})
     return frozenset(str(Path(each.target)) for each in job.each)
 
 

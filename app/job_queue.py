@@ -34,6 +34,7 @@ from core import (
     Owner,
     Progress,
     QuantizeJob,
+    ReproduceJob,
     SnugError,
     Stop,
     create,
@@ -98,7 +99,8 @@ class JobQueue(QObject):
     def add_earlier(self, records: Sequence[JobRecord]) -> None:
         """Lists jobs of earlier sessions before those of this one; what was cut off goes on, if that is wished."""
         new = {record.id: record for record in records if record.id not in self._records}
-        self._kept = read_queue(self._root)
+        kept, held = read_queue(self._root), self._kept.held  # who has paused all meanwhile means it
+        self._kept = replace(kept, held=kept.held or held)
         self._records = {**new, **self._records}
         open_ones = [record.id for record in new.values() if not record.is_over]
         self._line = [*ordered(open_ones, self._kept.order), *self._line]
@@ -473,4 +475,6 @@ class JobQueue(QObject):
 
 
 def _name_of(job: Job) -> str:
-    return " and ".join(Path(each.target).name for each in job.each) if isinstance(job, QuantizeJob) else job.source
+    if isinstance(job, QuantizeJob):
+        return " and ".join(Path(each.target).name for each in job.each)
+    return Path(job.file).name if isinstance(job, ReproduceJob) else job.source

@@ -20,7 +20,9 @@ from core import (
     Owner,
     Paused,
     Progress,
+    PullJob,
     QuantizeJob,
+    ReproduceJob,
     all_jobs,
     model_name,
 )
@@ -69,12 +71,14 @@ class JobRecord:
 
     @property
     def target(self) -> Path:
-        """The file to be made; of a download, its model's name."""
+        """The file to be made, or made again; of a download, its model's name."""
+        if isinstance(self.job, ReproduceJob):
+            return Path(self.job.file)
         return Path(self.job.target if isinstance(self.job, QuantizeJob) else self.model)
 
     @property
     def targets(self) -> tuple[Path, ...]:
-        """All files to be made."""
+        """All files to be made, and to stay."""
         return tuple(Path(each.target) for each in self.job.each) if isinstance(self.job, QuantizeJob) else ()
 
     @property
@@ -84,8 +88,10 @@ class JobRecord:
 
     @property
     def name(self) -> str:
-        if not isinstance(self.job, QuantizeJob):
+        if isinstance(self.job, PullJob):
             return f"Download of {self.model}"
+        if isinstance(self.job, ReproduceJob):
+            return f"{self.target.name} once more"
         return f"{self.target.name} and {len(self.job.also)} more" if self.job.also else self.target.name
 
     @property
@@ -94,8 +100,10 @@ class JobRecord:
 
     @property
     def recipe(self) -> str:
-        if not isinstance(self.job, QuantizeJob):
+        if isinstance(self.job, PullJob):
             return self.job.choice
+        if isinstance(self.job, ReproduceJob):
+            return str(self.result.get("recipe", ""))
         return ", ".join(each.recipe for each in self.job.each)
 
     @property

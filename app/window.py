@@ -28,6 +28,7 @@ from app.desktop import Desktop
 from app.fit_tasks import FitTasks
 from app.hub_tasks import HubTasks
 from app.icons import app_icon
+from app.job_facts import headline
 from app.job_queue import Closing, JobQueue
 from app.job_record import read_records
 from app.pages.find import FindPage
@@ -35,6 +36,7 @@ from app.pages.fit import FitPage, Making
 from app.pages.fit_models import FitModels
 from app.pages.jobs import JobsPage
 from app.pages.library import LibraryPage
+from app.pages.library_again import Reproduction
 from app.pages.machine import MachinePage
 from app.pages.make import MakePage
 from app.pages.models import ModelsPage
@@ -109,6 +111,7 @@ class MainWindow(QMainWindow):
         self.models = ModelsPage(self.tasks, self.store, last_folder=self.settings.last_folder)
         self.fit = FitPage(self.judge, self.store, context=self.settings.context)
         self.library = LibraryPage(self.tasks, self.store, self.settings)
+        self.again = Reproduction(self.tasks, self.queue, self.library.banner, self)
         self.fit_models = FitModels(self.library, self.models, self.finder.lists, self.hub)
         self.make = MakePage(self.tasks, self.queue, self.store, self.settings)
         self.make.take_wish(self.fit.asked)
@@ -148,6 +151,8 @@ class MainWindow(QMainWindow):
         self.fit.asked_changed.connect(self.make.take_asked)
         self.make.context_changed.connect(lambda count: self.fit.context.choose(str(count)))
         self.library.make_wanted.connect(self._make_of)
+        self.library.again_wanted.connect(self.again.start)
+        self.again.queued.connect(self._show_job)
         self.library.folders_changed.connect(
             lambda folders: self._keep(replace(self.settings, library_folders=folders))
         )
@@ -183,9 +188,7 @@ class MainWindow(QMainWindow):
         record = self.queue.record(id)
         self._app.alert(self)
         if record is not None and not self.isActiveWindow() and record.state != JobState.CANCELLED:
-            failure = record.failure
-            text = failure.message if failure else "It is whole and checked."
-            self.desktop.notify(f"{record.name}: {record.state}", text)
+            self.desktop.notify(f"{record.name}: {record.state}", headline(record))
 
     def _sleep(self) -> None:
         try:

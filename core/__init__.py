@@ -96,7 +96,7 @@ _FACE = {
         "whoami",
     ),
     "imatrix": ("ImportanceMatrix", "check_importance", "read_importance"),
-    "jobs.job": ("ENDED", "Job", "JobState", "PullJob", "QuantizeJob", "lanes_of", "model_name"),
+    "jobs.job": ("ENDED", "Job", "JobState", "PullJob", "QuantizeJob", "ReproduceJob", "lanes_of", "model_name"),
     "known": ("known_model", "known_notes"),
     "library": (
         "DiskUse",
@@ -132,7 +132,7 @@ _FACE = {
     "running.quantize": ("check_job", "run"),
     "answer.recommend": ("Want", "quality_of"),
     "cards.card_reader": ("RecipeCard", "read_card"),
-    "cards.reproduce": ("rebuild",),
+    "cards.reproduce": ("drop_reproduction", "rebuild", "reproduction_of"),
     "recipes": ("RECIPES", "Overrides", "Recipe", "find_recipe", "read_overrides"),
     "stored": ("is_stored", "level_of", "stored_plan"),
     "settings": ("Settings", "load_settings", "save_settings"),
@@ -203,7 +203,9 @@ if TYPE_CHECKING:
     from core.cards.card_file import card_path as card_path
     from core.cards.card_reader import RecipeCard as RecipeCard
     from core.cards.card_reader import read_card as read_card
+    from core.cards.reproduce import drop_reproduction as drop_reproduction
     from core.cards.reproduce import rebuild as rebuild
+    from core.cards.reproduce import reproduction_of as reproduction_of
     from core.check import Check as Check
     from core.check import check_model as check_model
     from core.check import check_of as check_of
@@ -291,6 +293,7 @@ if TYPE_CHECKING:
     from core.jobs.job import JobState as JobState
     from core.jobs.job import PullJob as PullJob
     from core.jobs.job import QuantizeJob as QuantizeJob
+    from core.jobs.job import ReproduceJob as ReproduceJob
     from core.jobs.job import lanes_of as lanes_of
     from core.jobs.job import model_name as model_name
     from core.jobs.job_folder import JobFolder as JobFolder

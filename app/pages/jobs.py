@@ -39,7 +39,7 @@ from app.widgets.page import Page, empty_state
 from app.widgets.parts import Elided, button, card, column, scrolled
 from app.widgets.progress_panel import ProgressPanel
 from app.widgets.verdict_chip import VerdictChip
-from core import QuantizeJob, Settings, SnugError
+from core import PullJob, QuantizeJob, Settings, SnugError
 
 LOG_BYTES = 64_000
 LOG_EVERY_MS = 1000
@@ -229,8 +229,8 @@ class JobsPage(Page):
         record = self.table.current()
         if record is None:
             return
-        is_file = isinstance(record.job, QuantizeJob)
-        open_folder_of(record.target if is_file else Path(record.result.get("folder", "")) / "_")
+        is_download = isinstance(record.job, PullJob)
+        open_folder_of(Path(record.result.get("folder", "")) / "_" if is_download else record.target)
 
     # The queue as a whole
 

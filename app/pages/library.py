@@ -31,14 +31,19 @@ if TYPE_CHECKING:
     from core import InspectedFile, Library, LibraryItem, Removal, Removed
 
 _OPENS = ("GGUF", "safetensors")
+MADE_HERE = "made with Snug"  # a value of core.Origin
+_AGAIN = "Make it once more from its recipe card, and see whether it comes out the same; nothing else is kept"
 _MOST_NAMED = 3
 _ROWS_AHEAD = 100
 
 
 class LibraryPage(Page):
-    """`make_wanted` carries the path of a model to be quantized, `folders_changed` the folders to look in as well."""
+    """`make_wanted` carries the path of a model to be quantized, `again_wanted` of a file to be made once more from its
+    card, `folders_changed` the folders to look in as well.
+    """
 
     make_wanted = Signal(Path)
+    again_wanted = Signal(Path)
     folders_changed = Signal(tuple)
 
     def __init__(self, tasks: Tasks, store: QSettings, settings: Settings) -> None:
@@ -81,6 +86,7 @@ class LibraryPage(Page):
         self.removal = label(role="muted", wrap=True)
         self.show_button = button("Show in folder", self._show_in_folder, glyph="folder")
         self.inspect_button = button("Inspect", self._inspect, glyph="inspect", tip="Keys, tensors and their values")
+        self.again_button = button("Reproduce", self._make_again, glyph="retry", tip=_AGAIN)
         self.delete_button = button("Delete", self.ask_delete, glyph="trash", tip="Says first how much would be freed")
         self.inspector = Inspector(self._tasks, store)
         self.inspector.closed.connect(self._close_inspector)
@@ -97,7 +103,7 @@ class LibraryPage(Page):
             self._middle.addWidget(widget)
         head = row()
         head.addWidget(self.name, 1)
-        for action in (self.show_button, self.inspect_button, self.delete_button):
+        for action in (self.show_button, self.inspect_button, self.again_button, self.delete_button):
             head.addWidget(action)
         self.detail = card(head, self.path, self.problem, self.facts, self.removal, margin=SIZES.m)
         content = QWidget()
@@ -197,6 +203,7 @@ class LibraryPage(Page):
         self.problem.setVisible(bool(item.problem))
         self.removal.setText(item.removal)
         self.removal.setVisible(bool(item.removal))
+        self.again_button.setVisible(item.origin == MADE_HERE and item.summary.kind == "GGUF")
         self.delete_button.setVisible(item.is_ours)
         self.inspect_button.setEnabled(item.summary.kind in _OPENS)
 
@@ -219,6 +226,10 @@ class LibraryPage(Page):
     def _make(self) -> None:
         if (item := self.table.current()) is not None:
             self.make_wanted.emit(item.path)
+
+    def _make_again(self) -> None:
+        if (item := self.table.current()) is not None:
+            self.again_wanted.emit(item.path)
 
     def _show_in_folder(self) -> None:
         if (item := self.table.current()) is not None:

@@ -14,7 +14,7 @@ from app.job_queue import JobQueue
 from app.job_record import JobRecord
 from app.widgets.banner import Banner
 from app.widgets.parts import button
-from core import JobState, QuantizeJob, Stop
+from core import JobState, PullJob, QuantizeJob, Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ def ask_cancel(banner: Banner, queue: JobQueue, record: JobRecord) -> None:
     stay = button("Go on", banner.dismiss)
     banner.show_message(
         "warning",
-        f"Stop making {record.name}?" if isinstance(record.job, QuantizeJob) else f"Stop downloading {record.model}?",
+        f"Stop downloading {record.model}?" if isinstance(record.job, PullJob) else f"Stop making {record.name}?",
         "What is done can be kept, to go on with later, or thrown away.",
         stay,
         button("Keep what is done", answer(Stop.KEEP)),

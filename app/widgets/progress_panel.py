@@ -19,6 +19,7 @@ _STAGES = {
     "encode": "Quantizing",
     "write": "Writing to disk",
     "verify": "Checking the new file",
+    "compare": "Comparing",
     "waiting": "Waiting",
     "paused": "Waiting",
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -20,15 +22,17 @@ from core.errors import Cancelled, JobFailed, SnugError
 from core.events import Done, Event, Failed, Note, Paused, Progress
 from core.gguf import read_header
 from core.gguf_split import SPLIT_KEYS, SplitGguf, read_split
-from core.jobs.job import QuantizeJob
+from core.jobs.job import QuantizeJob, ReproduceJob
 from core.model import ModelInfo, TensorInfo
 from core.paths import expanded
 from core.plan import Plan
-from core.running.output import check_target
+from core.running.control import Control, Stop
+from core.running.output import check_target, in_words
 from core.running.quantize import plan_job, run
 
 _CHUNK = 4 << 20
 _PROGRESS_SECONDS = 0.1
+_PLACE = ".snug-reproduce-"
 # A tensor as the card or the file has it: format, shape, SHA-256 of its bytes.
 _Tensor = tuple[str, tuple[int, ...], str]
 
@@ -57,18 +61,60 @@ def rebuild(
         yield Failed(error.message, error.hint, exit_code=error.exit_code)
 
 
+def reproduction_of(file: Path | str, *, source: str = "", imatrix: str = "", threads: int = 0) -> ReproduceJob:
+    """The job that does so and only compares. Raises SnugError where a card is missing or says too little."""
+    card = read_card(file)
+    folder = _writable(card.path.absolute().parent) or Path(tempfile.gettempdir())
+    place = str(folder / f"{_PLACE}{secrets.token_hex(6)}")
+    job = job_of(card, source, imatrix, place)
+    return ReproduceJob(str(card.path.absolute()), job.source, place, job.imatrix, threads)
+
+
+def reproduce(job: ReproduceJob, control: Control, *, resume: bool) -> Generator[Event, None, None]:
+    """As `rebuild`, for a job that can be paused and gone on with: what is done stays in its place until its end."""
+    wanted = _Wanted(job.source, job.imatrix, "", job.threads, overwrite=True, place=job.place)
+    try:
+        for event in _rebuild(read_card(job.file), wanted, control.is_stopped, control=control, resume=resume):
+            if isinstance(event, Done) or (isinstance(event, Failed) and not event.resumable):
+                drop_reproduction(job)
+            yield event
+    except Cancelled:  # the new file is whole, and was about to be compared
+        if control.stop is Stop.PAUSE:
+            yield Paused("Paused before all was compared.", "It is made once more when it goes on.")
+            return
+        drop_reproduction(job)
+        yield Failed("Cancelled. Nothing was kept.", cancelled=True)
+    except SnugError as error:
+        drop_reproduction(job)
+        yield Failed(error.message, error.hint, exit_code=error.exit_code)
+
+
+def drop_reproduction(job: ReproduceJob) -> None:
+    """Removes what such a job has left of the new file."""
+    if Path(job.place).name.startswith(_PLACE):  # whatever a spoiled job.json may say
+        shutil.rmtree(job.place, ignore_errors=True)
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is not in a card: where things are on this machine."""
+    """What is not in a card: where things are on this machine. `place`: a folder of the caller's for the new file."""
 
     source: str
     imatrix: str
     target: str
     threads: int
     overwrite: bool
+    place: str = ""
 
 
-def _rebuild(card: RecipeCard, wanted: _Wanted, cancelled: Callable[[], bool]) -> Iterator[Event]:
+def _rebuild(
+    card: RecipeCard,
+    wanted: _Wanted,
+    cancelled: Callable[[], bool],
+    *,
+    control: Control | None = None,
+    resume: bool = False,
+) -> Iterator[Event]:
     with _place(card, wanted) as target:
         job = job_of(card, wanted.source, wanted.imatrix, target)
         job = replace(job, threads=wanted.threads, overwrite=wanted.overwrite)
@@ -77,7 +123,8 @@ def _rebuild(card: RecipeCard, wanted: _Wanted, cancelled: Callable[[], bool]) -
         reasons = list(differences(card, plan, job))
         yield from (Note(reason) for reason in reasons)
         made: dict[str, Any] = {}
-        for event in run(job, cancelled=cancelled):
+        events = run(job, control=control, resume=resume) if control else run(job, cancelled=cancelled)
+        for event in events:
             if isinstance(event, Failed | Paused):
                 yield event
                 return
@@ -98,11 +145,18 @@ def _place(card: RecipeCard, wanted: _Wanted) -> Iterator[str]:
     """Where the new file goes: where it is wanted, else for a while beside the card, where the first one had room."""
     if wanted.target:
         yield wanted.target
-        return
-    folder = card.path.absolute().parent
-    writable = folder if os.access(folder, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix=".snug-reproduce-", dir=writable, ignore_cleanup_errors=True) as place:
-        yield str(Path(place) / card.name)
+    elif wanted.place:
+        with in_words(Path(wanted.place)):
+            Path(wanted.place).mkdir(exist_ok=True)
+        yield str(Path(wanted.place) / card.name)
+    else:
+        folder = _writable(card.path.absolute().parent)
+        with tempfile.TemporaryDirectory(prefix=_PLACE, dir=folder, ignore_cleanup_errors=True) as place:
+            yield str(Path(place) / card.name)
+
+
+def _writable(folder: Path) -> Path | None:
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def job_of(card: RecipeCard, source: str, imatrix: str, target: str) -> QuantizeJob:

@@ -76,7 +76,7 @@ def contents(folder: JobFolder, examined: Mapping[str, Any]) -> dict[str, str]:
 def _folders_of(job: str) -> tuple[str, ...]:
     """Where the files of a job are, unless that is below the home folder, which is told by itself."""
     with suppress(ValueError, RecursionError, AttributeError):
-        files = [str(json.loads(job).get(name) or "") for name in ("source", "target", "imatrix")]
+        files = [str(json.loads(job).get(name) or "") for name in ("source", "target", "imatrix", "file")]
         parents = {str(Path(file).parent) for file in files if os.path.isabs(file)}
         return tuple(place for place in parents if len(place) > len("C:\\") and not place.startswith(str(Path.home())))
     return ()

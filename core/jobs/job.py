@@ -1,4 +1,4 @@
-"""What a job is, as plain values: a quantization or a download. core/jobs/job_folder.py keeps them on disk."""
+"""What a job is, as plain values: to quantize, to download, or to make a file again. job_folder.py keeps it on disk."""
 
 from __future__ import annotations
 
@@ -68,8 +68,27 @@ class PullJob:
     connections: int = 4
 
 
-Job = QuantizeJob | PullJob
-_KINDS: dict[str, type[QuantizeJob] | type[PullJob]] = {"quantize": QuantizeJob, "pull": PullJob}
+@dataclass(frozen=True, slots=True)
+class ReproduceJob:
+    """Everything that decides making a file again from its recipe card, to see whether it comes out the same.
+
+    `file`: the GGUF, or its card; `source`, `imatrix`: what it was made of; `place`: a folder for this job alone, where
+    the new file lies while it is compared. It is removed afterwards.
+    """
+
+    file: str
+    source: str
+    place: str
+    imatrix: str = ""
+    threads: int = 0
+
+
+Job = QuantizeJob | PullJob | ReproduceJob
+_KINDS: dict[str, type[QuantizeJob] | type[PullJob] | type[ReproduceJob]] = {
+    "quantize": QuantizeJob,
+    "pull": PullJob,
+    "reproduce": ReproduceJob,
+}
 
 
 def job_from(values: Any) -> Job:
@@ -93,7 +112,8 @@ def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
 
 def job_values(job: Job) -> dict[str, Any]:
     """The dictionary that job.json holds."""
-    values = {"kind": "pull" if isinstance(job, PullJob) else "quantize", **asdict(job)}
+    kind = next(name for name, kind in _KINDS.items() if isinstance(job, kind))
+    values = {"kind": kind, **asdict(job)}
     if not values.get("also"):
         values.pop("also", None)  # so that an older Snug can read what it could do
     return values

@@ -7,7 +7,7 @@ import re
 import shlex
 from dataclasses import fields
 
-from core.jobs.job import Job, PullJob, QuantizeJob
+from core.jobs.job import Job, PullJob, QuantizeJob, ReproduceJob
 
 # Field of the job -> option. What is in no table is an argument of its own.
 _QUANTIZE = {
@@ -26,6 +26,12 @@ _QUANTIZE = {
     "hash_source": "--hash-source",
 }
 _PULL = {"choice": "--file", "connections": "--connections"}
+_REPRODUCE = {"source": "--source", "imatrix": "--imatrix", "threads": "--threads"}
+_VERBS: dict[type[Job], tuple[str, dict[str, str]]] = {
+    QuantizeJob: ("quantize", _QUANTIZE),
+    PullJob: ("pull", _PULL),
+    ReproduceJob: ("reproduce", _REPRODUCE),
+}
 # Neither cmd.exe nor PowerShell nor a program's own reading of its line makes anything else of these.
 _PLAIN_ON_WINDOWS = re.compile(r"[A-Za-z0-9_.:/\\+-]+")
 
@@ -38,8 +44,8 @@ def command_line(job: Job, *, windows: bool = os.name == "nt") -> str:
 
 def arguments(job: Job) -> list[str]:
     """The words of the line, unquoted: what is as it would be anyway is left out."""
-    verb, options = ("pull", _PULL) if isinstance(job, PullJob) else ("quantize", _QUANTIZE)
-    words = ["snug", verb, _no_option(job.source)]
+    verb, options = _VERBS[type(job)]
+    words = ["snug", verb, _no_option(job.file if isinstance(job, ReproduceJob) else job.source)]
     for field in fields(job):
         value = getattr(job, field.name)
         if field.name not in options or value == field.default:

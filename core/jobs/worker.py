@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TextIO
 
 from core.events import Begun, Done, Event, Failed, Note, Paused, Progress, to_json
-from core.jobs.job import PullJob
+from core.jobs.job import PullJob, ReproduceJob
 from core.jobs.job_folder import JobFolder, Owner, name_owner
 from core.jobs.orders import Assignment, obey, read_assignment
 from core.jobs.power import on_mains, seconds_asleep, set_niceness
@@ -204,6 +204,10 @@ class Worker:
 def _events(task: Assignment, control: Control) -> Iterator[Event]:
     if isinstance(task.job, PullJob):
         return _pull(task.job, control)
+    if isinstance(task.job, ReproduceJob):
+        from core.cards.reproduce import reproduce
+
+        return reproduce(task.job, control, resume=task.resume)
     from core.running.quantize import run
 
     return run(task.job, control=control, resume=task.resume)

@@ -37,7 +37,7 @@ def job_ends(root: Path) -> list[JobEnd]:
     for folder in all_jobs(root):
         with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             job = folder.read_job()
-            if isinstance(job, PullJob) or os.path.isabs(job.target):
+            if not isinstance(job, QuantizeJob) or os.path.isabs(job.target):
                 found.append(JobEnd(job, _last_event(folder.path / "events.jsonl")))
     return found
 
@@ -48,8 +48,8 @@ def models_waited_for(ends: Iterable[JobEnd]) -> frozenset[str]:
     return frozenset(source.removeprefix(_HUB).split("@")[0].split(":")[0] for source in pulls)
 
 
-def _keeps(job: QuantizeJob) -> bool:
-    return job.keep_download and job.source.startswith(_HUB)
+def _keeps(job: Job) -> bool:
+    return isinstance(job, QuantizeJob) and job.keep_download and job.source.startswith(_HUB)
 
 
 def _last_event(history: Path) -> dict[str, Any]:

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from app.job_facts import facts_of
+from app.job_facts import facts_of, headline
 from app.job_record import JobRecord
-from core import Failed, JobFolder, JobState, PullJob, QuantizeJob
+from core import Failed, JobFolder, JobState, PullJob, QuantizeJob, ReproduceJob
 
 BOTH = QuantizeJob("/m", "Q8_0", "/out/a.gguf", also=(("F16", "/out/b.gguf"),))
 
@@ -50,6 +50,28 @@ def test_a_job_that_failed_of_one_file_tells_of_the_others() -> None:
     facts = dict(facts_of(record(BOTH, state=JobState.FAILED, failure=failed, result=failed.result)))
     assert facts["What happened"] == "b.gguf is bad."
     assert facts["Q8_0"].startswith("a.gguf, 7 B")
+
+
+COMPARED: dict[str, Any] = {
+    "tensors": 29, "equal": True, "file_equal": True, "differing": [], "keys": [], "reasons": [], "source": "/m",
+    "recipe": "Q8_0",
+}  # fmt: skip
+
+
+def test_a_file_made_again_is_said_to_be_the_same_or_what_differs() -> None:
+    job = ReproduceJob("/out/a.gguf", "/m", "/out/.snug-reproduce-1")
+    same = record(job, state=JobState.DONE, result=COMPARED)
+    assert (same.name, same.recipe) == ("a.gguf once more", "Q8_0")
+    assert headline(same) == "The same file, byte for byte: 29 tensors and the header."
+    assert dict(facts_of(same))["Result"] == headline(same)
+    differing = [{"name": f"blk.{n}", "format_before": "Q8_0", "format": "Q8_0"} for n in range(7)]
+    other = record(job, state=JobState.DONE, result=COMPARED | {"equal": False, "differing": differing})
+    facts = dict(facts_of(other))
+    assert facts["Result"] == "Not the same: 7 of 29 tensors differ."
+    assert facts["Differs"].splitlines()[0] == "blk.0 (Q8_0)"
+    assert facts["Differs"].endswith("and 2 more")
+    assert "gives no reason" in facts["Why"]
+    assert facts_of(record(job, state=JobState.DONE, result={"spoiled": True})) == []
 
 
 def test_a_download_tells_what_it_fetched() -> None:

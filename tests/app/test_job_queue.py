@@ -383,6 +383,18 @@ def test_closing_pauses_and_the_next_start_waits_for_a_word(qtbot: QtBot, queue:
     again.close()
 
 
+def test_all_that_is_paused_before_the_history_is_read_stays_so(
+    qtbot: QtBot, tmp_path: Path, fake_worker: tuple[str, ...], job_for: JobFor
+) -> None:
+    queue = JobQueue(tmp_path / "jobs", command=fake_worker, listing=True)
+    queue.hold()
+    queue.add(job_for("plain"))
+    queue.add_earlier([])
+    assert queue.is_held
+    assert not queue.is_working
+    queue.close()
+
+
 def test_closing_may_cancel_everything(qtbot: QtBot, queue: JobQueue, job_for: JobFor) -> None:
     first, second = running(qtbot, queue, job_for("a-slow")), queue.add(job_for("b"))
     queue.close(Closing.CANCEL)

@@ -201,7 +201,7 @@ def test_a_worker_that_stands_still_for_a_while_goes_on(
 ) -> None:
     queue = JobQueue(tmp_path / "jobs", command=fake_worker)
     record = queue.add(job_for("a-slow"))
-    qtbot.waitUntil(lambda: (record.folder.owner() or Owner()).pid > 1)
+    qtbot.waitUntil(lambda: getattr(queue.record(record.id), "progress", None) is not None)
     owner = record.folder.owner()
     assert owner is not None
     assert owner.pid > 1

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 import core
 import core.cards.reproduce
+from core.cards.reproduce import reproduce
 from core.hub import Hub, close_connections
 from tests.core.cards.test_recipe_card import MEANS, made
 from tests.core.running.test_stream import use
@@ -155,6 +157,61 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
             yield from places(value[key], (*at, key))
     elif isinstance(value, list) and value:
         yield from places(value[0], (*at, 0))
+
+
+def asked(job: core.ReproduceJob, stop: core.Stop | None, stage: str, *, resume: bool = False) -> core.Event:
+    """How the job ends that is asked to stop in this stage."""
+    control = core.Control()
+    for event in reproduce(job, control, resume=resume):
+        if stop and isinstance(event, core.Progress) and event.stage == stage:
+            control.ask(stop)
+    return event
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> core.ReproduceJob:
+    """Of a file that was made just now."""
+    monkeypatch.setattr("core.cards.reproduce._PROGRESS_SECONDS", 0.0)
+    made(make_llama(tmp_path / "m"), tmp_path / "o.gguf", pure=True)
+    return core.reproduction_of(tmp_path / "o.gguf", source=str(tmp_path / "m"))
+
+
+def test_a_job_compares_and_leaves_nothing(job: core.ReproduceJob, tmp_path: Path) -> None:
+    done = asked(job, None, "")
+    assert isinstance(done, core.Done)
+    assert (done.result["file_equal"], done.result["target"]) == (True, "")
+    assert not Path(job.place).exists()
+    assert Path(job.place).parent == tmp_path
+
+
+@pytest.mark.parametrize("stage", ["encode", "compare"])
+def test_a_job_is_paused_and_gone_on_with(job: core.ReproduceJob, stage: str) -> None:
+    assert isinstance(asked(job, core.Stop.PAUSE, stage), core.Paused)
+    assert Path(job.place).is_dir()
+    done = asked(job, None, "", resume=True)
+    assert isinstance(done, core.Done), done
+    assert done.result["file_equal"]
+    assert not Path(job.place).exists()
+
+
+@pytest.mark.parametrize("stage", ["encode", "compare"])
+def test_a_job_that_is_thrown_away_leaves_nothing(job: core.ReproduceJob, stage: str) -> None:
+    event = asked(job, core.Stop.THROW_AWAY, stage)
+    assert isinstance(event, core.Failed)
+    assert event.cancelled
+    assert not Path(job.place).exists()
+
+
+def test_a_job_whose_card_is_gone_says_so(job: core.ReproduceJob) -> None:
+    Path(job.file).unlink()
+    event = asked(job, None, "")
+    assert isinstance(event, core.Failed)
+    assert "cannot be read" in event.message
+
+
+def test_only_a_place_of_its_own_is_removed(job: core.ReproduceJob, tmp_path: Path) -> None:
+    core.drop_reproduction(replace(job, place=str(tmp_path)))
+    assert (tmp_path / "o.gguf").is_file()
 
 
 def test_whatever_a_stranger_writes_into_a_card_is_read_or_refused_in_words(tmp_path: Path) -> None:

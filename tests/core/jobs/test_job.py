@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from core import PullJob, QuantizeJob, lanes_of, model_name
+from core import Job, PullJob, QuantizeJob, ReproduceJob, lanes_of, model_name
 from core.jobs.job import job_from, job_values
 
 JOB = QuantizeJob("/models/模型", "Q4_K_M", "/out/o.gguf", threads=2)
+AGAIN = ReproduceJob("/out/o.gguf", "/models/模型", "/out/.snug-reproduce-1")
 
 
-@pytest.mark.parametrize("job", [JOB, PullJob("hub:org/name@main:Q4_K_M", "*.gguf", 2)])
-def test_a_job_comes_back_from_its_values(job: QuantizeJob | PullJob) -> None:
+@pytest.mark.parametrize("job", [JOB, AGAIN, PullJob("hub:org/name@main:Q4_K_M", "*.gguf", 2)])
+def test_a_job_comes_back_from_its_values(job: Job) -> None:
     assert job_from(job_values(job)) == job
 
 
@@ -35,9 +36,10 @@ def test_what_is_no_job_is_refused(values: object) -> None:
         (JOB, {"compute"}),
         (QuantizeJob("hub:org/name", "Q8_0", "/o"), {"compute", "network"}),
         (PullJob("org/name"), {"network"}),
+        (AGAIN, {"compute"}),
     ],
 )
-def test_a_job_keeps_its_lanes_busy(job: QuantizeJob | PullJob, lanes: set[str]) -> None:
+def test_a_job_keeps_its_lanes_busy(job: Job, lanes: set[str]) -> None:
     assert lanes_of(job) == lanes
 
 

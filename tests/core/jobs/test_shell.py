@@ -50,6 +50,12 @@ def test_every_field_of_a_job_has_its_option(monkeypatch: pytest.MonkeyPatch) ->
     assert heard(shlex.split(core.command_line(job, windows=False)), monkeypatch) == job
 
 
+def test_making_a_file_again_is_a_line_too() -> None:
+    job = core.ReproduceJob("/o.gguf", "/m", "/.snug-reproduce-1", imatrix="/i.gguf")
+    line = core.command_line(job, windows=False)
+    assert line == "snug reproduce /o.gguf --source /m --imatrix /i.gguf"
+
+
 def test_what_is_as_it_would_be_anyway_is_left_out() -> None:
     job = core.QuantizeJob("/m", "Q4_K_M", "/o.gguf")
     assert core.command_line(job, windows=False) == "snug quantize /m --type Q4_K_M --out /o.gguf"
