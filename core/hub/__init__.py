@@ -5,7 +5,7 @@ web.py         one GET with redirects, limits and clear errors;  problems.py  wh
 names.py       "hub:ORG/NAME@rev:choice", and which names from a stranger may become files
 search.py      rows of models;  repo.py  one model's files;  choose.py  which of them a GGUF needs
 pictures.py    the pictures of its card;  line.py  how fast the line is
-ranges.py      bytes of a file, again and again until they are there
+ranges.py      bytes of a file, again and again until they are there;  retries.py  what is said of that
 headers.py     a model from its headers alone;  tokenizer_head.py  its tokenizer in short;  kept.py  what was read
 part.py        a file under way: ranges, journal, hash;  fetch.py  connections that fill it
 cache.py       the layout that every Hugging Face tool shares;  download.py  several files as one job
