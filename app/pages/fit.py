@@ -116,6 +116,8 @@ class FitPage(Page):
         self._wait.timeout.connect(self.judge)
         self._soon = QTimer(self, singleShot=True, interval=SHOW_MS)
         self._soon.timeout.connect(self._show_rows)
+        self._filled = QTimer(self, singleShot=True, interval=0)
+        self._filled.timeout.connect(self._show_content)
         keys = QShortcut(QKeySequence.StandardKey.Find, self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
         keys.activated.connect(self.filter.setFocus)
         self.show_state("loading")
@@ -300,10 +302,14 @@ class FitPage(Page):
             self.detail.grid.cache.choose(full.asked.kv_type)
         self.detail.show_full(full, measurable=not hardware.given)
         if self.state != "content":
-            self.show_state("content")
-            if self.isVisible():
-                self.take_focus()
+            self._filled.start()
         self._show_primary()
+
+    def _show_content(self) -> None:
+        """In a turn of its own: to lay it out for the first time takes longer than to fill it."""
+        self.show_state("content")
+        if self.isVisible():
+            self.take_focus()
 
     def _show_primary(self) -> None:
         full = self._shown()

@@ -38,6 +38,7 @@ def busy(page: FitPage) -> bool:
     return (
         page._wait.isActive()
         or page._soon.isActive()
+        or page._filled.isActive()
         or page._is_stale
         or any(map(page._tasks.busy, ("judge", "answer")))
     )
@@ -78,7 +79,7 @@ def page(qtbot: QtBot, tmp_path: Path, desk: FitTasks) -> FitPage:
         page.activateWindow()
     page.take_hardware(machine("RTX 4070"))
     page.take_wanted([Wanted(key, key, KNOWN) for key in (SMALL, LARGE, MIDDLE)])
-    qtbot.waitUntil(lambda: page.detail.full is not None, timeout=SLOW)
+    qtbot.waitUntil(lambda: page.detail.full is not None and page.state == "content", timeout=SLOW)
     settle(page, qtbot)
     return page
 
@@ -90,6 +91,7 @@ def fit_shown(window: MainWindow, qtbot: QtBot, path: Path) -> FitPage:
     window.show_page(FIT)
     page = window.fit
     qtbot.waitUntil(lambda: page.detail.full is not None and page.detail.full.key == str(path), timeout=SLOW)
+    qtbot.waitUntil(lambda: page.state == "content", timeout=SLOW)
     return page
 
 
