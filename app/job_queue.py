@@ -18,7 +18,8 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.job_endings import CANCELLED, KEPT, NOT_BEGUN, ending_of, mend_history, sweep
-from app.job_line import copy_of, moved, ordered, outputs_of, startable, unmade
+from app.job_line import copy_of, outputs_of, startable, unmade
+from app.job_list import JobList
 from app.job_record import NEVER_BEGAN, JobRecord, after, begun, interrupted
 from app.job_watch import FirstWindow, JobWatch, read_again
 from app.job_workers import Workers
@@ -77,8 +78,7 @@ class JobQueue(QObject):
         """`listing`: nothing starts before add_earlier has said what is there already."""
         super().__init__(parent)
         self._root = root
-        self._records: dict[str, JobRecord] = {}
-        self._line: list[str] = []  # ids of the open jobs, in the order in which they will be done
+        self._jobs = JobList()
         self._workers = Workers(command, self)
         self._workers.heard.connect(self._take)
         self._workers.ended.connect(self._worker_ended)
@@ -98,13 +98,9 @@ class JobQueue(QObject):
 
     def add_earlier(self, records: Sequence[JobRecord]) -> None:
         """Lists jobs of earlier sessions before those of this one; what was cut off goes on, if that is wished."""
-        new = {record.id: record for record in records if record.id not in self._records}
         kept, held = read_queue(self._root), self._kept.held  # who has paused all meanwhile means it
         self._kept = replace(kept, held=kept.held or held)
-        self._records = {**new, **self._records}
-        open_ones = [record.id for record in new.values() if not record.is_over]
-        self._line = [*ordered(open_ones, self._kept.order), *self._line]
-        for record in list(new.values()):
+        for record in self._jobs.put_earlier(records, self._kept.order):
             self._take_up(record)
         self._listing = False
         self.listed.emit()
@@ -116,7 +112,7 @@ class JobQueue(QObject):
         if record.owner is not None:
             self._workers.follow(record)
         elif record.state == JobState.PAUSED and self.is_first and self._goes_on(record):
-            self._records[record.id] = replace(record, state=JobState.PENDING)
+            self._jobs.put(replace(record, state=JobState.PENDING))
 
     def _goes_on(self, record: JobRecord) -> bool:
         if record.interrupted:
@@ -125,17 +121,14 @@ class JobQueue(QObject):
 
     def records(self) -> list[JobRecord]:
         """Those that run, those that wait in the order in which they will be done, then what is over, newest first."""
-        open_ones = self.open_jobs()
-        running = [record for record in open_ones if record.state == JobState.RUNNING]
-        waiting = [record for record in open_ones if record.state != JobState.RUNNING]
-        return [*running, *waiting, *(record for record in reversed(self._records.values()) if record.is_over)]
+        return self._jobs.all()
 
     def record(self, id: str) -> JobRecord | None:
-        return self._records.get(id)
+        return self._jobs.get(id)
 
     def open_jobs(self) -> list[JobRecord]:
         """Those that run, wait or are paused, in the order in which they will be done."""
-        return [self._records[id] for id in self._line]
+        return self._jobs.open_jobs()
 
     def running(self) -> list[JobRecord]:
         """Those that this window answers for: its own, and those that work without a window."""
@@ -171,51 +164,46 @@ class JobQueue(QObject):
 
     def add_all(self, jobs: Sequence[Job]) -> list[JobRecord]:
         """Puts all of them at the end of the queue, or none. Raises SnugError as `add` does, and OSError."""
-        taken = self._taken()
+        taken = self._jobs.taken()
         for job in jobs:
             if outputs_of(job) & taken:
                 raise SnugError(f"Another job is already making {_name_of(job)}.", "Choose another name or wait.")
             taken |= outputs_of(job)
         records = [JobRecord(create(self._root, job), job) for job in jobs]
         for record in records:
-            self._records[record.id] = record
-            self._line.append(record.id)
+            self._jobs.put(record)
         if len(records) == 1:
             self.added.emit(records[0].id)
         else:
             self.listed.emit()
         self._start_next()
-        return [self._records[record.id] for record in records]
+        return [self._jobs[record.id] for record in records]
 
     def retry(self, id: str) -> JobRecord:
         """The same job once more from its beginning, as a new one; of several targets, those that are not made."""
-        return self.add(unmade(self._records[id].job, self._records[id].result))
+        return self.add(unmade(self._jobs[id].job, self._jobs[id].result))
 
     def duplicate(self, id: str) -> JobRecord:
         """The same job for another file."""
-        return self.add(copy_of(self._records[id].job, self._taken()))
-
-    def _taken(self, *, but: str = "") -> set[str]:
-        """What the open jobs make, without the job `but`."""
-        return {name for record in self.open_jobs() if record.id != but for name in outputs_of(record.job)}
+        return self.add(copy_of(self._jobs[id].job, self._jobs.taken()))
 
     def change(self, id: str, job: Job) -> JobRecord:
         """Another job in the place of one that has not begun. Raises SnugError when it has, and OSError."""
-        record = self._records[id]
+        record = self._jobs[id]
         if record.started is not None or record.is_over or not self._is_ours(record.folder):
             raise SnugError(f"{record.name} has begun meanwhile.", "Make the file under another name.")
-        if outputs_of(job) & self._taken(but=id):
+        if outputs_of(job) & self._jobs.taken(but=id):
             raise SnugError(f"Another job is already making {_name_of(job)}.", "Choose another name or wait.")
         write_job(record.folder, job)
         self._change(replace(record, job=job))
-        return self._records[id]
+        return self._jobs[id]
 
     # What becomes of a job
 
     def pause(self, id: str) -> None:
         """Stops a job, and keeps what it has done; one that waits is passed over. Returns at once."""
         self._hasty.discard(id)
-        record = self._records.get(id)
+        record = self._jobs.get(id)
         if record is None or record.is_over or record.state == JobState.PAUSED:
             return
         if record.state == JobState.RUNNING:
@@ -228,22 +216,20 @@ class JobQueue(QObject):
 
     def resume(self, id: str) -> None:
         """Lets a job go on in its turn, from what is done. Raises SnugError where that is not for this window to do."""
-        record = self._records.get(id)
+        record = self._jobs.get(id)
         if record is None or not record.can_resume:
             return
         if not self.is_first:
             raise SnugError("Another window of Snug runs the jobs.", f"Let {record.name} go on there.")
-        if record.is_over and outputs_of(record.job) & self._taken():
+        if record.is_over and outputs_of(record.job) & self._jobs.taken():
             raise SnugError(f"Another job is already making {record.name}.", "Wait for it, or cancel it.")
-        if id not in self._line:
-            self._line.append(id)
         self._change(replace(record, state=JobState.PENDING, resume=True, interrupted=False, failure=None, ended=None))
         self.listed.emit()
         self._start_next()
 
     def cancel(self, id: str, stop: Stop = Stop.THROW_AWAY) -> None:
         """Ends a job that runs or waits. Returns at once; `finished` follows within a second."""
-        record = self._records.get(id)
+        record = self._jobs.get(id)
         if record is None or record.is_over:
             return
         if record.state == JobState.RUNNING:
@@ -259,17 +245,16 @@ class JobQueue(QObject):
 
     def remove(self, id: str) -> None:
         """Takes a job that is over off the list, with its folder; what it made stays."""
-        record = self._records.get(id)
+        record = self._jobs.get(id)
         if record is None or not record.is_over:
             return
         shutil.rmtree(record.folder.path, ignore_errors=True)
-        del self._records[id]
+        self._jobs.drop(id)
         self.removed.emit(id)
 
     def move(self, id: str, before: str) -> None:
         """Puts a job that waits before another one, or at the end of the line."""
-        if id in self._line and id != before:
-            self._line = moved(self._line, id, before)
+        if self._jobs.move(id, before):
             self.listed.emit()
             self._keep()
             self._start_next()
@@ -296,7 +281,7 @@ class JobQueue(QObject):
     def set_limits(self, limits: Limits) -> None:
         """The limits of all jobs, those that run included."""
         self.limits = limits
-        self._workers.limit(limits, lambda id: not self.is_foreign(self._records[id]))
+        self._workers.limit(limits, lambda id: not self.is_foreign(self._jobs[id]))
 
     def close(self, closing: Closing = Closing.PAUSE) -> None:
         """Ends everything before returning, but what shall work on without a window."""
@@ -333,7 +318,7 @@ class JobQueue(QObject):
 
     def _start(self, record: JobRecord) -> None:
         id = record.id
-        self._records[id] = replace(begun(record, time.time(), resume=record.resume), tries=record.tries)
+        self._jobs.put(replace(begun(record, time.time(), resume=record.resume), tries=record.tries))
         self._workers.start(record, self.limits)
         self.changed.emit(id)
 
@@ -343,7 +328,7 @@ class JobQueue(QObject):
             self._workers.stop(record.id, stop)
 
     def _worker_ended(self, id: str, failure: Failed) -> None:
-        record = self._records[id]
+        record = self._jobs[id]
         if record.state == JobState.RUNNING:  # it never said how it ended
             if record.ending == Stop.THROW_AWAY:
                 self._sweep(record)
@@ -351,25 +336,25 @@ class JobQueue(QObject):
         else:
             mend_history(record)
             self._known(id)
-        if id in self._hasty and self._records[id].state == JobState.PAUSED and not self.is_held:
+        if id in self._hasty and self._jobs[id].state == JobState.PAUSED and not self.is_held:
             self.resume(id)
         self._hasty.discard(id)
         self._start_next()
         self._say_if_idle()
 
     def _owned(self, id: str, owner: Owner) -> None:
-        self._change(replace(self._records[id], owner=owner))
+        self._change(replace(self._jobs[id], owner=owner))
 
     def _nobody_works(self, id: str, read: int) -> None:
         """A worker that was followed is gone, and has written how it ended, or was cut off; or its window writes it."""
-        record = replace(self._records[id], owner=None, read=read)
+        record = replace(self._jobs[id], owner=None, read=read)
         if record.state == JobState.RUNNING and record.ending == Stop.THROW_AWAY and self.is_first:
-            self._records[id] = record
+            self._jobs.put(record)
             self._sweep(record)
             self._tell(id, CANCELLED)
         else:
-            self._records[id] = interrupted(record)
-            self._take_up(self._records[id])
+            self._jobs.put(interrupted(record))
+            self._take_up(self._jobs[id])
             self.changed.emit(id)
         self.listed.emit()
         self._start_next()
@@ -388,18 +373,16 @@ class JobQueue(QObject):
     # Records
 
     def _take(self, id: str, event: Event) -> None:
-        before = self._records[id]
+        before = self._jobs[id]
         if before.is_over:
             return
-        record = self._records[id] = after(before, event, time.time())
+        record = after(before, event, time.time())
         if before.ending and not record.is_over and record.state == JobState.RUNNING:
-            record = self._records[id] = replace(record, ending=before.ending)
+            record = replace(record, ending=before.ending)
+        self._jobs.put(record)
         if isinstance(event, Progress):
             self.progress.emit(id)
             return
-        if record.is_over and id in self._line:
-            self._line.remove(id)
-            self._records[id] = self._records.pop(id)  # the newest that is over is the first of them
         self.changed.emit(id)
         if record.is_over:
             self.finished.emit(id)
@@ -407,18 +390,18 @@ class JobQueue(QObject):
     def _tell(self, id: str, event: Event) -> None:
         """An event that no worker is there to say: into the folder, and into the record."""
         with suppress(OSError):  # a full disk must not take the window down; the record in memory stays right
-            self._records[id].folder.append(event, sync=True)
+            self._jobs[id].folder.append(event, sync=True)
         self._take(id, event)
         self._known(id)
 
     def _known(self, id: str) -> None:
         """What its folder says by now is in the record."""
         with suppress(OSError):
-            size = (self._records[id].folder.path / "events.jsonl").stat().st_size
-            self._records[id] = replace(self._records[id], read=size)
+            size = (self._jobs[id].folder.path / "events.jsonl").stat().st_size
+            self._jobs.put(replace(self._jobs[id], read=size))
 
     def _change(self, record: JobRecord) -> None:
-        self._records[record.id] = record
+        self._jobs.put(record)
         self.changed.emit(record.id)
 
     def _is_ours(self, folder: JobFolder) -> bool:
@@ -428,8 +411,9 @@ class JobQueue(QObject):
     def _keep(self) -> None:
         if not self.is_first or self._listing:
             return
-        waiting = [r.id for r in self.open_jobs() if r.state == JobState.PENDING and r.resume]
-        kept = KeptQueue(tuple(self._line), self._kept.waiting if self._kept.held else tuple(waiting), self._kept.held)
+        goes_on = tuple(r.id for r in self.open_jobs() if r.state == JobState.PENDING and r.resume)
+        waiting = self._kept.waiting if self._kept.held else goes_on
+        kept = replace(self._kept, order=tuple(self._jobs.line), waiting=waiting)
         if kept == self._written:
             return
         with suppress(OSError):
@@ -458,7 +442,7 @@ class JobQueue(QObject):
         if not self.is_first:  # the first window may let one go on that is over here
             unwatched += [record for record in self.records() if record.is_over and record.can_resume][:MOST_LOOKED_AT]
         changed = [again for record in unwatched if (again := read_again(record)) is not None]
-        changed += self._watch.new_ones(self._records)
+        changed += self._watch.new_ones(self._jobs.ids())
         for record in changed:
             self._list(record)
         if changed:
@@ -466,11 +450,7 @@ class JobQueue(QObject):
         self._start_next()
 
     def _list(self, record: JobRecord) -> None:
-        self._records[record.id] = record
-        if record.is_over and record.id in self._line:
-            self._line.remove(record.id)
-        elif not record.is_over and record.id not in self._line:
-            self._line.append(record.id)
+        self._jobs.put(record)
         self._take_up(record)
 
 

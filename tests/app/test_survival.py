@@ -21,7 +21,7 @@ from pytestqt.qtbot import QtBot
 import core
 from app.job_queue import JobQueue
 from app.job_record import JobRecord, read_records
-from core import Begun, JobState, Owner, QuantizeJob
+from core import Begun, JobState, QuantizeJob
 from tests.core.jobs.test_job_folder import FILES, spoil
 from tests.models import SAMPLE
 
