@@ -32,6 +32,7 @@ _SHUT_DOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN of linux/fs/ext4/ext4.h, made for t
 _WITHOUT_FLUSH = 2
 _GROUPS = Path("/sys/fs/cgroup")
 _LEFT = 32 << 20
+_TRIES = 100
 
 
 def _run(*command: str) -> None:
@@ -63,10 +64,13 @@ class Room:
 
     def leave(self, nbytes: int) -> None:
         """Makes it as large as what is used and so many bytes more, though somebody may be writing."""
-        while True:
+        for number in range(_TRIES):
             found = os.statvfs(self.folder)
-            with suppress(OSError):
+            try:
                 return self.resize((found.f_blocks - found.f_bfree) * found.f_frsize + nbytes)
+            except OSError:  # more is used by now
+                if number == _TRIES - 1:
+                    raise
 
 
 @contextmanager
@@ -186,7 +190,7 @@ def memory_group() -> Iterator[MemoryGroup]:
             (path / "memory.swappiness").write_text("0")
         yield MemoryGroup(path)
     finally:
-        for _ in range(100):
+        for _ in range(_TRIES):
             with suppress(OSError):
                 path.rmdir()
                 break
@@ -200,7 +204,9 @@ def _why_no_mounts() -> str:
     if missing := [name for name in ("mount", "umount", "mkfs.ext4") if shutil.which(name) is None]:
         return f"{', '.join(missing)} is not installed"
     try:
-        with tempfile.TemporaryDirectory() as own, disk(Path(own) / "at", 8):
+        with tempfile.TemporaryDirectory() as own, disk(Path(own) / "at", 8) as made:
+            made.fail()
+            made.lose_power()
             return ""
     except OSError as error:
         return f"nothing may be mounted here ({error})"

@@ -130,6 +130,20 @@ def test_a_disk_that_is_really_full_says_what_is_missing_and_goes_on_with_that(
         assert files_in(place.folder) == expected(way)
 
 
+@moments(GONE, quick=1)
+def test_a_file_whose_room_is_reserved_is_made_although_another_one_fills_the_disk(
+    point: int, model: Path, expected: Expected, tmp_path: Path
+) -> None:
+    """Only the journal still grows, and waits if it must."""
+    with room(tmp_path / "at", 64 << 20) as place:
+        order = job(model, place.folder)
+        for event in run_until(order, (point + 1) / (GONE + 2), lambda: place.leave(0), control=Control()):
+            if isinstance(event, core.Note) and "bytes are missing" in event.text:
+                place.grow(1 << 20)
+        assert isinstance(event, core.Done), event
+        assert files_in(place.folder) == expected("file")
+
+
 @moments(FAILING, quick=1)
 def test_a_disk_that_the_kernel_makes_read_only_keeps_what_can_be_gone_on_with(
     point: int, model: Path, expected: Expected, tmp_path: Path
