@@ -141,11 +141,13 @@ class Part:
         with self._lock:
             if self._file.closed:
                 return
-            for segment in self.segments:
-                if segment.at > segment.noted:
-                    self._note(segment)
-            self._file.close()
-            self._journal.close()
+            try:
+                for segment in self.segments:
+                    if segment.at > segment.noted:
+                        self._note(segment)
+            finally:  # also on a disk that takes nothing any more
+                self._file.close()
+                self._journal.close()
 
     def finish(self) -> None:
         """Gives the complete and checked file its name."""
