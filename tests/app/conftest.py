@@ -26,6 +26,12 @@ def fake_worker() -> tuple[str, ...]:
 
 
 @pytest.fixture
+def no_memory_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel has ended nobody for lack of memory, whatever it does meanwhile to processes of other tests."""
+    monkeypatch.setattr("app.worker_process.memory_kills", lambda: 0)
+
+
+@pytest.fixture
 def job_for(tmp_path: Path) -> Callable[[str], QuantizeJob]:
     """A job whose target has this name, in a folder of the test's own."""
     return lambda name: QuantizeJob(source=str(sample_folder()), recipe="Q4_K_M", target=str(tmp_path / f"{name}.gguf"))

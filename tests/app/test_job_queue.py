@@ -67,6 +67,7 @@ def test_a_job_runs_to_its_result(qtbot: QtBot, queue: JobQueue, job_for: JobFor
         ("x-failed", "The disk filled up while writing."),
     ],
 )
+@pytest.mark.usefixtures("no_memory_kills")
 def test_every_bad_ending_is_a_failure_with_its_own_words(
     qtbot: QtBot, queue: JobQueue, job_for: JobFor, name: str, message: str
 ) -> None:

@@ -270,6 +270,7 @@ def test_the_real_worker_makes_a_file_that_opens(make_window: MakeWindow, qtbot:
     assert len(window.jobs.tensors.rows) == record.result["tensors"]
 
 
+@pytest.mark.usefixtures("no_memory_kills")
 def test_the_real_worker_killed_is_a_crash(make_window: MakeWindow, qtbot: QtBot, tmp_path: Path) -> None:
     window = ready(make_window(worker_command=()), qtbot, tmp_path)
     job = QuantizeJob(str(sample_folder()), "Q4_K_M", str(tmp_path / "x.gguf"), backend="reference")
