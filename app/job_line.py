@@ -88,6 +88,12 @@ def _are_free(names: Iterable[Path], taken: Collection[str]) -> bool:
     return not any(name.exists() or str(name) in taken for name in names)
 
 
+def with_level(job: QuantizeJob, recipe: str) -> QuantizeJob:
+    """The job with one more level, which is made in the same reading."""
+    more = at_level(job, recipe)
+    return replace(job, also=(*job.also, (more.recipe, more.target)))
+
+
 def at_level(job: QuantizeJob, recipe: str) -> QuantizeJob:
     """The same model at another level, in a file that is called by it."""
     target = Path(job.target)

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from app import words
 from app.icons import icon
 from app.job_facts import facts_of
-from app.job_line import ahead_of, at_level
+from app.job_line import ahead_of, at_level, with_level
 from app.job_queue import JobQueue
 from app.job_record import JobRecord
 from app.tables.job_columns import LEVEL, TENSOR_COLUMNS, TensorRow, chip_of, tensor_rows
@@ -161,11 +161,18 @@ class JobsPage(Page):
             return
         try:
             if name.startswith(ALSO) and isinstance(record.job, QuantizeJob):
-                self._queue.add(at_level(record.job, name.removeprefix(ALSO)))
+                self._also(record, record.job, name.removeprefix(ALSO))
             else:
                 self._doings[name](self, record)
         except (SnugError, OSError) as error:
             self.banner.show_problem(words.problem(error))
+
+    def _also(self, record: JobRecord, job: QuantizeJob, level: str) -> None:
+        """One more level: in the same reading where that has not begun, else as a job of its own."""
+        if WORDS["edit"].fits(record) and is_allowed("edit", record, foreign=self._is_foreign(record)):
+            self._queue.change(record.id, with_level(job, level))
+        else:
+            self._queue.add(at_level(job, level))
 
     def cancel(self) -> None:
         record = self.table.current()

@@ -17,7 +17,7 @@ from app.job_queue import JobQueue
 from app.job_record import JobRecord
 from app.pages.fit_answers import Asked
 from app.pages.make_job import FollowedJob
-from app.pages.make_options import first_folder, judged, plans_of, wanted_row
+from app.pages.make_options import first_folder, judged, plans_of, purpose_of, wanted_row
 from app.pages.preflight import Answer, about_matrix, costs_of, look_first, matrix_for, way_in_words
 from app.tables.option_view import OptionRows, OptionView
 from app.tasks import Tasks
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from core import Alternative, ImportanceMatrix, ModelInfo, Option, Override, Plan, Preflight
 
 WAIT_MS = 200
-_PURPOSE = "Choose how small the model shall be. Every size is exact;"
-_FOR_THIS = "the verdict is for this machine."
-_FOR_ANOTHER = "the verdict is for another machine, which you asked about on the page Machine."
-_WANTS = {"quality": "best quality", "balanced": "", "context": "the longest context"}
 _LEAST_CONTEXT, _MOST_CONTEXT, _CONTEXT_STEP = 256, 1 << 20, 1024
 
 
@@ -53,7 +49,7 @@ class MakePage(Page):
     context_changed = Signal(int)
 
     def __init__(self, tasks: Tasks, queue: JobQueue, store: QSettings, settings: Settings) -> None:
-        super().__init__("Make", f"{_PURPOSE} {_FOR_THIS}")
+        super().__init__("Make", purpose_of(Asked(), None))
         self._tasks, self._queue, self._settings = tasks, queue, settings
         self.model: ModelInfo | None = None
         self._importance: ImportanceMatrix | None = None
@@ -74,6 +70,7 @@ class MakePage(Page):
         self.detail.more.show_effort(settings.effort)
         self.detail.more.effort_changed.connect(lambda effort: self._keep(effort=effort))
         self.detail.more.matrix_chosen.connect(self._read_matrix)
+        self.detail.more.keep_changed.connect(self._ask_costs)
         self.job = FollowedJob(queue, self.panel, self.banner, self)
         self.job.taken.connect(self._show_job)
         self.job.over.connect(self._job_over)
@@ -140,6 +137,7 @@ class MakePage(Page):
         self.detail.again.setChecked(False)
         self.detail.again.setVisible(bool(model.quantized_formats))
         self.detail.target.start_over()
+        self.detail.more.show_source(str(model.path))
         self._importance, self._plans = None, []
         self.detail.more.show_matrix("")
         self.detail.target.show_folder(first_folder(model.path, last=self._settings.last_target_folder))
@@ -163,6 +161,7 @@ class MakePage(Page):
         self._edited = record
         self.detail.more.show_effort(job.effort)
         self.detail.again.setChecked(job.allow_requantize)
+        self.detail.more.keep.setChecked(job.keep_download)
         if job.imatrix:
             self._read_matrix(job.imatrix)
         self.choose(job.recipe, context=self.context.value())
@@ -200,10 +199,7 @@ class MakePage(Page):
         self.take_wish(asked)
 
     def _show_purpose(self) -> None:
-        wish = [f"{_WANTS[self._wish.want]} is wanted"] if _WANTS[self._wish.want] else []
-        wish += [f"the cache is in {self._wish.kv_type}"] if self._wish.kv_type != "f16" else []
-        said = f" As on the page Fit, {' and '.join(wish)}." if wish else ""
-        self.purpose.setText(f"{_PURPOSE} {_FOR_ANOTHER if self._given else _FOR_THIS}{said}")
+        self.purpose.setText(purpose_of(self._wish, self._given))
 
     def _failed(self, problem: words.Problem) -> None:
         if self.state == "loading":
@@ -312,6 +308,7 @@ class MakePage(Page):
             allow_requantize=self.detail.again.isChecked(),
             effort=self.detail.more.effort,
             imatrix=self.detail.more.matrix,
+            keep_download=self.detail.more.keep.isChecked(),
         )
 
     def _look_at(self, job: QuantizeJob) -> None:

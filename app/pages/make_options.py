@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from core import ImportanceMatrix, ModelInfo, Option, Override, Plan
 
 
+_PURPOSE = "Choose how small the model shall be; tick several to make them together. Every size is exact;"
+_FOR_THIS = "the verdict is for this machine."
+_FOR_ANOTHER = "the verdict is for another machine, which you asked about on the page Machine."
+_WANTS = {"quality": "best quality", "balanced": "", "context": "the longest context"}
+
+
+def purpose_of(asked: Asked, given: Override | None) -> str:
+    """What the page is for, and what its verdicts are about."""
+    wish = [f"{_WANTS[asked.want]} is wanted"] if _WANTS[asked.want] else []
+    wish += [f"the cache is in {asked.kv_type}"] if asked.kv_type != "f16" else []
+    said = f" As on the page Fit, {' and '.join(wish)}." if wish else ""
+    return f"{_PURPOSE} {_FOR_ANOTHER if given else _FOR_THIS}{said}"
+
+
 def plans_of(model: ModelInfo, importance: ImportanceMatrix | None, before: list[Plan]) -> list[Plan]:
     """A plan for every recipe: those from before, while the model and its importance are the same."""
     import core

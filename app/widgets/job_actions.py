@@ -133,13 +133,13 @@ ALSO = "also "
 
 
 def _levels_menu(menu: QMenu, job: QuantizeJob, wanted: Callable[[str], None]) -> QMenu:
-    """The same model at other levels: each choice is one more job."""
+    """The same model at other levels: each choice is one more file."""
     import core  # only here: a window that starts needs none of it
 
     levels = QMenu("Also as", menu)
     levels.setIcon(icon("make"))
     for recipe in core.RECIPES:
-        if recipe.name != job.recipe and (job.imatrix or not recipe.needs_importance):
+        if recipe.name not in {each.recipe for each in job.each} and (job.imatrix or not recipe.needs_importance):
             levels.addAction(recipe.name).triggered.connect(lambda _=False, name=recipe.name: wanted(ALSO + name))
     return levels
 

@@ -232,6 +232,24 @@ def test_more_levels_of_a_model_are_a_click_each(window: MainWindow, qtbot: QtBo
     assert [job.recipe for job in window.queue.open_jobs()] == ["Q4_K_M", "Q8_0", "Q6_K"]
 
 
+def test_one_more_level_of_a_job_that_waits_is_made_in_the_same_reading(
+    window: MainWindow, qtbot: QtBot, job_for: JobFor
+) -> None:
+    running(window, qtbot, job_for("a-slow"))
+    record = window.queue.add(job_for("b-Q4_K_M"))
+    window.jobs.choose(record.id)
+    for level in ("Q8_0", "Q6_K"):
+        window.jobs.do(f"also {level}")
+    changed = window.queue.record(record.id)
+    assert changed is not None
+    assert [path.stem for path in changed.targets] == ["b-Q4_K_M", "b-Q8_0", "b-Q6_K"]
+    assert changed.folder.read_job() == changed.job
+    assert order_of(window) == ["a-slow", "b-Q4_K_M"]
+    menu = QMenu()
+    fill_menu(menu, changed, window.jobs.do, foreign=False, main=False)
+    assert not {"Q4_K_M", "Q8_0", "Q6_K"} & {entry.text() for entry in menu.actions()[-1].menu().actions()}
+
+
 def test_limits_reach_the_work_and_the_settings(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
     id = running(window, qtbot, job_for("a-slow"))
     window.jobs.limits_button.click()

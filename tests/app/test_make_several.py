@@ -130,6 +130,18 @@ def test_two_quick_clicks_on_a_box_are_two_clicks(window: MainWindow, qtbot: QtB
     assert (ticked(window), window.queue.records()) == ([], [])
 
 
+def test_an_assistive_program_reads_and_turns_a_tick(window: MainWindow) -> None:
+    table, role = window.make.table, Qt.ItemDataRole.CheckStateRole
+    table.choose("Q8_0")
+    index = table.currentIndex().siblingAtColumn(0)
+    assert index.flags() & Qt.ItemFlag.ItemIsUserCheckable
+    assert table.model().setData(index, Qt.CheckState.Checked, role)
+    assert (ticked(window), index.data(role)) == (["Q8_0"], Qt.CheckState.Checked)
+    assert table.model().setData(index, Qt.CheckState.Unchecked.value, role)
+    assert ticked(window) == []
+    assert not table.model().setData(index.siblingAtColumn(1), Qt.CheckState.Checked, role)
+
+
 def test_ticks_stay_while_the_figures_change_and_go_with_the_model(window: MainWindow, qtbot: QtBot) -> None:
     window.make.options.tick(("Q4_K_M", "Q8_0"))
     before = window.make.options.rows
