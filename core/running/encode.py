@@ -23,7 +23,7 @@ from core.running.failures import is_out_of_vram, vram_note
 from core.running.meter import PROGRESS_SECONDS, Meter, Took, timed
 from core.running.slabs import Cutter, Gate, Slab, room_for
 from core.running.stream import AHEAD, MOST_THREADS, HubStream, slab_weights
-from core.running.unfinished import Unfinished
+from core.running.unfinished import Unfinished, missing_room
 
 SLAB_WEIGHTS = {"auto": 1 << 22, "cpu": 1 << 22, "reference": 1 << 18}
 
@@ -103,7 +103,7 @@ class Encoder:
             self.no_room[name] = True
             yield Note(vram_note(name))
         yield from (Note(text) for text in (self.stream.retries.words() if self.stream else ()))
-        missing = sum(work.missing() for work in self.works)
+        missing = missing_room(self.works)
         if missing and not self._said_full:
             yield Note(f"The disk is full: {missing:,} bytes are missing. The job goes on as soon as there is room.")
         self._said_full = bool(missing)

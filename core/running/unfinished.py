@@ -147,16 +147,16 @@ class Unfinished:
         finally:
             self._without_room.discard(me)
 
-    def missing(self) -> int:
-        """Bytes that the disk lacks for the rest of the file, if somebody waits for them now; else 0."""
-        if not self._without_room and not self._saver.is_without_room:
-            return 0
-        with suppress(OSError):
-            files = [part_path(part.path).stat() for part in self.place.parts]
-            taken = sum(min(found.st_size, getattr(found, "st_blocks", 0) * 512) for found in files)
-            left = sum(part.file_bytes for part in self.place.parts) - taken
-            return max(1, left + RESERVE_BYTES - shutil.disk_usage(self.place.parts[0].path.parent).free)
-        return 1
+    @property
+    def is_without_room(self) -> bool:
+        """Whether somebody waits for room on its disk now."""
+        return bool(self._without_room) or self._saver.is_without_room
+
+    def bytes_left(self) -> int:
+        """Bytes that its parts will still take of their disk. Raises OSError."""
+        files = [part_path(part.path).stat() for part in self.place.parts]
+        taken = sum(min(found.st_size, getattr(found, "st_blocks", 0) * 512) for found in files)
+        return sum(part.file_bytes for part in self.place.parts) - taken
 
     def check(self) -> None:
         """Raises what went wrong while the work was put on the disk."""
@@ -200,6 +200,19 @@ class Unfinished:
         if isinstance(error, SnugError):
             return error.resumable
         return (isinstance(error, Exception) and not isinstance(error, Cancelled)) or self._control.stop in _KEPT
+
+
+def missing_room(works: Sequence[Unfinished]) -> int:
+    """Bytes that disks lack for the rest of all the files on them, if somebody waits for them now; else 0."""
+    folders = {work: work.place.parts[0].path.parent for work in works}
+    with suppress(OSError):
+        full = {folders[work].stat().st_dev: folders[work] for work in works if work.is_without_room}
+        left = dict.fromkeys(full, RESERVE_BYTES)
+        for work in works if full else ():
+            if (device := folders[work].stat().st_dev) in left:
+                left[device] += work.bytes_left()
+        return sum(max(1, left[device] - shutil.disk_usage(full[device]).free) for device in full)
+    return 1
 
 
 def is_of(found: Found, head: Head) -> bool:
