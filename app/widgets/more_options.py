@@ -15,14 +15,17 @@ _LONGEST_NAME = 20
 
 
 class MoreOptions(QWidget):
-    """`toggle` opens and closes it, wherever it is put. `matrix_chosen` carries the path of a file, or ""."""
+    """`toggle` opens and closes it, wherever it is put. `matrix_chosen` carries the path of a file, or "";
+    `keep_changed` when the download is to be kept, or no longer.
+    """
 
     effort_changed = Signal(str)
+    keep_changed = Signal()
     matrix_chosen = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.toggle = button("", self._toggle, glyph="options", tip="Effort and importance matrix")
+        self.toggle = button("", self._toggle, glyph="options", tip="Effort, importance matrix, kept downloads")
         self.toggle.setCheckable(True)
         self.longer = QCheckBox("Search longer for less error")
         self.longer.setToolTip(
@@ -32,6 +35,13 @@ class MoreOptions(QWidget):
         )
         self.longer.toggled.connect(lambda _: self._effort_toggled())
         self.longer.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.keep = QCheckBox("Keep the download")
+        self.keep.setToolTip(
+            "Downloads the original first, checks every byte, and keeps it in the cache of all Hugging Face tools.\n"
+            "Without it, the weights are read from the Hub while they are encoded, and only the result is stored."
+        )
+        self.keep.toggled.connect(lambda _: self._keep_toggled())
+        self.keep.hide()
         self.browse = button("", self._ask, role="field", glyph="file")
         self.browse.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.clear = icon_button("Use no importance matrix", "close", lambda: self.matrix_chosen.emit(""))
@@ -41,6 +51,7 @@ class MoreOptions(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SIZES.s)
         layout.addWidget(self.longer)
+        layout.addWidget(self.keep)
         layout.addStretch(1)
         for widget, stretch in ((title, 0), (self.browse, 2), (self.clear, 0)):
             layout.addWidget(widget, stretch)
@@ -53,6 +64,11 @@ class MoreOptions(QWidget):
 
     def show_effort(self, effort: str) -> None:
         self.longer.setChecked(effort == "best")
+
+    def show_source(self, source: str) -> None:
+        """Of a model that is here there is no download to keep."""
+        self.keep.setChecked(False)
+        self.keep.setVisible(source.startswith("hub:"))
 
     def show_matrix(self, file: str, about: str = "") -> None:
         """`file` is the matrix in use, or ""; `about` is what is known of it."""
@@ -80,8 +96,12 @@ class MoreOptions(QWidget):
         self._show_count()
         self.effort_changed.emit(self.effort)
 
+    def _keep_toggled(self) -> None:
+        self._show_count()
+        self.keep_changed.emit()
+
     def _show_count(self) -> None:
-        count = self.longer.isChecked() + bool(self.matrix)
+        count = self.longer.isChecked() + self.keep.isChecked() + bool(self.matrix)
         self.toggle.setText(f"Options ({count})" if count else "Options")
         state = "open" if not self.isHidden() else "closed"
         self.toggle.setAccessibleName(f"More options, {words.count(count, 'one', 'of them')} set, {state}")

@@ -115,6 +115,8 @@ class Preflight:
             f"{gb(sum(item.nbytes for item in files_in(need)))} of the {gb(need.available)} free in {need.place}"
             for need in disks
         )
+        kept = sum(item.nbytes for need in self.needs for item in need.items if item.name == "the download")
+        places += f", {gb(kept)} for the download that is kept" if kept else ""
         return f"Takes {places}, about {gb(memory.needed)} of memory, and {self.time.words}."
 
     def refusal(self) -> SnugError:

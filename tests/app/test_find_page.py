@@ -17,7 +17,7 @@ from app.pages.find_lists import known_models
 from app.tables.hub_columns import HubRow
 from app.widgets.model_panel import CARD, _row_facts
 from app.window import FIND, MAKE, MainWindow
-from core import read_override
+from core import read_override, sample_folder
 from tests.app.conftest import MakeWindow
 from tests.app.hub_models import asking, hub_environment, hub_models
 from tests.fake_hub import FakeHub, FakeRepo, Fault
@@ -243,6 +243,15 @@ def test_a_model_is_made_of_straight_from_the_hub(page: FindPage, qtbot: QtBot, 
     assert not page.is_downloading
     assert not (tmp_path / "cache").exists()
     assert fake.sent("/storage/*") < 1 << 20
+    make, more = window.make, window.make.detail.more
+    assert not more.keep.isHidden()
+    more.keep.setChecked(True)
+    assert more.toggle.text() == "Options (1)"
+    assert make._job_for(window.models.model, make._levels(), overwrite=False).keep_download
+    qtbot.waitUntil(lambda: "for the download that is kept" in make.detail.costs.whole, timeout=PATIENCE)
+    window.open_path(sample_folder())
+    qtbot.waitUntil(lambda: more.keep.isHidden(), timeout=PATIENCE)
+    assert not more.keep.isChecked()
 
 
 def test_a_download_goes_on_to_the_page_make(page: FindPage, qtbot: QtBot, tmp_path: Path) -> None:
