@@ -31,6 +31,12 @@ def mend_history(record: JobRecord) -> None:
             record.folder.append(ending, sync=True)
 
 
+def has_written(record: JobRecord) -> bool:
+    """Whether it may have left something: until its first Progress, what lies under its names is an earlier job's."""
+    is_early = not isinstance(record.job, QuantizeJob)  # others have a folder or a part before they say so
+    return record.started is not None and (is_early or record.progress is not None)
+
+
 def sweep(job: Job) -> Thread:
     """Throws away what a job has left, in a thread: the file may be large."""
     thread = Thread(target=_sweep, args=(job,), name="snug-sweep", daemon=True)

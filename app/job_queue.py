@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from app.job_endings import CANCELLED, KEPT, NOT_BEGUN, ending_of, mend_history, sweep
+from app.job_endings import CANCELLED, KEPT, NOT_BEGUN, ending_of, has_written, mend_history, sweep
 from app.job_line import copy_of, outputs_of, startable, unmade
 from app.job_list import JobList
 from app.job_record import NEVER_BEGAN, JobRecord, after, begun, interrupted
@@ -244,10 +244,14 @@ class JobQueue(QObject):
         self._start_next()
 
     def remove(self, id: str) -> None:
-        """Takes a job that is over off the list, with its folder; what it made stays."""
+        """Takes a job that is over off the list, with its folder; what it made stays. What is kept of a file that was
+        only to be compared goes: nobody else could go on with it.
+        """
         record = self._jobs.get(id)
         if record is None or not record.is_over:
             return
+        if isinstance(record.job, ReproduceJob) and not outputs_of(record.job) & self._jobs.taken():
+            self._sweep(record)
         shutil.rmtree(record.folder.path, ignore_errors=True)
         self._jobs.drop(id)
         self.removed.emit(id)
@@ -361,6 +365,8 @@ class JobQueue(QObject):
         self._say_if_idle()
 
     def _sweep(self, record: JobRecord) -> None:
+        if not has_written(record):
+            return
         thread = sweep(record.job)
         if self._closed:
             thread.join(CLOSE_MS / 1000)

@@ -12,7 +12,22 @@ from pytestqt.qtbot import QtBot
 from app.job_queue import MOST_TRIES, Closing, JobQueue
 from app.job_record import JobRecord, read_records
 from app.worker_process import PATIENCE_MS, WorkerProcess
-from core import Begun, JobState, Limits, Owner, Progress, PullJob, QuantizeJob, SnugError, Stop, create, part_path
+from core import (
+    Begun,
+    Failed,
+    Job,
+    JobState,
+    Limits,
+    Owner,
+    Progress,
+    PullJob,
+    QuantizeJob,
+    ReproduceJob,
+    SnugError,
+    Stop,
+    create,
+    part_path,
+)
 
 JobFor = Callable[[str], QuantizeJob]
 HALF = Progress("encode", "", 0, 400, 0, 1, 0.0, None, 0.0)
@@ -147,6 +162,19 @@ def test_removing_takes_the_folder_and_keeps_the_file(qtbot: QtBot, queue: JobQu
     assert (queue.records(), record.folder.path.exists(), record.target.exists()) == ([], False, True)
 
 
+def test_removing_takes_what_is_kept_of_a_file_that_was_only_to_be_compared(
+    qtbot: QtBot, queue: JobQueue, tmp_path: Path
+) -> None:
+    place = tmp_path / ".snug-reproduce-x"
+    place.mkdir()
+    folder = create(tmp_path / "jobs", ReproduceJob(str(tmp_path / "a.gguf"), str(tmp_path), str(place)))
+    for event in (Begun(), HALF, Failed("Cancelled.", cancelled=True, resumable=True)):
+        folder.append(event)
+    queue.add_earlier(read_records(tmp_path / "jobs"))
+    queue.remove(folder.id)
+    qtbot.waitUntil(lambda: not place.exists())
+
+
 def test_a_job_that_runs_cannot_be_removed(qtbot: QtBot, queue: JobQueue, job_for: JobFor) -> None:
     record = queue.add(job_for("a-slow"))
     queue.remove(record.id)
@@ -255,6 +283,20 @@ def test_a_worker_that_still_starts_is_ended_without_being_asked(
     record = _record(queue, id)
     assert (record.state, record.notes[-1] if stop == Stop.PAUSE else message_of(record)) == (state, message)
     assert read_records(record.folder.path.parent)[0].state == state
+
+
+@pytest.mark.parametrize("name", ["b", "x-starting"])
+def test_what_a_job_before_it_has_left_of_its_file_stays_when_it_is_cancelled_before_it_began(
+    qtbot: QtBot, queue: JobQueue, job_for: JobFor, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    swept: list[Job] = []
+    monkeypatch.setattr("app.job_queue.sweep", swept.append)
+    if name == "b":
+        running(qtbot, queue, job_for("a-slow"))
+    id = queue.add(job_for(name)).id
+    queue.cancel(id)
+    end_of(qtbot, queue, id)
+    assert swept == []
 
 
 def test_what_an_earlier_run_has_done_stays_when_the_next_one_is_paused_before_it_goes_on(
