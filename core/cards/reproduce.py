@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,15 +123,16 @@ def _rebuild(
         reasons = list(differences(card, plan, job))
         yield from (Note(reason) for reason in reasons)
         made: dict[str, Any] = {}
-        events = run(job, control=control, resume=resume) if control else run(job, cancelled=cancelled)
-        for event in events:
-            if isinstance(event, Failed | Paused):
+        running = run(job, control=control, resume=resume) if control else run(job, cancelled=cancelled)
+        with closing(running) as events:  # no file of it is open when it is compared and removed
+            for event in events:
+                if isinstance(event, Failed | Paused):
+                    yield event
+                    return
+                if isinstance(event, Done):
+                    made = event.result
+                    break
                 yield event
-                return
-            if isinstance(event, Done):
-                made = event.result
-                break
-            yield event
         new = read_split(Path(made["target"]))  # its card may know more of the source by now
         reasons += _source_differences(card.source, source_in(new.metadata), plan.model)
         after = yield from _hash_all(new, cancelled)

@@ -202,6 +202,13 @@ def test_a_job_that_is_thrown_away_leaves_nothing(job: core.ReproduceJob, stage:
     assert not Path(job.place).exists()
 
 
+def test_the_new_file_is_no_longer_under_way_when_it_is_compared(job: core.ReproduceJob) -> None:
+    for event in reproduce(job, core.Control(), resume=False):
+        if isinstance(event, core.Progress) and event.stage == "compare":
+            assert not list(Path(job.place).glob("*.snug-journal"))
+    assert isinstance(event, core.Done)
+
+
 def test_a_job_whose_card_is_gone_says_so(job: core.ReproduceJob) -> None:
     Path(job.file).unlink()
     event = asked(job, None, "")
