@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from core import ImportanceMatrix, ModelInfo, Option, Override, Plan
 
 
-_PURPOSE = "Choose how small the model shall be; tick several to make them together. Every size is exact;"
+_PURPOSE = "Choose how small it shall be, or tick several. Every size is exact;"
 _FOR_THIS = "the verdict is for this machine."
 _FOR_ANOTHER = "the verdict is for another machine, which you asked about on the page Machine."
 _WANTS = {"quality": "best quality", "balanced": "", "context": "the longest context"}

@@ -37,6 +37,13 @@ def fraction(progress: Progress | None) -> float:
     return progress.share or (progress.bytes_done / progress.bytes_total if progress.bytes_total else 0.0)
 
 
+def stage_of(record: JobRecord) -> str:
+    """What a job that runs does; before its first progress, as far as its notes tell."""
+    if record.progress is not None:
+        return record.progress.stage
+    return "prepare" if record.notes and record.notes[-1].startswith("Preparing kernels") else "starting"
+
+
 def heading_of(record: JobRecord, *, before: int, foreign: bool) -> str:
     """What a job that is not over does, or waits for."""
     name = record.name
@@ -46,7 +53,7 @@ def heading_of(record: JobRecord, *, before: int, foreign: bool) -> str:
         return f"{name} waits for {words.count(before, 'other job')}" if before else f"{name} waits for its turn"
     if record.ending:
         return f"{_ENDINGS.get(record.ending, 'Stopping')} {name}"
-    stage = stage_in_words(record.progress.stage) if record.progress else "Starting"
+    stage = stage_in_words(stage_of(record))
     if foreign:
         return f"{stage} in another window: {name}"
     return f"{stage} without a window: {name}" if record.owner is not None else f"{stage}: {name}"

@@ -454,6 +454,7 @@ def test_the_page_says_that_kernels_are_prepared(window: MainWindow, qtbot: QtBo
     window.make.act()
     qtbot.waitUntil(lambda: "Preparing kernels" in window.make.panel.progress.amount.text(), timeout=SLOW)
     assert window.make.panel.progress.amount.isVisible()
+    assert window.make.panel.progress.heading.whole == "Preparing: a-preparing.gguf"
     assert window.make.panel.progress.bar.maximum() == 0
 
 
