@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from app import words
@@ -66,7 +67,7 @@ def _files(record: JobRecord) -> list[Fact]:
 def _line(result: dict[str, Any]) -> str:
     worst = _worst(result)
     parts = [
-        str(result.get("target", "")).rpartition("/")[2],
+        Path(str(result.get("target", ""))).name,
         words.size(int(result.get("file_bytes", 0))),
         f"{float(result.get('bits_per_weight', 0)):.2f} bits a weight",
         f"worst tensor {worst}" if worst else "",

@@ -131,11 +131,11 @@ class Ahead:
                 if cell.left > 0 >= cell.left - count:
                     over.append(cell)
                 cell.left -= count
+            self._found = [cell for cell in self._found if cell.left > 0]  # before any of them is given away
         for cell in over:
             with self._or_off():
                 self._file.write(cell.number * _STEP, bytes(_HEAD.size))
         with self._lock:
-            self._found = [cell for cell in self._found if cell.left > 0]
             self._free += [cell.number for cell in over]
 
     def close(self) -> None:

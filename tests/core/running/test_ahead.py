@@ -69,6 +69,19 @@ def test_what_is_written_and_noted_leaves_its_place_to_others(opened: Ahead, pat
     assert missing(path, 0, CELL_BYTES) == [range(CELL_BYTES)]
 
 
+def test_a_cell_is_given_away_once(opened: Ahead, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(opened, 0, CELL_BYTES)
+    monkeypatch.setattr(ahead, "MOST_BYTES", CELL_BYTES)
+    again, buffer = Ahead(path, SOURCE, [FILE]), np.zeros(CELL_BYTES, np.uint8)
+    _, taken = again.fill(FILE, 0, buffer)
+    given: list[int | None] = []
+    monkeypatch.setattr(again._file, "write", lambda *_: given.append(again._place()))  # another thread's turn
+    again.settle(taken)
+    given.append(again._place())
+    assert given == [None, 0]
+    again.close()
+
+
 def test_a_cell_that_two_slabs_share_stays_until_both_are_noted(opened: Ahead, path: Path) -> None:
     keep(opened, 0, CELL_BYTES)
     again, buffer = Ahead(path, SOURCE, [FILE]), np.zeros(CELL_BYTES // 2, np.uint8)
