@@ -38,7 +38,7 @@ _TRIES = 100
 def _run(*command: str) -> None:
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:
-        raise OSError(f"{' '.join(command)}: {ran.stderr.strip()}")
+        raise OSError(ran.stderr.strip().partition("\n")[0] or " ".join(command))
 
 
 def unmount(folder: Path) -> None:
