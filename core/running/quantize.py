@@ -298,6 +298,7 @@ class _Running:
             checking = [pool.submit(check, work) for work in self.works]
             try:
                 while wait(checking, PROGRESS_SECONDS).not_done:
+                    yield from (Note(text) for text in (stream.retries.words() if stream else ()))
                     yield meter.event("verify", "", within=looked.share)
             finally:
                 left.set()

@@ -128,16 +128,19 @@ def test_faults_of_the_line_do_not_show_in_the_file(
     assert out.read_bytes() == local(folder, tmp_path)
 
 
-def test_a_dead_line_is_told_of(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stage", ["encode", "verify"])
+def test_a_dead_line_is_told_of(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     fake, _ = place
     core.open_model("hub:org/model")
     monkeypatch.setattr(retries, "_NOTICED_SECONDS", 0.0)
     monkeypatch.setattr(retries, "_SILENT_SECONDS", 0.0)
-    fake.faults.append(Fault(WEIGHTS, times=9, status=503))
-    job = core.QuantizeJob("hub:org/model", "Q4_K_M", str(tmp_path / "out.gguf"), threads=1)
-    *events, last = core.run(job)
+    job, notes = core.QuantizeJob("hub:org/model", "Q4_K_M", str(tmp_path / "out.gguf"), threads=1), list[str]()
+    for last in core.run(job):
+        if isinstance(last, core.Progress) and last.stage == stage and not fake.faults:
+            fake.faults.append(Fault(WEIGHTS, times=9 if stage == "encode" else 3, status=503))
+        notes += [last.text] if isinstance(last, core.Note) else []
     assert isinstance(last, core.Done), last
-    assert any("(try 2 of 8): status 503." in event.text for event in events if isinstance(event, core.Note))
+    assert any("(try 2 of 8): status 503." in text for text in notes)
 
 
 def test_a_silent_line_does_not_keep_a_cancelled_job(place: Place, tmp_path: Path) -> None:
