@@ -84,7 +84,9 @@ class JobRecord:
     @property
     def made(self) -> list[dict[str, Any]]:
         """What is told of each file that it has made."""
-        return [self.result, *(self.result.get("also") or ())] if self.result else []
+        also = self.result.get("also")
+        others = [other for other in also if isinstance(other, dict)] if isinstance(also, list) else []
+        return [self.result, *others] if self.result else []
 
     @property
     def name(self) -> str:

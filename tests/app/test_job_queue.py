@@ -299,6 +299,21 @@ def test_what_a_job_before_it_has_left_of_its_file_stays_when_it_is_cancelled_be
     assert swept == []
 
 
+def test_what_is_left_of_a_file_made_once_more_is_swept_up(qtbot: QtBot, tmp_path: Path) -> None:
+    place, file = tmp_path / ".snug-reproduce-1", tmp_path / "a.gguf"
+    place.mkdir()
+    (place / "a.gguf.snug-part").write_bytes(b"unfinished")
+    file.write_bytes(b"the first")
+    queue = JobQueue(tmp_path / "jobs", command=("/bin/sleep", "60"))
+    id = queue.add(ReproduceJob(str(file), "/m", str(place))).id
+    with pytest.raises(SnugError, match=r"already making a\.gguf"):
+        queue.add(QuantizeJob("/m", "Q8_0", str(file), overwrite=True))
+    queue.cancel(id)
+    qtbot.waitUntil(lambda: not queue.is_working and not place.exists())
+    assert file.read_bytes() == b"the first"
+    queue.close()
+
+
 def test_what_an_earlier_run_has_done_stays_when_the_next_one_is_paused_before_it_goes_on(
     qtbot: QtBot, queue: JobQueue, job_for: JobFor, fake_worker: tuple[str, ...]
 ) -> None:

@@ -36,6 +36,14 @@ def test_a_failed_job_may_have_made_some_of_its_files(tmp_path: Path, job_for: J
     assert after(failed, Begun(resume=True), 11.0).result == {}
 
 
+def test_what_is_no_result_of_a_further_file_is_passed_over(tmp_path: Path, job_for: JobFor) -> None:
+    before = record(tmp_path, job_for)
+    first, other = {"target": "/a"}, {"target": "/b"}
+    assert replace(before, result=first | {"also": [other, 7, "x"]}).made[1:] == [other]
+    assert replace(before, result=first | {"also": 7}).made == [first | {"also": 7}]
+    assert before.made == []
+
+
 def test_a_failed_job_that_is_begun_again_runs_again(tmp_path: Path, job_for: JobFor) -> None:
     failed = after(record(tmp_path, job_for), Failed("The disk is full.", resumable=True), 10.0)
     assert failed.can_resume
