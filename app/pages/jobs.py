@@ -168,11 +168,16 @@ class JobsPage(Page):
             self.banner.show_problem(words.problem(error))
 
     def _also(self, record: JobRecord, job: QuantizeJob, level: str) -> None:
-        """One more level: in the same reading where that has not begun, else as a job of its own."""
-        if WORDS["edit"].fits(record) and is_allowed("edit", record, foreign=self._is_foreign(record)):
+        """One more level: in the same reading where that has not begun, else as a job of its own.
+
+        That too where its file is there: to replace the others may have been agreed to, and this one not.
+        """
+        alone = at_level(job, level)
+        can_join = WORDS["edit"].fits(record) and is_allowed("edit", record, foreign=self._is_foreign(record))
+        if can_join and not Path(alone.target).exists():
             self._queue.change(record.id, with_level(job, level))
         else:
-            self._queue.add(at_level(job, level))
+            self._queue.add(alone)
 
     def cancel(self) -> None:
         record = self.table.current()

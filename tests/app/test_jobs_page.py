@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,20 @@ def test_one_more_level_of_a_job_that_waits_is_made_in_the_same_reading(
     menu = QMenu()
     fill_menu(menu, changed, window.jobs.do, foreign=False, main=False)
     assert not {"Q4_K_M", "Q8_0", "Q6_K"} & {entry.text() for entry in menu.actions()[-1].menu().actions()}
+
+
+def test_one_more_level_whose_file_is_there_replaces_it_in_no_job_that_may_replace_others(
+    window: MainWindow, qtbot: QtBot, job_for: JobFor
+) -> None:
+    running(window, qtbot, job_for("a-slow"))
+    record = window.queue.add(replace(job_for("b-Q4_K_M"), overwrite=True))
+    record.target.with_name("b-Q8_0.gguf").write_bytes(b"of somebody")
+    window.jobs.choose(record.id)
+    window.jobs.do("also Q8_0")
+    *_, same, alone = window.queue.open_jobs()
+    assert (same.job, alone.recipe) == (record.job, "Q8_0")
+    assert isinstance(alone.job, QuantizeJob)
+    assert not alone.job.overwrite
 
 
 def test_limits_reach_the_work_and_the_settings(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
