@@ -79,6 +79,7 @@ class TargetRow(QWidget):
         """Takes `name` unless the user has typed another."""
         if self.name.text() in ("", self._suggested):
             self.name.setText(name)
+        self.name.setToolTip(f"{TYPE} stands for the level of each file" if TYPE in name else "")
         self._suggested = name
 
     def start_over(self) -> None:

@@ -3,8 +3,8 @@
 Descriptor 1 is kept for the protocol; whatever else prints goes to stderr, the job's log. The worker owns the job's
 folder while it runs, and writes its history there itself, so that nothing is lost whoever else goes away. When stdin
 closes, whoever asked for the work is gone: unless it has said that the work shall go on, the worker stops, and what is
-done stays for the next one. SIGTERM does the same. Until its first Progress a job has written nothing but the notes in
-its own folder: whoever started the worker may end it until then without asking.
+done stays for the next one. SIGTERM does the same. Until its first Progress a job has written nothing of its files, and
+what an earlier run has left is as it was or can be found again: until then a worker may be ended without being asked.
 """
 
 from __future__ import annotations
