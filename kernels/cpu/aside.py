@@ -14,6 +14,11 @@ Work = tuple[str, str, bool, str]
 """What kernels.prepare takes: the format, the dtype's name, whether with importance, the effort."""
 
 _ROOT = Path(__file__).parents[2]
+# Whoever started it may be killed while it compiles.
+_END_WITH_PARENT = """
+import os, threading
+threading.Thread(target=lambda: os._exit(len(os.read(0, 1))), daemon=True).start()
+"""
 _PREPARE = """
 import json, sys, kernels
 for name, dtype, importance, effort in json.loads(sys.argv[1]):
@@ -44,17 +49,17 @@ def _process(share: list[Work]) -> Iterator[None]:
     """Its failure does not matter: what it did not compile is compiled here."""
     nothing = subprocess.DEVNULL
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
-    process = subprocess.Popen(
-        [sys.executable, "-c", _PREPARE, json.dumps(share)],
-        stdin=nothing,
+    with subprocess.Popen(
+        [sys.executable, "-c", _END_WITH_PARENT + _PREPARE, json.dumps(share)],
+        stdin=subprocess.PIPE,
         stdout=nothing,
         stderr=nothing,
         env=environment,
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    )
-    try:
-        yield
-        process.wait()
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            yield
+            process.wait()
+        finally:
+            process.kill()
+            process.wait()

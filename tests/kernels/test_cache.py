@@ -1,15 +1,18 @@
 """Compiled kernels are kept per version of the sources, in the user's cache folder, or not at all."""
 
+import contextlib
 import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 import kernels
@@ -117,6 +120,27 @@ def test_a_single_kernel_is_compiled_here(work: list[aside.Work], monkeypatch: p
     monkeypatch.setattr(aside.subprocess, "Popen", lambda *_, **__: pytest.fail("there is nothing to share"))
     with kernels.compiled_aside(work, processes=3) as share:
         assert share == work
+
+
+KILLED = """
+import os, psutil, signal, kernels
+from kernels.cpu import aside
+aside._PREPARE = "import time; time.sleep(60)"
+with kernels.compiled_aside([(name, "float32", False, "exact") for name in ("F16", "BF16")], processes=1):
+    print(psutil.Process().children()[0].pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_that_compiles_ends_with_one_that_is_killed(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as killed:
+        run_in(tmp_path, KILLED)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        left = psutil.Process(int(killed.value.stdout))
+        until = time.monotonic() + 20
+        while left.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < until
+            time.sleep(0.02)
 
 
 def test_an_interrupted_compilation_ends_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
