@@ -180,6 +180,10 @@ def main(folder: Path) -> None:
     wait(app, until=lambda: window.make.state == "content")
     wait(app, 0.3)
     take(app, window, folder, "7-make-table")
+    window.make.options.tick(("Q4_K_M", "Q8_0"))
+    wait(app, 5, until=lambda: window.make.detail.costs.whole.startswith("2 files"))
+    take(app, window, folder, "7-make-ticked")
+    window.make.options.tick(())
     more = window.make.detail.more
     more.matrix_chosen.emit(str(write_imatrix(folder / "imatrix.gguf", seeded_means(window.make.model))))
     wait(app, until=lambda: more.matrix)
