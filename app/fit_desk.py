@@ -165,9 +165,16 @@ def _without_words(model: core.ModelInfo) -> core.ModelInfo:
 
 
 def _kept(id: str) -> core.ModelInfo:
-    """A model of the Hub whose headers were read before; nothing is asked."""
-    hub = replace(core.connect(), offline=True)
-    return core.open_remote(core.hub_source(id), hub=hub, quick=True)
+    """A model of the Hub whose headers were read before, for a verdict or to be made; nothing is asked."""
+    source, hub = core.hub_source(id), replace(core.connect(), offline=True)
+    with suppress(core.SnugError):
+        return core.open_remote(source, hub=hub, quick=True)
+    try:
+        return core.open_remote(source, hub=hub)
+    except core.SnugError as error:
+        if "HF_HUB_OFFLINE" not in error.message:
+            raise
+        raise core.SnugError(f"The headers of {id} have not been read yet.", "Look at it on the page Find.") from error
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

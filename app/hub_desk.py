@@ -140,12 +140,21 @@ class Desk:
         return {"missing": missing}
 
     def check(self, request: Request) -> dict[str, Any]:
-        """What `snug check` says, and every level with its verdict."""
-        model, wish = core.open_to_check(f"hub:{request.values['source']}"), wish_of(request.values)
+        """What `snug check` says, and every level with its verdict; no more than that of a known one out of reach."""
+        source, wish = request.values["source"], wish_of(request.values)
+        check = None
+        try:
+            model = core.open_to_check(f"hub:{source}")
+            check = asdict(core.check_of(model))
+        except core.SnugError:
+            known = core.known_model(source)
+            if known is None:
+                raise
+            model = known
         options = core.options_for(
             model, self.machine(request), context=wish.context, kv_type=wish.kv_type, want=wish.want
         )
-        return {"check": asdict(core.check_of(model)), "options": [option_values(option) for option in options]}
+        return {"check": check, "options": [option_values(option) for option in options]}
 
     def line(self, request: Request) -> float:
         """How fast the line to the Hub is, by this model's weights."""

@@ -135,7 +135,7 @@ class FindPage(Page):
         panel = self.panel
         for what, done, failed in (
             ("model", self._show_details, self._model_failed),
-            ("check", panel.show_check, self._check_failed),
+            ("check", self._show_check, self._check_failed),
             ("card", panel.show_card, self._card_failed),
             ("ggufs", panel.show_others, panel.show_no_others),
         ):
@@ -150,18 +150,26 @@ class FindPage(Page):
         self.panel.show_details(details)
         self._show_actions()
 
-    def _check_failed(self, problem: Problem) -> None:
-        """Said once: in the banner where a button there mends it, else in the overview."""
-        is_access = bool(self._ways_in(problem))
-        said = "Its headers could not be looked at." if is_access else f"{problem.message} {problem.hint}"
-        self.panel.show_trouble(said)
+    def _show_check(self, found: dict[str, Any]) -> None:
+        self.panel.show_check(found)
         self._show_actions()
-        if is_access:
+
+    def _check_failed(self, problem: Problem) -> None:
+        self.panel.show_trouble(f"{problem.message} {problem.hint}")
+        self._show_actions()
+        if self._ways_in(problem):
             self._show_access(problem)
+        self._say_once()
 
     def _model_failed(self, problem: Problem) -> None:
         self.panel.file_state.setText(problem.message)
         self._show_access(problem)
+        self._say_once()
+
+    def _say_once(self) -> None:
+        """What the banner says, the overview need not say again."""
+        if self.banner.message and self.panel.state.text().startswith(self.banner.message):
+            self.panel.state.setText("Its headers could not be looked at.")
 
     def _card_failed(self, problem: Problem) -> None:
         self.panel.show_card({"text": problem.message, "pictures": [], "elsewhere": 0})

@@ -28,6 +28,7 @@ from app.words import Problem
 
 OVERVIEW, LEVELS, GGUFS, FILES, CARD = range(5)
 _LOOKING = "Looking at the headers: names and shapes of the weights, and the tokenizer. No weights are read."
+_BUILT_IN = "By the headers that come with Snug: those on the Hub could not be looked at."
 
 
 class ModelPanel(QWidget):
@@ -50,7 +51,7 @@ class ModelPanel(QWidget):
         self.name = Elided(role="heading")
         self.web = button("Its page", self.page_wanted.emit, tip="Open the model's page in your browser")
         self.state, self.verdict = label(role="muted", wrap=True), label(wrap=True)
-        self.facts, self.ways = Facts(), MakeOrDownload()
+        self.facts, self.ways_title, self.ways = Facts(), label("Make or download?", role="section"), MakeOrDownload()
         self.levels = RowModel[Values](LEVEL_COLUMNS, key=lambda item: str(item["level"]))
         self.ggufs = RowModel[Values](GGUF_COLUMNS, key=lambda item: f"{item['repo']}/{item['name']}")
         self.files = RowModel[Values](FILE_COLUMNS, key=lambda item: str(item["name"]))
@@ -80,7 +81,7 @@ class ModelPanel(QWidget):
         tabs.tabBar().setDrawBase(False)
         tabs.tabBar().setAccessibleName(tabs.accessibleName())
         overview = column(
-            self.verdict, self.state, self.facts, label("Make or download?", role="section"), self.ways, 1,
+            self.verdict, self.state, self.facts, self.ways_title, self.ways, 1,
             spacing=SIZES.m,
         )  # fmt: skip
         said = row(self.picture_state, self.show_pictures)
@@ -108,6 +109,7 @@ class ModelPanel(QWidget):
         self.state.show()
         self.facts.show_facts(_row_facts(row))
         self.ways.show_ways([], rate=self.rate)
+        self.ways_title.hide()
         for model in (self.levels, self.ggufs, self.files):
             model.set_rows([])
         self.gguf_state.setText("Looking for files that others have made of this model.")
@@ -139,14 +141,17 @@ class ModelPanel(QWidget):
         self._show_ways()
 
     def show_check(self, found: Values) -> None:
-        check = found["check"]
+        check: Values | None = found["check"]
         self._options = found["options"]
         self.levels.set_rows(self._options)
         best = next((item for item in self._options if item["recommended"]), None)
         self.level_table.choose(best["level"] if best else "")
-        self.state.setVisible(bool(check["notes"]))
-        self.state.setText("\n".join(check["notes"]))
-        self.facts.show_facts(check_facts(check))
+        self._is_refused = check is None
+        notes = check["notes"] if check else [_BUILT_IN]
+        self.state.setVisible(bool(notes))
+        self.state.setText("\n".join(notes))
+        if check:
+            self.facts.show_facts(check_facts(check))
         if best:
             self.verdict.setText(f"On {self.machine}: {best['level']}, {words.size(best['size'])}. {best['reason']}")
             self.verdict.show()
@@ -158,7 +163,8 @@ class ModelPanel(QWidget):
         self._show_ways()
         self.state.setText(text)
         self.state.show()
-        self.verdict.hide()
+        # A verdict by headers that were seen before is still true.
+        self.verdict.setVisible(self.row is not None and self.row.verdict not in ("", "unsupported"))
 
     def show_card(self, card: Values) -> None:
         """The card in words; its pictures come when they are asked for."""
@@ -214,6 +220,7 @@ class ModelPanel(QWidget):
         known = self.ggufs.rows if self.ggufs.rows or self._others is not None else None
         facts = ways_of(self._details, self._options, known, rate=self.rate, makeable=not self._is_refused)
         self.ways.show_ways(facts, rate=self.rate)
+        self.ways_title.setVisible(bool(facts))
 
     def show_rate(self, rate: float) -> None:
         """How fast the line is has been measured."""

@@ -367,7 +367,12 @@ def test_offline_says_so_and_asks_nothing(
     window.show_page(FIND)
     qtbot.waitUntil(lambda: window.finder.banner.message.startswith("Offline"), timeout=PATIENCE)
     assert len(window.finder.lists.known.rows) >= 40
-    qtbot.wait(400)
+    page, panel = window.finder, window.finder.panel
+    page.open_model(page.lists.known.rows[0])
+    qtbot.waitUntil(lambda: bool(panel.levels.rows) and "HF_HUB_OFFLINE" in page.banner.message, timeout=PATIENCE)
+    assert panel.state.text().startswith("By the headers that come with Snug")
+    assert panel.verdict.text().startswith("On this machine: ")
+    assert not page.look.isEnabled()
     assert fake.log == []
     window.hub.close()
 

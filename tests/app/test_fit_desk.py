@@ -12,8 +12,10 @@ import pytest
 import core
 from app.fit_desk import Desk, serve
 from app.fit_lines import packed, unpacked
-from app.pages.fit_answers import KNOWN, Asked, Full, Judged, Unjudged, Wanted, ranked
+from app.pages.fit_answers import FOUND, KNOWN, Asked, Full, Judged, Unjudged, Wanted, ranked
 from core import Hardware, sample_folder
+from tests.app.hub_models import asking, sample_files
+from tests.fake_hub import FakeHub, FakeRepo
 
 SMALL = "HuggingFaceTB/SmolLM2-1.7B-Instruct"
 Said = list[tuple[int, str, Any]]
@@ -63,6 +65,20 @@ def test_each_model_gets_a_row_and_one_that_is_gone_its_reason(desk: Desk, said:
 def test_a_model_of_the_hub_that_was_never_looked_at_is_asked_of_nobody(desk: Desk, said: Said) -> None:
     (row,) = judge(desk, said, Wanted("nobody/never", "nobody/never", KNOWN))
     assert isinstance(row, Unjudged)
+    assert row.problem == "The headers of nobody/never have not been read yet."
+
+
+def test_a_model_of_the_hub_that_was_opened_to_be_made_is_judged(
+    desk: Desk, said: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = FakeRepo("org/small", sample_files(), tags=("safetensors",))
+    with FakeHub([repo]) as fake, asking(fake, monkeypatch, tmp_path):
+        core.open_model("hub:org/small")
+        before = len(fake.log)
+        (row,) = judge(desk, said, Wanted("org/small", "org/small", FOUND))
+        assert len(fake.log) == before
+    assert isinstance(row, Judged)
+    assert row.level == "Q8_0"
 
 
 def test_a_row_says_what_the_answer_says(desk: Desk, said: Said) -> None:
