@@ -73,7 +73,10 @@ def _find_fits(
         lost = [{"model": one.row.id, "problem": one.trouble} for one in unknown]
         _print_json({"models": models, "not_judged": lost})
         return
-    _show_judged(run)
+    if run or not unknown:
+        _show_judged(run)
+    else:
+        report.out().print("Of what could be looked at, nothing runs on this machine.")
     if unknown:
         first = f"{words.count(len(unknown), 'model')} could not be looked at, the first for this reason"
         report.note(f"{first}: {unknown[0].trouble}")

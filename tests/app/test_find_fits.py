@@ -44,6 +44,7 @@ def test_only_what_runs_is_listed_with_its_best_level(fake: FakeHub, capsys: pyt
     assert [row["best"]["verdict"] for row in found["models"]] == ["fits"]
     assert len(found["not_judged"]) == 1
     assert "not logged in" in found["not_judged"][0]["problem"]
+    assert "Of what could be looked at, nothing runs" in spoken(capsys, "find", "gated", "--fits")[0]
 
 
 def test_another_machine_and_another_context_decide(fake: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
