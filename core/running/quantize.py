@@ -181,9 +181,10 @@ class _Running:
 
     def stopped(self) -> Event:
         """The last word of a job that was told to end."""
-        if self.control.stop is Stop.THROW_AWAY and not self.works and self.resume:
-            for each in self.job.each:
-                throw_away(each.target)
+        if self.control.stop is Stop.THROW_AWAY and self.resume:
+            for each in self.job.each:  # also what has not been taken up again
+                with contextlib.suppress(SnugError):  # another job has it by now
+                    throw_away(each.target)
         if self.control.stop is Stop.PAUSE:
             return Paused("Paused: what is done stays." if self.is_kept else "Paused before anything was done.")
         if self.is_kept:

@@ -169,6 +169,17 @@ def test_thrown_away_nothing_stays(model: Path, tmp_path: Path) -> None:
     assert files(tmp_path) == {}
 
 
+def test_thrown_away_before_all_is_taken_up_again_nothing_stays(model: Path, tmp_path: Path) -> None:
+    assert isinstance(stopped(job(model, tmp_path), Stop.PAUSE, 0.4), core.Paused)
+    control = Control()
+    for event in core.run(job(model, tmp_path), control=control, resume=True):
+        if isinstance(event, core.Progress):
+            control.ask(Stop.THROW_AWAY)
+    assert isinstance(event, core.Failed)
+    assert event.message == "Cancelled. Nothing was written."
+    assert files(tmp_path) == {}
+
+
 def test_a_file_that_fails_its_check_does_not_take_the_others_along(
     model: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
