@@ -45,6 +45,7 @@ _COMPILE_SECONDS = 3.0  # of one kernel
 _SPREAD = {True: (0.7, 1.6), False: (0.5, 2.5)}
 _FILE_LIMITS = {"vfat": (1 << 32) - 1, "msdos": (1 << 32) - 1, "fat32": (1 << 32) - 1, "fat": (1 << 32) - 1}
 _SPLIT_SIZE = "4G"
+_BESIDE = ("its journal", "kept free", "the download", "compiled kernels")  # on a disk with what is made
 _TRAINED_IN = ("TQ1_0", "TQ2_0", "Q1_0", "Q2_0", "MXFP4_MOE")  # of a model that was not, little would be left
 
 
@@ -173,7 +174,7 @@ def _too_large(asked: Asked) -> tuple[str, ...]:
 
 def files_in(need: Need) -> list[Item]:
     """The files to be made among what a disk must hold."""
-    return [item for item in need.items if item.name == "the file" or item.name.endswith(".gguf")]
+    return [item for item in need.items if item.name not in _BESIDE and not item.name.endswith("'s journal")]
 
 
 def problem_of(need: Need) -> str:

@@ -24,6 +24,7 @@ from core.jobs.job import job_from, job_values
 from core.rows import RowReader
 from core.running.control import Control, Stop
 from core.running.journal import Journal, leftovers, peek
+from core.running.preflight import gb
 from core.verify import VerifyReport
 from tests.core.nursery import Nursery, open_nursery
 from tests.fake_hub import FakeHub, FakeRepo
@@ -266,6 +267,13 @@ def test_one_that_cannot_work_is_refused_before_anything_is_written(model: Path,
     assert isinstance(event, core.Failed)
     assert "F16.gguf" in event.message
     assert files(tmp_path) == {"F16.gguf": b"mine"}
+
+
+def test_what_they_take_is_said_whatever_their_names_end_in(model: Path, tmp_path: Path) -> None:
+    named = replace(job(model, tmp_path, ("Q8_0", "F16")), target=str(tmp_path / "a.bin"))
+    renamed = replace(named, also=(("F16", str(tmp_path / "b")),))
+    found = core.preflight_of(renamed)
+    assert found.words.startswith(f"Takes {gb(found.file_bytes)} of the ")
 
 
 def test_the_disk_must_have_room_for_all_together(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
