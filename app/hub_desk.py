@@ -146,9 +146,10 @@ class Desk:
         try:
             model = core.open_to_check(f"hub:{source}")
             check = asdict(core.check_of(model))
-        except core.SnugError:
+        except core.SnugError as error:
             known = core.known_model(source)
-            if known is None:
+            is_away = isinstance(error, core.JobFailed) or "HF_HUB_OFFLINE" in error.message
+            if known is None or not is_away:  # whoever may not see it must be told
                 raise
             model = known
         options = core.options_for(
