@@ -8,6 +8,7 @@ and which source it is of. Then come, each a JSON array,
     ["synced", number]     the rows of all lines before this number are on the disk for good
     ["lost", numbers]      the rows of these lines are not in the part after all
     ["naming"]             complete and checked: from here on the parts get their final names
+    ["made", result]       it has its name, which not all other targets of the job have; what was told of it
     ["ended", result]      this one and all other targets of the job have their names; what was told of them
 
 Rows after the last `synced` count as far as their checksum is that of what the part holds: after a kill they are there,
@@ -78,6 +79,7 @@ class Found:
     written: dict[int, Written] = field(default_factory=dict)
     synced_before: int = 0
     is_naming: bool = False
+    made: dict[str, Any] = field(default_factory=dict)
     result: dict[str, Any] = field(default_factory=dict)
     end: int = 0
 
@@ -137,6 +139,8 @@ def _take(found: Found, values: list[Any]) -> None:
             found.written.pop(number, None)
     elif kind == "naming":
         found.is_naming = True
+    elif kind == "made":
+        found.made = rest[0]
     elif kind == "ended":
         found.result = rest[0]
 
@@ -217,14 +221,19 @@ class Journal:
 
     def begin_naming(self) -> None:
         """Notes that the file is complete and checked."""
-        with self._lock:
-            self._append(_line(["naming"], self._id))
-        self.sync()
+        self._note(["naming"])
+
+    def note_made(self, result: dict[str, Any]) -> None:
+        """Notes that nothing is left to do for this one of several targets, whatever becomes of the others."""
+        self._note(["made", result])
 
     def note_end(self, result: dict[str, Any]) -> None:
         """Notes that nothing is left to do, for whoever comes while the journals of several targets are removed."""
+        self._note(["ended", result])
+
+    def _note(self, values: list[Any]) -> None:
         with self._lock:
-            self._append(_line(["ended", result], self._id))
+            self._append(_line(values, self._id))
         self.sync()
 
     def sync(self) -> None:

@@ -34,11 +34,11 @@ from core.rows import can_copy, encode_type
 from core.running.control import Control, Stop
 from core.running.encode import SLAB_WEIGHTS, Encoder
 from core.running.failures import failure_of
-from core.running.journal import leftovers, throw_away
+from core.running.journal import Head, leftovers, throw_away
 from core.running.made import as_one, check_apart, result_of, several_failed, verified
 from core.running.meter import PROGRESS_SECONDS, Counted, Meter
 from core.running.preflight_all import preflight_all
-from core.running.resume import compared, end_of, forget, head_of, restore_names
+from core.running.resume import compared, end_of, forget, head_of, made_of, restore_names
 from core.running.slabs import importance_of
 from core.running.split import PlannedPart, SplitFile, check_split_target, plan_split, read_size
 from core.running.stream import HubStream, is_streamed, open_stream, read_once, stream_notes
@@ -153,7 +153,7 @@ def run(
     except Exception as error:
         if (failed := failure_of(error)) is None:
             raise
-        yield replace(failed, resumable=running.is_kept, result=as_one(running.results, job))
+        yield replace(failed, resumable=running.is_kept, result=running.result())
 
 
 class _Running:
@@ -165,7 +165,8 @@ class _Running:
         self.job, self.control, self.resume, self.waits = job, control, resume, waits
         self._cancelled = cancelled
         self.works: list[Unfinished] = []
-        self.results: list[dict[str, Any]] = []  # of the targets that have their names
+        self.results: dict[str, dict[str, Any]] = {}  # by target, of those that have their names
+        self._whole, self._made_before = job, list[Place]()
 
     @property
     def is_kept(self) -> bool:
@@ -182,7 +183,7 @@ class _Running:
     def stopped(self) -> Event:
         """The last word of a job that was told to end."""
         if self.control.stop is Stop.THROW_AWAY and self.resume:
-            for each in self.job.each:  # also what has not been taken up again
+            for each in self._whole.each:  # also what has not been taken up again
                 with contextlib.suppress(SnugError):  # another job has it by now
                     throw_away(each.target)
         if self.control.stop is Stop.PAUSE:
@@ -208,11 +209,13 @@ class _Running:
             for each, plan in zip(job.each, plans, strict=True)
         ]
         heads = [head_of(each, place) for each, place in zip(job.each, places, strict=True)]
-        if self.resume and (result := end_of(places, heads[-1])):
+        if self.resume and (result := end_of(places, heads)):
             yield Done(result)
             for place in places:
                 forget(place)
             return
+        if self.resume:
+            job, plans, places, heads = self._to_be_made(plans, places, heads)
         for place, head in zip(places, heads, strict=True):
             name = f"{place.target.name}: " if job.also else ""
             yield from (Note(name + text) for text in compared(place, head, resume=self.resume))
@@ -234,14 +237,36 @@ class _Running:
             yield from self._finished(reports, started)
             meter.remember()
             fetched = {"fetched": stream.fetched} if stream else {}
-            done = Done(as_one(self.results, job) | fetched)
+            done = Done(self.result() | fetched)
             try:
                 yield done
             finally:  # whoever heard of the end has noted it by now: after a kill before that, a resume ends well too
-                if job.also:
+                if self._whole.also:
                     self.works[-1].note_end(done.result)  # the last to be removed: after a kill in between as well
+                for place in self._made_before:
+                    forget(place)
                 for work in self.works:
                     work.forget()
+
+    def result(self) -> dict[str, Any]:
+        """What is told of the targets that have their names."""
+        made = [self.results[each.target] for each in self._whole.each if each.target in self.results]
+        return as_one(made, self._whole)
+
+    def _to_be_made(
+        self, plans: Sequence[Plan], places: Sequence[Place], heads: Sequence[Head]
+    ) -> tuple[QuantizeJob, tuple[Plan, ...], list[Place], list[Head]]:
+        """All but the targets that an earlier run made, while others failed: these are done, and not touched again."""
+        left = []
+        for each, plan, place, head in zip(self.job.each, plans, places, heads, strict=True):
+            if made := made_of(place, head):
+                self.results[each.target] = made
+                self._made_before.append(place)
+            else:
+                left.append((each, plan, place, head))
+        first, *others = (each for each, *_ in left)
+        self.job = replace(first, also=tuple((other.recipe, other.target) for other in others))
+        return self.job, tuple(plan for _, plan, _, _ in left), [row[2] for row in left], [row[3] for row in left]
 
     def _planned(self) -> tuple[Plan, ...]:
         return plan_jobs(self.job) if self.resume else _checked_plans(self.job)
@@ -312,7 +337,7 @@ class _Running:
             try:
                 if isinstance(report, SnugError):
                     raise report
-                self.results.append((yield from _named(work, job, report, started)))
+                self.results[job.target] = yield from _named(work, job, report, started)
                 good.append((work, job))
             except SnugError as error:
                 if len(self.works) == 1:
@@ -320,8 +345,8 @@ class _Running:
                 bad.append((job, error))
         if bad:
             failed = several_failed(bad, [job for _, job in good])
-            for work, _ in () if failed.resumable else good:
-                work.forget()
+            for work, job in good:
+                work.note_made(self.results[job.target]) if failed.resumable else work.forget()
             raise failed
 
 

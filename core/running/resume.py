@@ -28,14 +28,22 @@ def head_of(job: QuantizeJob, place: Place) -> Head:
     )
 
 
-def end_of(places: Sequence[Place], head: Head) -> dict[str, Any]:
-    """What the whole job has come to, where only the removal of its journals was left; {} of any other.
+def made_of(place: Place, head: Head) -> dict[str, Any]:
+    """What is known of one of several targets that has its name, where others of its job have not; {} of any other."""
+    found = peek(place.target)
+    return found.made if is_of(found, head) and _are_there(place) else {}
 
-    `head`: of the last target's journal, which is the last to go.
-    """
-    found = peek(places[-1].target)
-    there = is_of(found, head) and all(part.path.is_file() for place in places for part in place.parts)
-    return found.result if there else {}
+
+def end_of(places: Sequence[Place], heads: Sequence[Head]) -> dict[str, Any]:
+    """What the whole job has come to, where only the removal of its journals was left; {} of any other."""
+    found = [peek(place.target) for place in places]
+    ends = [each.result for each, head in zip(found, heads, strict=True) if each.result and is_of(each, head)]
+    return ends[0] if ends and all(_are_there(place) for place in places) else {}
+
+
+def _are_there(place: Place) -> bool:
+    """Whether its parts have their names, in full length."""
+    return all(part.path.is_file() and part.path.stat().st_size == part.file_bytes for part in place.parts)
 
 
 def forget(place: Place) -> None:

@@ -174,6 +174,11 @@ class Unfinished:
             self.file.finish()
         self._is_named = True
 
+    def note_made(self, result: dict[str, Any]) -> None:
+        """Notes what this target has come to, while others of the job are not so far."""
+        with suppress(OSError):  # the file is good all the same
+            self.journal.note_made(result)
+
     def note_end(self, result: dict[str, Any]) -> None:
         """Notes what the whole job has come to, while this journal is still there."""
         with suppress(OSError):  # the files are good all the same

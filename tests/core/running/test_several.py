@@ -253,6 +253,40 @@ def test_an_end_that_is_noted_does_not_stand_for_a_file_that_is_gone(
     assert files(tmp_path) == files(alone)
 
 
+@pytest.mark.parametrize("stop", list(Stop))
+def test_what_was_made_while_another_had_no_name_is_not_touched_again(
+    stop: Stop, model: Path, alone: Path, tmp_path: Path
+) -> None:
+    """Neither by a resume, nor by what ends that one, nor by throwing away what is left."""
+    wanted, taken = job(model, tmp_path), tmp_path / "Q8_0.gguf"
+    for event in core.run(wanted):
+        if isinstance(event, core.Progress) and event.stage == "verify":
+            taken.write_text("not ours")
+    assert isinstance(event, core.Failed), event
+    assert event.resumable
+    assert "Complete: Q4_K_M.gguf, F16.gguf." in event.hint
+    made, inode = event.result, (tmp_path / "F16.gguf").stat().st_ino
+    assert isinstance(last(wanted, resume=True), core.Failed)
+    assert taken.read_text() == "not ours"
+    taken.unlink()
+    control = Control()
+    for event in core.run(wanted, control=control, resume=True):
+        if isinstance(event, core.Progress):
+            control.ask(stop)
+    assert isinstance(event, core.Paused if stop is Stop.PAUSE else core.Failed), event
+    assert (tmp_path / "F16.gguf").stat().st_ino == inode
+    if stop is Stop.THROW_AWAY:
+        assert files(tmp_path) == {name: data for name, data in files(alone).items() if "Q8_0" not in name}
+        return
+    done = last(wanted, resume=True)
+    assert isinstance(done, core.Done), done
+    results = [done.result, *done.result["also"]]
+    assert [Path(each["target"]).name for each in results] == ["Q4_K_M.gguf", "Q8_0.gguf", "F16.gguf"]
+    assert results[::2] == [made | {"also": done.result["also"]}, *made["also"]]
+    assert (tmp_path / "F16.gguf").stat().st_ino == inode
+    assert files(tmp_path) == files(alone)
+
+
 def test_two_targets_that_are_one_file_are_refused(model: Path, tmp_path: Path) -> None:
     wanted = job(model, tmp_path, ("Q4_K_M", "Q8_0"))
     event = last(replace(wanted, also=(("Q8_0", str(tmp_path / "." / "Q4_K_M.gguf")),)))
