@@ -73,5 +73,5 @@ OPTION_COLUMNS: tuple[Column[Option], ...] = (
         tooltip=lambda option: option.reason,
         chip=lambda option: str(option.fit.verdict),
     ),
-    Column("Why", lambda option: option.reason, 200, tooltip=lambda option: option.reason, stretch=True),
+    Column("Why", lambda option: option.fit.reason, 200, tooltip=lambda option: option.reason, stretch=True),
 )

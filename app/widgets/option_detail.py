@@ -47,8 +47,9 @@ class OptionDetail(QWidget):
     def show_option(self, option: Option) -> None:
         self.name.setText(option.recipe.name)
         self.chip.show_chip(str(option.fit.verdict))
-        self.summary.setText(option.recipe.summary)
-        self.reason.show_text(f"{option.reason} {band_of(option.fit)}")
+        judged = option.reason.removeprefix(option.fit.reason)  # with another context or cache than those asked for
+        self.summary.setText(option.recipe.summary + judged)
+        self.reason.show_text(f"{option.fit.reason} {band_of(option.fit)}")
         self.memory.show_need(need_of(option.fit), place=PLACES.get(option.fit.place, ""))
         self.memory.setToolTip(sum_of(option))
 

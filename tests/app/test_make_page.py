@@ -60,7 +60,8 @@ def test_every_recipe_is_listed_and_the_recommended_one_selected(window: MainWin
     assert chosen.recommended
     assert window.make.make.text() == f"Make {chosen.recipe.name}"
     assert window.make.detail.target.name.text() == f"Sample-{chosen.recipe.name}.gguf"
-    assert window.make.detail.summary.text() == chosen.recipe.summary
+    judged = " Judged with 512 tokens of context (all that it was trained for)."
+    assert window.make.detail.summary.text() == chosen.recipe.summary + judged
 
 
 def test_sizes_are_exact_on_hover(window: MainWindow) -> None:
