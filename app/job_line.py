@@ -80,6 +80,21 @@ def copy_of(job: Job, taken: Collection[str]) -> Job:
     return replace(job, target=str(first), also=also, overwrite=False)
 
 
+def for_model(job: QuantizeJob, source: str, taken: Collection[str]) -> QuantizeJob:
+    """The same levels of another model, in files of its name; without an importance matrix, which is of one model."""
+    from core import default_name, model_name
+
+    name = model_name(source).rsplit("/", 1)[-1].removesuffix(".gguf").removesuffix(".safetensors")
+    targets = [str(Path(each.target).with_name(default_name(name, each.recipe))) for each in job.each]
+    also = tuple(zip((recipe for recipe, _ in job.also), targets[1:], strict=True))
+    other = replace(job, source=source, target=targets[0], also=also, imatrix="", overwrite=False)
+    if _are_free(map(Path, targets), taken):
+        return other
+    numbered = copy_of(other, taken)
+    assert isinstance(numbered, QuantizeJob)
+    return numbered
+
+
 def _numbered(job: QuantizeJob, number: int) -> list[Path]:
     return [path.with_name(f"{path.stem}-{number}{path.suffix}") for path in (Path(each.target) for each in job.each)]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.job_endings import CANCELLED, KEPT, NOT_BEGUN, ending_of, has_written, mend_history, sweep
-from app.job_line import copy_of, outputs_of, startable, unmade
+from app.job_line import copy_of, for_model, outputs_of, startable, unmade
 from app.job_list import JobList
 from app.job_record import NEVER_BEGAN, JobRecord, after, begun, interrupted
 from app.job_watch import FirstWindow, JobWatch, read_again
@@ -186,6 +186,12 @@ class JobQueue(QObject):
     def duplicate(self, id: str) -> JobRecord:
         """The same job for another file."""
         return self.add(copy_of(self._jobs[id].job, self._jobs.taken()))
+
+    def repeat(self, id: str, source: str) -> JobRecord:
+        """The same job for another model."""
+        job = self._jobs[id].job
+        assert isinstance(job, QuantizeJob)
+        return self.add(for_model(job, source, self._jobs.taken()))
 
     def change(self, id: str, job: Job) -> JobRecord:
         """Another job in the place of one that has not begun. Raises SnugError when it has, and OSError."""

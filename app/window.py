@@ -160,11 +160,18 @@ class MainWindow(QMainWindow):
         self.make.jobs_wanted.connect(self._show_job)
         self.make.settings_changed.connect(self._keep)
         self.jobs.make_wanted.connect(lambda: self.show_page(MAKE))
+        self.jobs.doings.models = self._models_at_hand
         self.jobs.edit_wanted.connect(self._edit_job)
         self.jobs.settings_changed.connect(lambda values: self._keep(replace(self.settings, **values)))
         self.jobs.limits.when_done_changed.connect(self.when_done.choose)
         self._connect_queue()
         self._app.styleHints().colorSchemeChanged.connect(lambda _: self._show_theme(self.settings))
+
+    def _models_at_hand(self) -> list[str]:
+        """What a job can be repeated for: models of the library that are not quantized yet, and those opened before."""
+        items = self.library.library.items if self.library.library else ()
+        here = [str(item.path) for item in items if item.summary.kind == "safetensors" and not item.problem]
+        return list(dict.fromkeys((*here, *self.models.recent())))
 
     def _connect_queue(self) -> None:
         queue = self.queue

@@ -32,7 +32,7 @@ from app.tasks import Tasks
 from app.theme import SIZES
 from app.widgets.banner import Banner
 from app.widgets.facts import Facts
-from app.widgets.job_actions import ALSO, WORDS, JobButtons, ask_cancel, is_allowed
+from app.widgets.job_actions import ALSO, FOR, WORDS, JobButtons, ask_cancel, is_allowed
 from app.widgets.job_limits import JobLimits
 from app.widgets.job_panel import open_folder_of
 from app.widgets.page import Page, empty_state
@@ -162,6 +162,8 @@ class JobsPage(Page):
         try:
             if name.startswith(ALSO) and isinstance(record.job, QuantizeJob):
                 self._also(record, record.job, name.removeprefix(ALSO))
+            elif name.startswith(FOR):
+                self._queue.repeat(record.id, name.removeprefix(FOR))
             else:
                 self._doings[name](self, record)
         except (SnugError, OSError) as error:

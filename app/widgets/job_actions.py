@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from PySide6.QtCore import QPoint
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
+from app import words
 from app.icons import icon
 from app.job_queue import JobQueue
 from app.job_record import JobRecord
 from app.widgets.banner import Banner
 from app.widgets.parts import button
-from core import JobState, PullJob, QuantizeJob, Stop
+from core import JobState, PullJob, QuantizeJob, Stop, model_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,11 @@ WORDS = {action.name: action for action in ACTIONS}
 
 
 class JobButtons:
-    """The buttons of the table; `wanted` gets the name of an action."""
+    """The buttons of the table; `wanted` gets the name of an action. `models`: what else a job could be done for."""
 
     def __init__(self, wanted: Callable[[str], None]) -> None:
         self._wanted = wanted
+        self.models: Callable[[], Sequence[str]] = tuple
         self.buttons: dict[str, QPushButton] = {}
         for action in ACTIONS:
             if action.main:
@@ -94,12 +97,12 @@ class JobButtons:
         self._menu.clear()
         if self._shown is not None:
             record, foreign = self._shown
-            fill_menu(self._menu, record, self._wanted, foreign=foreign, main=False)
+            fill_menu(self._menu, record, self._wanted, foreign=foreign, main=False, models=self.models())
 
     def pop_up(self, parent: QWidget, record: JobRecord, place: QPoint, *, foreign: bool) -> None:
         """The menu of a job, with everything in it."""
         menu = QMenu(parent)
-        fill_menu(menu, record, self._wanted, foreign=foreign, main=True)
+        fill_menu(menu, record, self._wanted, foreign=foreign, main=True, models=self.models())
         menu.aboutToHide.connect(menu.deleteLater)
         menu.popup(place)
 
@@ -115,7 +118,15 @@ def is_allowed(name: str, record: JobRecord, *, foreign: bool) -> bool:
     return not foreign or name in _FOREIGN or (name in _WHILE_IT_RUNS and record.state == JobState.RUNNING)
 
 
-def fill_menu(menu: QMenu, record: JobRecord, wanted: Callable[[str], None], *, foreign: bool, main: bool) -> None:
+def fill_menu(
+    menu: QMenu,
+    record: JobRecord,
+    wanted: Callable[[str], None],
+    *,
+    foreign: bool,
+    main: bool,
+    models: Sequence[str] = (),
+) -> None:
     """The actions that fit; `main`: those too that are buttons."""
     for action in ACTIONS:
         if action.fits(record) and (main or not action.main):
@@ -127,9 +138,36 @@ def fill_menu(menu: QMenu, record: JobRecord, wanted: Callable[[str], None], *, 
 
     if isinstance(record.job, QuantizeJob):
         menu.addMenu(_levels_menu(menu, record.job, wanted))
+        others = [source for source in models if source != record.job.source]
+        if others and not _needs_importance(record.job):
+            menu.addMenu(_models_menu(menu, others, wanted))
 
 
-ALSO = "also "
+ALSO, FOR = "also ", "for "
+
+
+def _needs_importance(job: QuantizeJob) -> bool:
+    import core
+
+    needing = {recipe.name for recipe in core.RECIPES if recipe.needs_importance}
+    return any(each.recipe in needing for each in job.each)
+
+
+def _models_menu(menu: QMenu, sources: Sequence[str], wanted: Callable[[str], None]) -> QMenu:
+    """The same levels of other models: each choice is a job more, and the first one is all of them."""
+    models = QMenu("The same for", menu)
+    models.setIcon(icon("models"))
+    models.setToolTipsVisible(True)
+    if len(sources) > 1:
+        every = models.addAction(f"All {len(sources)} models")
+        for source in sources:
+            every.triggered.connect(lambda _=False, source=source: wanted(FOR + source))
+        models.addSeparator()
+    for source in sources:
+        entry = models.addAction(model_name(source).replace("&", "&&"))
+        entry.setToolTip(source if source.startswith("hub:") else words.path(Path(source)))
+        entry.triggered.connect(lambda _=False, source=source: wanted(FOR + source))
+    return models
 
 
 def _levels_menu(menu: QMenu, job: QuantizeJob, wanted: Callable[[str], None]) -> QMenu:

@@ -217,6 +217,36 @@ def test_the_menu_has_all_that_fits(window: MainWindow, qtbot: QtBot, job_for: J
     assert QApplication.clipboard().text().startswith("snug quantize ")
 
 
+def test_the_same_is_made_of_other_models_by_a_click(
+    window: MainWindow, qtbot: QtBot, job_for: JobFor, tmp_path: Path
+) -> None:
+    running(window, qtbot, job_for("a-slow"))
+    several = replace(job_for("b"), also=(("Q8_0", str(tmp_path / "b-8.gguf")),), imatrix="b.imatrix")
+    record, others = window.queue.add(several), ["hub:org/Large@0a1b", str(tmp_path / "Small & Quick")]
+    (tmp_path / f"Large-{several.recipe}.gguf").touch()
+    menu = QMenu()
+    models = [several.source, *others]
+    fill_menu(menu, record, window.jobs.do, foreign=False, main=False, models=models)
+    same = {entry.text(): entry for entry in menu.actions()[-1].menu().actions()}
+    assert list(same) == ["All 2 models", "", "org/Large", "Small && Quick"]
+    window.jobs.choose(record.id)
+    same["All 2 models"].trigger()
+    large, small = [made.job for made in window.queue.open_jobs() if made.job.source in others]
+    assert isinstance(large, QuantizeJob)
+    assert isinstance(small, QuantizeJob)
+    level = several.recipe
+    assert [Path(each.target).name for each in large.each] == [f"Large-{level}-2.gguf", "Large-Q8_0-2.gguf"]
+    assert [Path(each.target).name for each in small.each] == [f"Small-&-Quick-{level}.gguf", "Small-&-Quick-Q8_0.gguf"]
+    assert (large.source, small.source) == tuple(others)
+    assert not large.imatrix
+
+
+def test_models_at_hand_are_those_opened_before(window: MainWindow, tmp_path: Path) -> None:
+    assert window.jobs.doings.models() == window.models.recent()
+    window.models._remember(tmp_path)
+    assert str(tmp_path) in window.jobs.doings.models()
+
+
 def test_more_levels_of_a_model_are_a_click_each(window: MainWindow, qtbot: QtBot, job_for: JobFor) -> None:
     running(window, qtbot, job_for("a-Q4_K_M-slow"))
     record = window.queue.open_jobs()[0]
