@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.job_record import JobRecord
-from core import Job, JobState, PullJob, QuantizeJob, ReproduceJob, lanes_of
+from core import Job, JobState, PullJob, QuantizeJob, ReproduceJob, joined, lanes_of
 
 
 def startable(records: Iterable[JobRecord]) -> list[JobRecord]:
@@ -67,17 +67,12 @@ def unmade(job: Job, result: Mapping[str, Any]) -> Job:
     if not isinstance(job, QuantizeJob) or not result:
         return job
     made = {str(each.get("recipe", "")).casefold() for each in (result, *result.get("also", ()))}
-    first, *further = [each for each in job.each if each.recipe.casefold() not in made] or job.each
-    return replace(first, also=tuple((each.recipe, each.target) for each in further))
+    return joined([each for each in job.each if each.recipe.casefold() not in made] or job.each)
 
 
 def copy_of(job: Job, taken: Collection[str]) -> Job:
     """The same job for other files: named with the first number that is free for all, on disk and in `taken`."""
-    if not isinstance(job, QuantizeJob):
-        return job
-    first, *further = next(names for number in count(2) if _are_free(names := _numbered(job, number), taken))
-    also = tuple((recipe, str(name)) for (recipe, _), name in zip(job.also, further, strict=True))
-    return replace(job, target=str(first), also=also, overwrite=False)
+    return _numbered(job, taken) if isinstance(job, QuantizeJob) else job
 
 
 def for_model(job: QuantizeJob, source: str, taken: Collection[str]) -> QuantizeJob:
@@ -85,28 +80,31 @@ def for_model(job: QuantizeJob, source: str, taken: Collection[str]) -> Quantize
     from core import default_name, model_name
 
     name = model_name(source).rsplit("/", 1)[-1].removesuffix(".gguf").removesuffix(".safetensors")
-    targets = [str(Path(each.target).with_name(default_name(name, each.recipe))) for each in job.each]
-    also = tuple(zip((recipe for recipe, _ in job.also), targets[1:], strict=True))
-    other = replace(job, source=source, target=targets[0], also=also, imatrix="", overwrite=False)
-    if _are_free(map(Path, targets), taken):
-        return other
-    numbered = copy_of(other, taken)
-    assert isinstance(numbered, QuantizeJob)
-    return numbered
+    names = [Path(each.target).with_name(default_name(name, each.recipe)) for each in job.each]
+    other = _in_files(replace(job, source=source, imatrix=""), names)
+    return other if _is_free(other, taken) else _numbered(other, taken)
 
 
-def _numbered(job: QuantizeJob, number: int) -> list[Path]:
-    return [path.with_name(f"{path.stem}-{number}{path.suffix}") for path in (Path(each.target) for each in job.each)]
+def _numbered(job: QuantizeJob, taken: Collection[str]) -> QuantizeJob:
+    paths = [Path(each.target) for each in job.each]
+    copies = (
+        _in_files(job, [path.with_name(f"{path.stem}-{number}{path.suffix}") for path in paths]) for number in count(2)
+    )
+    return next(copy for copy in copies if _is_free(copy, taken))
 
 
-def _are_free(names: Iterable[Path], taken: Collection[str]) -> bool:
-    return not any(name.exists() or str(name) in taken for name in names)
+def _in_files(job: QuantizeJob, names: Sequence[Path]) -> QuantizeJob:
+    each = zip(job.each, names, strict=True)
+    return joined([replace(one, target=str(name), overwrite=False) for one, name in each])
+
+
+def _is_free(job: QuantizeJob, taken: Collection[str]) -> bool:
+    return not any(Path(name).exists() or name in taken for name in outputs_of(job))
 
 
 def with_level(job: QuantizeJob, recipe: str) -> QuantizeJob:
     """The job with one more level, which is made in the same reading."""
-    more = at_level(job, recipe)
-    return replace(job, also=(*job.also, (more.recipe, more.target)))
+    return joined((*job.each, at_level(job, recipe)))
 
 
 def at_level(job: QuantizeJob, recipe: str) -> QuantizeJob:

@@ -96,7 +96,17 @@ _FACE = {
         "whoami",
     ),
     "imatrix": ("ImportanceMatrix", "check_importance", "read_importance"),
-    "jobs.job": ("ENDED", "Job", "JobState", "PullJob", "QuantizeJob", "ReproduceJob", "lanes_of", "model_name"),
+    "jobs.job": (
+        "ENDED",
+        "Job",
+        "JobState",
+        "PullJob",
+        "QuantizeJob",
+        "ReproduceJob",
+        "joined",
+        "lanes_of",
+        "model_name",
+    ),
     "known": ("known_model", "known_notes"),
     "library": (
         "DiskUse",
@@ -294,6 +304,7 @@ if TYPE_CHECKING:
     from core.jobs.job import PullJob as PullJob
     from core.jobs.job import QuantizeJob as QuantizeJob
     from core.jobs.job import ReproduceJob as ReproduceJob
+    from core.jobs.job import joined as joined
     from core.jobs.job import lanes_of as lanes_of
     from core.jobs.job import model_name as model_name
     from core.jobs.job_folder import JobFolder as JobFolder

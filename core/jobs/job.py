@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import PurePath
@@ -54,6 +55,12 @@ class QuantizeJob:
         """For each target the job that makes it alone."""
         further = (replace(self, recipe=recipe, target=target, also=()) for recipe, target in self.also)
         return (replace(self, also=()), *further)
+
+
+def joined(jobs: Sequence[QuantizeJob]) -> QuantizeJob:
+    """The one job, read once, for the targets of all of these: what `each` takes apart. At least one."""
+    first, *others = jobs
+    return replace(first, also=tuple((other.recipe, other.target) for other in others))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from core.errors import Cancelled, Halted, SnugError
 from core.events import Done, Event, Failed, Note, Paused
 from core.hardware.cpu import usable_cores
 from core.imatrix import check_importance, read_importance
-from core.jobs.job import QuantizeJob
+from core.jobs.job import QuantizeJob, joined
 from core.paths import expanded
 from core.plan import Plan, make_plan
 from core.recipes import find_recipe
@@ -209,12 +209,12 @@ class _Running:
             for each, plan in zip(job.each, plans, strict=True)
         ]
         heads = [head_of(each, place) for each, place in zip(job.each, places, strict=True)]
-        if self.resume and (result := end_of(places, heads)):
-            yield Done(result)
-            for place in places:
-                forget(place)
-            return
-        if self.resume:
+        if self.resume and job.also:
+            if result := end_of(places, heads):
+                yield Done(result)
+                for place in places:
+                    forget(place)
+                return
             job, plans, places, heads = self._to_be_made(plans, places, heads)
         for place, head in zip(places, heads, strict=True):
             name = f"{place.target.name}: " if job.also else ""
@@ -264,8 +264,7 @@ class _Running:
                 self._made_before.append(place)
             else:
                 left.append((each, plan, place, head))
-        first, *others = (each for each, *_ in left)
-        self.job = replace(first, also=tuple((other.recipe, other.target) for other in others))
+        self.job = joined([each for each, *_ in left])
         return self.job, tuple(plan for _, plan, _, _ in left), [row[2] for row in left], [row[3] for row in left]
 
     def _planned(self) -> tuple[Plan, ...]:

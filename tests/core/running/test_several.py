@@ -181,16 +181,21 @@ def test_thrown_away_before_all_is_taken_up_again_nothing_stays(model: Path, tmp
     assert files(tmp_path) == {}
 
 
-def test_a_file_that_fails_its_check_does_not_take_the_others_along(
-    model: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def fail_the_check(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    """Of the file of this level."""
     real = core.running.made.verify_model
 
     def judge(found: Any, **options: Any) -> VerifyReport:
         report = real(found, **options)
-        return replace(report, problems=("a scale is no number",)) if "Q8_0" in str(found.path) else report
+        return replace(report, problems=("a scale is no number",)) if level in str(found.path) else report
 
     monkeypatch.setattr(core.running.made, "verify_model", judge)
+
+
+def test_a_file_that_fails_its_check_does_not_take_the_others_along(
+    model: Path, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_the_check(monkeypatch, "Q8_0")
     event = last(job(model, tmp_path))
     assert isinstance(event, core.Failed)
     assert "Q8_0.gguf" in event.message
@@ -202,13 +207,7 @@ def test_a_file_that_fails_its_check_does_not_take_the_others_along(
 def test_what_is_good_is_told_although_another_failed(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = core.running.made.verify_model
-
-    def judge(found: Any, **options: Any) -> VerifyReport:
-        report = real(found, **options)
-        return replace(report, problems=("a scale is no number",)) if "Q4_K_M" in str(found.path) else report
-
-    monkeypatch.setattr(core.running.made, "verify_model", judge)
+    fail_the_check(monkeypatch, "Q4_K_M")
     event = last(job(model, tmp_path))
     assert isinstance(event, core.Failed)
     assert event.hint.startswith("It was not kept.")
